@@ -1,0 +1,1 @@
+//! Everything the crate promises, a module per subject.
