@@ -1,0 +1,93 @@
+//! [`Envelope`]: what every event carries, whatever its data.
+
+use std::borrow::Cow;
+
+use serde::{Deserializer, Serializer};
+use time::OffsetDateTime;
+
+use crate::event::EventId;
+
+/// One event: an id that is the same on every delivery, the time it came to be, and its data.
+///
+/// `T` is the data of one type ([`CallEnded`](crate::allison::CallEnded)), any event of a catalogue
+/// ([`allison::Event`](crate::allison::Event)), or a [`RawEvent`](crate::RawEvent).
+///
+/// ```
+/// use hookwire::{allison::CallEnded, Envelope};
+///
+/// let envelope = Envelope::new(CallEnded::new("5f0c6a56-2f0e-4b8e-9a52-0d6a6b6f9a11"));
+/// assert_eq!(envelope.event_type(), "call.ended");
+/// assert_eq!(envelope.created_at.nanosecond() % 1_000_000, 0);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Envelope<T> {
+    /// The event's id.
+    ///
+    /// Decoded from a platform that sends none, it is `sha256_` and the hex digits of the raw body's SHA-256.
+    pub id: EventId,
+    /// When the event came to be, in UTC.
+    ///
+    /// Decoded from a platform that sends no time, it is the signed timestamp, or else the time of receipt.
+    pub created_at: OffsetDateTime,
+    /// The version a received envelope named; `None` on one made here, where the contract writes its own.
+    pub version: Option<Cow<'static, str>>,
+    /// The data.
+    pub data: T,
+}
+
+impl<T> Envelope<T> {
+    /// An event that happens now: a fresh id, and the system's time cut to whole milliseconds.
+    ///
+    /// [`from_parts`](Self::from_parts) is the pure twin.
+    pub fn new(data: T) -> Self {
+        let now = OffsetDateTime::now_utc();
+        let whole = now.replace_nanosecond(now.millisecond() as u32 * 1_000_000).unwrap_or(now);
+        Self::from_parts(EventId::generate(), whole, data)
+    }
+
+    /// An event of these parts.
+    pub fn from_parts(id: EventId, created_at: OffsetDateTime, data: T) -> Self {
+        Self { id, created_at, version: None, data }
+    }
+
+    /// The same event with its data changed by `f`, such as from one type's data to its catalogue.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Envelope<U> {
+        Envelope { id: self.id, created_at: self.created_at, version: self.version, data: f(self.data) }
+    }
+}
+
+impl<T: EventData> Envelope<T> {
+    /// The name of the event's type.
+    pub fn event_type(&self) -> &str {
+        self.data.event_type()
+    }
+}
+
+/// Data that can travel in an [`Envelope`]: one type's, or any of a catalogue's.
+///
+/// The [`catalogue!`](crate::catalogue) macro implements it; there is seldom a reason to do so by hand.
+pub trait EventData: Sized {
+    /// The name of this event's type.
+    fn event_type(&self) -> &str;
+
+    /// Whether data of the type named `event_type` can be held.
+    fn accepts(event_type: &str) -> bool;
+
+    /// Writes the data alone.
+    ///
+    /// # Errors
+    ///
+    /// The serializer's.
+    fn serialize_data<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
+
+    /// Reads data of the type named `event_type`, one that [`accepts`](Self::accepts) said yes to.
+    ///
+    /// # Errors
+    ///
+    /// The deserializer's, for data that does not fit the type.
+    fn deserialize_data<'de, D: Deserializer<'de>>(
+        event_type: &str,
+        deserializer: D,
+    ) -> Result<Self, D::Error>;
+}

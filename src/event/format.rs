@@ -1,0 +1,235 @@
+//! [`EnvelopeFormat`]: how one platform writes an envelope, as data.
+
+use bytes::Bytes;
+use serde::ser::{Error as _, SerializeMap};
+use serde::{Serialize, Serializer};
+use time::OffsetDateTime;
+
+use crate::error::{Error, ErrorKind};
+use crate::event::{Envelope, EventData, EventType};
+
+/// The fields of a platform's envelope, in the order they are written.
+///
+/// ```
+/// use hookwire::{EnvelopeFormat, Field};
+///
+/// // {"name": "...", "payload": ...}
+/// const ACME: EnvelopeFormat = EnvelopeFormat::new(&[Field::Type("name"), Field::Data("payload")]);
+/// assert!(!ACME.carries_id());
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct EnvelopeFormat {
+    fields: &'static [Field],
+}
+
+impl EnvelopeFormat {
+    /// Allison: `{"id","type","created_at","api_version":"v1","data"}`, times with milliseconds.
+    pub const ALLISON: Self = Self::new(&[
+        Field::Id("id"),
+        Field::Type("type"),
+        Field::CreatedAt("created_at", TimePrecision::Milliseconds),
+        Field::Version("api_version", "v1"),
+        Field::Data("data"),
+    ]);
+
+    /// Allo's current API: `{"topic","version":"2.0","timestamp","data"}`, times with microseconds.
+    pub const ALLO: Self = Self::new(&[
+        Field::Type("topic"),
+        Field::Version("version", "2.0"),
+        Field::CreatedAt("timestamp", TimePrecision::Microseconds),
+        Field::Data("data"),
+    ]);
+
+    /// Allo's first API: `{"topic","data"}`.
+    pub const ALLO_V1: Self = Self::new(&[Field::Type("topic"), Field::Data("data")]);
+
+    /// Nectar Desk: `{"event","data"}`. The platform publishes no envelope; this one is our choice.
+    pub const NECTAR_DESK: Self = Self::new(&[Field::Type("event"), Field::Data("data")]);
+
+    /// ReceptAI: `{"event","timestamp","data"}`. The platform publishes no field names; these are our choice.
+    pub const RECEPT_AI: Self = Self::new(&[
+        Field::Type("event"),
+        Field::CreatedAt("timestamp", TimePrecision::Milliseconds),
+        Field::Data("data"),
+    ]);
+
+    /// Standard Webhooks: `{"type","timestamp","data"}`, the payload its specification recommends.
+    pub const STANDARD_WEBHOOKS: Self = Self::new(&[
+        Field::Type("type"),
+        Field::CreatedAt("timestamp", TimePrecision::Microseconds),
+        Field::Data("data"),
+    ]);
+
+    /// A format of these fields, in this order.
+    ///
+    /// # Panics
+    ///
+    /// When there is not exactly one [`Field::Type`] and one [`Field::Data`], when another kind stands twice, or two
+    /// names are the same. In a constant the compiler reports it.
+    pub const fn new(fields: &'static [Field]) -> Self {
+        let mut seen = [0u8; 5];
+        let mut i = 0;
+        while i < fields.len() {
+            seen[fields[i].kind()] += 1;
+            let mut j = 0;
+            while j < i {
+                assert!(
+                    !same(fields[i].name(), fields[j].name()),
+                    "two fields of the envelope have the same name"
+                );
+                j += 1;
+            }
+            i += 1;
+        }
+        assert!(seen[TYPE] == 1, "an envelope has exactly one type field");
+        assert!(seen[DATA] == 1, "an envelope has exactly one data field");
+        assert!(seen[ID] <= 1 && seen[CREATED_AT] <= 1 && seen[VERSION] <= 1, "a kind of field stands twice");
+        Self { fields }
+    }
+
+    /// The fields, in the order they are written.
+    pub const fn fields(&self) -> &'static [Field] {
+        self.fields
+    }
+
+    /// Whether the body names the event's id; otherwise it travels in a header or not at all.
+    pub fn carries_id(&self) -> bool {
+        self.fields.iter().any(|field| matches!(field, Field::Id(_)))
+    }
+
+    pub(crate) fn encode<T: EventData>(&self, envelope: &Envelope<T>) -> Result<Bytes, Error> {
+        EventType::check(envelope.event_type()).map_err(|reason| Error::new(ErrorKind::Encode, reason))?;
+        let mut body = Vec::with_capacity(1024);
+        serde_json::to_writer(&mut body, &Document { fields: self.fields, envelope }).map_err(|source| {
+            Error::new(ErrorKind::Encode, "event cannot be written as JSON in this envelope")
+                .with_source(source)
+        })?;
+        Ok(body.into())
+    }
+}
+
+/// One field of an envelope: what it holds and what it is called.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Field {
+    /// The event's id.
+    Id(&'static str),
+    /// The name of the event's type.
+    Type(&'static str),
+    /// When the event came to be, as RFC 3339 text in UTC.
+    CreatedAt(&'static str, TimePrecision),
+    /// The version of the format: the field's name, then the value that is written. Any value is read.
+    Version(&'static str, &'static str),
+    /// The data.
+    Data(&'static str),
+}
+
+impl Field {
+    /// What the field is called.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Id(name)
+            | Self::Type(name)
+            | Self::CreatedAt(name, _)
+            | Self::Version(name, _)
+            | Self::Data(name) => name,
+        }
+    }
+
+    const fn kind(&self) -> usize {
+        match self {
+            Self::Id(_) => ID,
+            Self::Type(_) => TYPE,
+            Self::CreatedAt(..) => CREATED_AT,
+            Self::Version(..) => VERSION,
+            Self::Data(_) => DATA,
+        }
+    }
+}
+
+/// How many digits of a second an envelope's time is written with; what is finer is cut.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum TimePrecision {
+    /// Three: `2026-04-17T19:12:03.482Z`.
+    Milliseconds,
+    /// Six: `2026-04-17T19:12:03.482000Z`.
+    Microseconds,
+}
+
+struct Document<'a, T> {
+    fields: &'static [Field],
+    envelope: &'a Envelope<T>,
+}
+
+impl<T: EventData> Serialize for Document<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.fields.len()))?;
+        for field in self.fields {
+            let name = field.name();
+            match field {
+                Field::Id(_) => map.serialize_entry(name, &self.envelope.id)?,
+                Field::Type(_) => map.serialize_entry(name, self.envelope.event_type())?,
+                Field::CreatedAt(_, precision) => {
+                    map.serialize_entry(
+                        name,
+                        &timestamp(self.envelope.created_at, *precision).map_err(S::Error::custom)?,
+                    )?;
+                }
+                Field::Version(_, value) => map.serialize_entry(name, value)?,
+                Field::Data(_) => map.serialize_entry(name, &Data(&self.envelope.data))?,
+            }
+        }
+        map.end()
+    }
+}
+
+struct Data<'a, T>(&'a T);
+
+impl<T: EventData> Serialize for Data<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize_data(serializer)
+    }
+}
+
+/// RFC 3339 section 5.6 with a fixed number of digits, which `time`'s own RFC 3339 writer does not offer.
+fn timestamp(at: OffsetDateTime, precision: TimePrecision) -> Result<String, &'static str> {
+    let at = at.to_offset(time::UtcOffset::UTC);
+    if !(0..=9999).contains(&at.year()) {
+        return Err("time is outside the years 0 to 9999, which RFC 3339 cannot write");
+    }
+    let (fraction, digits) = match precision {
+        TimePrecision::Milliseconds => (u32::from(at.millisecond()), 3),
+        TimePrecision::Microseconds => (at.microsecond(), 6),
+    };
+    Ok(format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{fraction:0digits$}Z",
+        at.year(),
+        u8::from(at.month()),
+        at.day(),
+        at.hour(),
+        at.minute(),
+        at.second(),
+    ))
+}
+
+const fn same(left: &str, right: &str) -> bool {
+    let (left, right) = (left.as_bytes(), right.as_bytes());
+    if left.len() != right.len() {
+        return false;
+    }
+    let mut i = 0;
+    while i < left.len() {
+        if left[i] != right[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+const ID: usize = 0;
+const TYPE: usize = 1;
+const CREATED_AT: usize = 2;
+const VERSION: usize = 3;
+const DATA: usize = 4;

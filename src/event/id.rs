@@ -1,0 +1,105 @@
+//! [`EventId`]: the name of one event, the same on every delivery of it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use uuid::Builder;
+
+use crate::error::{Error, ErrorKind};
+
+/// The id of one event: the same on every attempt and every subscription, so receivers dedupe on it.
+///
+/// Holds any platform's id: 1 to 256 visible ASCII characters. Ids made here are `evt_` and the 32 hex digits
+/// of a UUID version 7 (RFC 9562), so they sort by time.
+///
+/// ```
+/// use hookwire::EventId;
+///
+/// let id = EventId::generate();
+/// assert!(id.as_str().starts_with("evt_"));
+/// assert_eq!(id.as_str().len(), 36);
+/// assert!("two words".parse::<EventId>().is_err());
+/// ```
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct EventId(Box<str>);
+
+impl EventId {
+    /// The greatest length of an id, in characters.
+    pub const MAX_LEN: usize = 256;
+
+    /// A fresh id from the system's clock and random source.
+    ///
+    /// # Panics
+    ///
+    /// When the operating system has no random bytes to give, as [`std::collections::HashMap`] would.
+    pub fn generate() -> Self {
+        let mut random = [0; 10];
+        getrandom::fill(&mut random).expect("the operating system gives random bytes");
+        Self::from_parts(OffsetDateTime::now_utc(), random)
+    }
+
+    /// The id for an event of time `at` (to the millisecond; before 1970 counts as 1970) and these random bytes:
+    /// the pure twin of [`generate`](Self::generate).
+    pub fn from_parts(at: OffsetDateTime, random: [u8; 10]) -> Self {
+        let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+        let uuid = Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+        Self(format!("evt_{}", uuid.simple()).into())
+    }
+
+    /// The id as it travels.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for EventId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if text.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Event,
+                "event id is empty, expected 1 to 256 visible ASCII characters",
+            ));
+        }
+        if text.len() > Self::MAX_LEN {
+            return Err(Error::new(
+                ErrorKind::Event,
+                format!("event id has {} bytes, expected at most {}", text.len(), Self::MAX_LEN),
+            ));
+        }
+        if let Some(at) = text.bytes().position(|byte| !byte.is_ascii_graphic()) {
+            return Err(Error::new(
+                ErrorKind::Event,
+                format!("event id has a byte at {at} that is not visible ASCII"),
+            ));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl AsRef<str> for EventId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for EventId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for EventId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,24 @@
+//! Events: the [`Envelope`], its [`EventId`] and type, how a platform writes it ([`EnvelopeFormat`]),
+//! and the types a platform knows ([`catalogue!`](crate::catalogue), [`Catalogue`]).
+
+mod catalogue;
+mod decode;
+mod envelope;
+mod format;
+mod id;
+mod lenient;
+mod macros;
+mod pattern;
+mod raw;
+
+pub use catalogue::{Catalogue, EventKind};
+pub use decode::{DataError, DecodeError};
+pub use envelope::{Envelope, EventData};
+pub use format::{EnvelopeFormat, Field, TimePrecision};
+pub use id::EventId;
+pub use pattern::EventPattern;
+pub use raw::{EventType, RawEvent};
+
+pub(crate) use decode::Received;
+pub(crate) use lenient::{null_as_default, optional, optional_time};
+pub(crate) use macros::open_enum;

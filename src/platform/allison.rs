@@ -1,0 +1,452 @@
+//! Allison, a voice agent: the reference contract and its six event types.
+//!
+//! In `call.*` everything but `call_id` may be null or missing, in `contact.created` everything but `contact_id`. Ids
+//! are kept as text. Fields that a later version adds are ignored, event types that it adds arrive as [`Event::Other`].
+//!
+//! ```
+//! use hookwire::{allison::CallEnded, Contract, Envelope};
+//!
+//! let mut call = CallEnded::new("5f0c6a56-2f0e-4b8e-9a52-0d6a6b6f9a11");
+//! call.summary = Some("rescheduled".into());
+//! let body = Contract::allison().encode(&Envelope::new(call))?;
+//! # assert!(body.starts_with(br#"{"id":"evt_"#));
+//! # Ok::<(), hookwire::Error>(())
+//! ```
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::macros::datetime;
+use time::serde::rfc3339;
+
+use crate::event::{null_as_default, open_enum, optional, optional_time};
+
+crate::catalogue! {
+    /// Any event of Allison; one of a type that is newer than this crate is `Other`.
+    pub enum Event {
+        /// A customer call ended; sent after every completed call.
+        CallEnded = "call.ended", sample: CallEnded::sample();
+        /// The caller asked for a human to call back.
+        CallbackRequested = "call.callback_requested", sample: CallbackRequested::sample();
+        /// The caller left a message for a team member.
+        MessageTaken = "call.message_taken", sample: MessageTaken::sample();
+        /// An escalation rule matched and the call was routed out.
+        EscalationTriggered = "call.escalation_triggered", sample: EscalationTriggered::sample();
+        /// A booking was made in the call.
+        AppointmentBooked = "call.appointment_booked", sample: AppointmentBooked::sample();
+        /// A caller was seen for the first time.
+        ContactCreated = "contact.created", sample: ContactCreated::sample();
+    }
+}
+
+/// `call.ended`: a customer call ended.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct CallEnded {
+    /// The call, a UUID as text.
+    pub call_id: String,
+    /// The location that was called.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub location_id: Option<String>,
+    /// When the call began.
+    #[serde(
+        default,
+        deserialize_with = "optional_time",
+        serialize_with = "rfc3339::option::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub started_at: Option<OffsetDateTime>,
+    /// When the call ended.
+    #[serde(
+        default,
+        deserialize_with = "optional_time",
+        serialize_with = "rfc3339::option::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub ended_at: Option<OffsetDateTime>,
+    /// How long it took, in seconds.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub duration_seconds: Option<u64>,
+    /// Who called whom.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
+    /// The caller's number.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub from_number: Option<String>,
+    /// How the call ended.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub disposition: Option<Disposition>,
+    /// What was said, in short.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// Labels of what came of it.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub outcome_tags: Vec<String>,
+    /// The caller's contact.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub contact_id: Option<String>,
+    /// The call's page.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub call_url: Option<String>,
+    /// What was said, in full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transcript: Option<Transcript>,
+    /// What came of it. Its shape is not published, so any JSON is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Value>,
+}
+
+impl CallEnded {
+    /// A call of which only the id is known.
+    pub fn new(call_id: impl Into<String>) -> Self {
+        Self { call_id: call_id.into(), ..Self::default() }
+    }
+
+    fn sample() -> Self {
+        Self {
+            call_id: CALL.into(),
+            location_id: Some(LOCATION.into()),
+            started_at: Some(datetime!(2026-04-17 19:09:40 UTC)),
+            ended_at: Some(datetime!(2026-04-17 19:12:03 UTC)),
+            duration_seconds: Some(143),
+            direction: Some(Direction::Inbound),
+            from_number: Some(CALLER.into()),
+            disposition: Some(Disposition::Completed),
+            summary: Some("The caller moved the appointment to Friday.".into()),
+            outcome_tags: vec!["rescheduled".into()],
+            contact_id: Some(CONTACT.into()),
+            call_url: Some("https://app.allison.example/calls/5f0c6a56-2f0e-4b8e-9a52-0d6a6b6f9a11".into()),
+            transcript: Some(Transcript::Turns(vec![
+                json!({"speaker": "agent", "text": "How can I help?"}),
+                json!({"speaker": "caller", "text": "Friday would suit me better."}),
+            ])),
+            outcome: Some("rescheduled".into()),
+        }
+    }
+}
+
+/// `call.callback_requested`: the caller asked for a human to call back.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct CallbackRequested {
+    /// The call, a UUID as text.
+    pub call_id: String,
+    /// The location that was called.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub location_id: Option<String>,
+    /// The caller's contact.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub contact_id: Option<String>,
+    /// The number to call.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub callback_number: Option<String>,
+    /// When the caller would like it, in the caller's words.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub requested_window: Option<String>,
+    /// Why.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl CallbackRequested {
+    /// A request of which only the call is known.
+    pub fn new(call_id: impl Into<String>) -> Self {
+        Self { call_id: call_id.into(), ..Self::default() }
+    }
+
+    fn sample() -> Self {
+        Self {
+            call_id: CALL.into(),
+            location_id: Some(LOCATION.into()),
+            contact_id: Some(CONTACT.into()),
+            callback_number: Some(CALLER.into()),
+            requested_window: Some("tomorrow between 9 and 11".into()),
+            reason: Some("A question about an invoice.".into()),
+        }
+    }
+}
+
+/// `call.message_taken`: the caller left a message for a team member.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct MessageTaken {
+    /// The call, a UUID as text.
+    pub call_id: String,
+    /// The location that was called.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub location_id: Option<String>,
+    /// The caller's contact.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub contact_id: Option<String>,
+    /// The message.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Who left it.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub caller_name: Option<String>,
+    /// The number to call back.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub callback_number: Option<String>,
+    /// Whom it is for.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub team_member: Option<String>,
+}
+
+impl MessageTaken {
+    /// A message of which only the call is known.
+    pub fn new(call_id: impl Into<String>) -> Self {
+        Self { call_id: call_id.into(), ..Self::default() }
+    }
+
+    fn sample() -> Self {
+        Self {
+            call_id: CALL.into(),
+            location_id: Some(LOCATION.into()),
+            contact_id: Some(CONTACT.into()),
+            message: Some("The delivery came, thank you.".into()),
+            caller_name: Some("Rosa Lind".into()),
+            callback_number: Some(CALLER.into()),
+            team_member: Some("Jonas".into()),
+        }
+    }
+}
+
+/// `call.escalation_triggered`: an escalation rule matched and the call was routed out.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct EscalationTriggered {
+    /// The call, a UUID as text.
+    pub call_id: String,
+    /// The location that was called.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub location_id: Option<String>,
+    /// The caller's contact.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub contact_id: Option<String>,
+    /// The rule that matched.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// What was done.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub action: Option<EscalationAction>,
+    /// Why.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Where the call went.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+}
+
+impl EscalationTriggered {
+    /// An escalation of which only the call is known.
+    pub fn new(call_id: impl Into<String>) -> Self {
+        Self { call_id: call_id.into(), ..Self::default() }
+    }
+
+    fn sample() -> Self {
+        Self {
+            call_id: CALL.into(),
+            location_id: Some(LOCATION.into()),
+            contact_id: Some(CONTACT.into()),
+            rule: Some("emergency".into()),
+            action: Some(EscalationAction::WarmTransfer),
+            reason: Some("The caller reported a leak.".into()),
+            target: Some("+15550100199".into()),
+        }
+    }
+}
+
+/// `call.appointment_booked`: a booking was made in the call.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct AppointmentBooked {
+    /// The call, a UUID as text.
+    pub call_id: String,
+    /// The location that was called.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub location_id: Option<String>,
+    /// The caller's contact.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub contact_id: Option<String>,
+    /// The appointment.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub appointment_id: Option<String>,
+    /// When it begins.
+    #[serde(
+        default,
+        deserialize_with = "optional_time",
+        serialize_with = "rfc3339::option::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub starts_at: Option<OffsetDateTime>,
+    /// How long it takes, in minutes.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub duration_minutes: Option<u64>,
+    /// What was booked.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Who comes. Its shape is not published, so any JSON is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attendee: Option<Value>,
+}
+
+impl AppointmentBooked {
+    /// A booking of which only the call is known.
+    pub fn new(call_id: impl Into<String>) -> Self {
+        Self { call_id: call_id.into(), ..Self::default() }
+    }
+
+    fn sample() -> Self {
+        Self {
+            call_id: CALL.into(),
+            location_id: Some(LOCATION.into()),
+            contact_id: Some(CONTACT.into()),
+            appointment_id: Some("apt_2041".into()),
+            starts_at: Some(datetime!(2026-04-24 09:30:00 UTC)),
+            duration_minutes: Some(45),
+            service: Some("Inspection".into()),
+            attendee: Some("Rosa Lind".into()),
+        }
+    }
+}
+
+/// `contact.created`: a caller was seen for the first time.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct ContactCreated {
+    /// The contact.
+    pub contact_id: String,
+    /// The call in which the caller was first seen.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub call_id: Option<String>,
+    /// The location that was called.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub location_id: Option<String>,
+    /// The caller's name.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The caller's number.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub phone_number: Option<String>,
+    /// The caller's mail address.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// When the contact was made.
+    #[serde(
+        default,
+        deserialize_with = "optional_time",
+        serialize_with = "rfc3339::option::serialize",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub created_at: Option<OffsetDateTime>,
+}
+
+impl ContactCreated {
+    /// A contact of which only the id is known.
+    pub fn new(contact_id: impl Into<String>) -> Self {
+        Self { contact_id: contact_id.into(), ..Self::default() }
+    }
+
+    fn sample() -> Self {
+        Self {
+            contact_id: CONTACT.into(),
+            call_id: Some(CALL.into()),
+            location_id: Some(LOCATION.into()),
+            name: Some("Rosa Lind".into()),
+            phone_number: Some(CALLER.into()),
+            email: Some("rosa@example.com".into()),
+            created_at: Some(datetime!(2026-04-17 19:09:41 UTC)),
+        }
+    }
+}
+
+open_enum! {
+    /// Who called whom.
+    pub enum Direction {
+        /// A customer called.
+        Inbound = "inbound",
+        /// The agent called.
+        Outbound = "outbound",
+    }
+}
+
+open_enum! {
+    /// How a call ended.
+    pub enum Disposition {
+        /// It ran to its end.
+        Completed = "completed",
+        /// The caller hung up.
+        Hangup = "hangup",
+        /// It was handed to somebody else.
+        Transferred = "transferred",
+        /// An escalation rule took it.
+        Escalated = "escalated",
+        /// Nobody answered.
+        Missed = "missed",
+    }
+}
+
+open_enum! {
+    /// What an escalation did.
+    pub enum EscalationAction {
+        /// The call was handed over with an introduction.
+        WarmTransfer = "warm_transfer",
+        /// A call back was planned.
+        ScheduledCallback = "scheduled_callback",
+        /// The caller was sent to voicemail.
+        Voicemail = "voicemail",
+        /// A ticket was opened.
+        Ticket = "ticket",
+    }
+}
+
+/// What was said in a call: one text, or a list of turns.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+#[serde(untagged)]
+pub enum Transcript {
+    /// One text.
+    Text(String),
+    /// Turns in order. The shape of a turn is not published, so any JSON is kept.
+    Turns(Vec<Value>),
+}
+
+impl<'de> Deserialize<'de> for Transcript {
+    // By hand: an untagged derive buffers the whole text first.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Transcript;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("text or a list of turns")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Transcript, E> {
+                Ok(Transcript::Text(text.to_owned()))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<Transcript, A::Error> {
+                let mut turns = Vec::new();
+                while let Some(turn) = seq.next_element()? {
+                    turns.push(turn);
+                }
+                Ok(Transcript::Turns(turns))
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl From<&str> for Transcript {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+const CALL: &str = "5f0c6a56-2f0e-4b8e-9a52-0d6a6b6f9a11";
+const CALLER: &str = "+15550100142";
+const CONTACT: &str = "con_7f3a";
+const LOCATION: &str = "loc_12";
