@@ -59,6 +59,8 @@ impl fmt::Display for Error {
 pub enum ErrorKind {
     /// A contract: an unknown name, or a part that contradicts another.
     Contract,
+    /// A delivery's id.
+    Delivery,
     /// Event data that could not be written as JSON.
     Encode,
     /// An event id or type that breaks the rules of its kind.

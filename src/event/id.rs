@@ -4,10 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
-use uuid::Builder;
 
 use crate::error::{Error, ErrorKind};
+use crate::id::uuid_v7;
 
 /// The id of one event: the same on every attempt and every subscription, so receivers dedupe on it.
 ///
@@ -43,9 +44,16 @@ impl EventId {
     /// The id for an event of time `at` (to the millisecond; before 1970 counts as 1970) and these random bytes:
     /// the pure twin of [`generate`](Self::generate).
     pub fn from_parts(at: OffsetDateTime, random: [u8; 10]) -> Self {
-        let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-        let uuid = Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
-        Self(format!("evt_{}", uuid.simple()).into())
+        Self(format!("evt_{}", uuid_v7(at, random).simple()).into())
+    }
+
+    /// The id of an event whose sender names none: `sha256_` and the hex digits of the raw body's SHA-256.
+    pub fn of_body(body: &[u8]) -> Self {
+        let mut id = String::from("sha256_");
+        for byte in Sha256::digest(body) {
+            id.push_str(&format!("{byte:02x}"));
+        }
+        Self(id.into())
     }
 
     /// The id as it travels.

@@ -36,6 +36,24 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// [`optional`], with the type's default for nothing: for fields that are published as always there.
+pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(optional(deserializer)?.unwrap_or_default())
+}
+
+/// [`or_default`] for RFC 3339 times: nothing reads as the Unix epoch.
+pub(crate) fn time_or_epoch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OffsetDateTime, D::Error> {
+    Ok(optional_time(deserializer)?.unwrap_or_else(epoch))
+}
+
+pub(crate) fn epoch() -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH
+}
+
 struct Optional<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for Optional<T> {

@@ -50,6 +50,8 @@ macro_rules! catalogue {
         }
     ) => {
         $(#[$meta])*
+        // An event is read, matched and dropped; boxing the large ones would cost more than moving them.
+        #[allow(clippy::large_enum_variant)]
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
         $vis enum $name {

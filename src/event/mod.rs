@@ -19,6 +19,5 @@ pub use id::EventId;
 pub use pattern::EventPattern;
 pub use raw::{EventType, RawEvent};
 
-pub(crate) use decode::Received;
-pub(crate) use lenient::{null_as_default, optional, optional_time};
+pub(crate) use lenient::{epoch, null_as_default, optional, optional_time, or_default, time_or_epoch};
 pub(crate) use macros::open_enum;

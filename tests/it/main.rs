@@ -1,1 +1,5 @@
 //! Everything the crate promises, a module per subject.
+
+mod address;
+mod retry;
+mod transport;

@@ -1,0 +1,136 @@
+//! Allo's current API: ten topics.
+//!
+//! The payloads are taken as unpublished: [`Data`] keeps every field and offers readers for the obvious ones. The names
+//! they look for, and the samples, are our choice. Topics that are newer than this crate arrive as [`Event::Other`].
+//!
+//! ```
+//! use hookwire::allo::{Data, Event};
+//!
+//! let call = Data::new().with("from_number", "+15550100142").with("direction", "inbound");
+//! assert_eq!(call.from_number().as_deref(), Some("+15550100142"));
+//! assert_eq!(Event::CallCompleted(call).event_type(), "call.completed");
+//! ```
+
+use std::borrow::Cow;
+
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::platform::open::{object, open_data, text};
+
+crate::catalogue! {
+    /// Any event of Allo's current API; one of a topic that is newer than this crate is `Other`.
+    pub enum Event {
+        /// A call from outside rings.
+        CallReceived(Data) = "call.received", sample: call();
+        /// A call to outside was placed.
+        CallTriggered(Data) = "call.triggered", sample: call();
+        /// A call was answered.
+        CallAnswered(Data) = "call.answered", sample: call();
+        /// A call is over, and everything about it is known.
+        CallCompleted(Data) = "call.completed", sample: completed_call();
+        /// A tag was put on a call.
+        TagAdded(Data) = "tag.added", sample: tag();
+        /// A tag was taken off a call.
+        TagRemoved(Data) = "tag.removed", sample: tag();
+        /// A text message came in.
+        SmsReceived(Data) = "sms.received", sample: sms();
+        /// A text message was sent.
+        SmsSent(Data) = "sms.sent", sample: sms();
+        /// A contact was made.
+        ContactCreated(Data) = "contact.created", sample: contact();
+        /// A contact was changed.
+        ContactUpdated(Data) = "contact.updated", sample: contact();
+    }
+}
+
+open_data! {
+    /// The data of any of Allo's events: an open JSON object, and readers that answer `None` for what is not there or
+    /// is of another kind.
+    ///
+    /// `null` and `[]` read as an object without fields.
+    pub struct Data;
+}
+
+impl Data {
+    /// The id of the call, message or contact: `id`.
+    pub fn id(&self) -> Option<Cow<'_, str>> {
+        text(&self.fields, &["id"])
+    }
+
+    /// The id of the call that a tag is on: `call_id`.
+    pub fn call_id(&self) -> Option<Cow<'_, str>> {
+        text(&self.fields, &["call_id"])
+    }
+
+    /// Who called or wrote: `from_number`, or else `from`.
+    pub fn from_number(&self) -> Option<Cow<'_, str>> {
+        text(&self.fields, &["from_number", "from"])
+    }
+
+    /// Who was called or written to: `to_number`, or else `to`.
+    pub fn to_number(&self) -> Option<Cow<'_, str>> {
+        text(&self.fields, &["to_number", "to"])
+    }
+
+    /// The mail address of the Allo user concerned: `user_email`.
+    pub fn user_email(&self) -> Option<Cow<'_, str>> {
+        text(&self.fields, &["user_email"])
+    }
+
+    /// When the call began: `started_at`, or else `start_date`, as RFC 3339 text.
+    pub fn started_at(&self) -> Option<OffsetDateTime> {
+        ["started_at", "start_date"]
+            .iter()
+            .find_map(|name| OffsetDateTime::parse(self.field(name)?.as_str()?, &Rfc3339).ok())
+    }
+
+    /// What a message says: `content`.
+    pub fn content(&self) -> Option<Cow<'_, str>> {
+        text(&self.fields, &["content"])
+    }
+}
+
+fn call() -> Data {
+    object(json!({
+        "id": "cll_5f0c6a56",
+        "from_number": "+15550100142",
+        "to_number": "+15550100100",
+        "started_at": "2026-04-17T19:09:40.000Z",
+        "user_email": "agent@example.com",
+    }))
+    .into()
+}
+
+fn completed_call() -> Data {
+    call()
+        .with("ended_at", "2026-04-17T19:12:03.000Z")
+        .with("summary", "The appointment was moved to Friday.")
+}
+
+fn tag() -> Data {
+    object(json!({"call_id": "cll_5f0c6a56", "tag": "support"})).into()
+}
+
+fn sms() -> Data {
+    object(json!({
+        "id": "msg_7c21",
+        "from_number": "+15550100142",
+        "to_number": "+15550100100",
+        "content": "Is Friday at nine still free?",
+        "sent_at": "2026-04-17T19:15:00.000Z",
+    }))
+    .into()
+}
+
+fn contact() -> Data {
+    object(json!({
+        "id": "con_7f3a",
+        "name": "Rosa",
+        "last_name": "Lind",
+        "emails": ["rosa@example.com"],
+        "numbers": ["+15550100142"],
+    }))
+    .into()
+}

@@ -1,0 +1,442 @@
+//! Allo's first API: five topics, all with published payloads.
+//!
+//! A field is an [`Option`] exactly where the platform publishes it as nullable, and is then written as `null`. Reading
+//! is more tolerant than the publication: only `id` must be there. A missing, `null` or `[]` field that is published as
+//! always there reads as nothing of its kind: empty text, `0`, an empty list, `Other("")`, the Unix epoch.
+//!
+//! No payload names the subscription's `allo_number`: it is a routing attribute of the event.
+//!
+//! ```
+//! use std::time::Duration;
+//! use hookwire::allo_v1::{Call, Direction, Source, Transcription};
+//! use time::macros::datetime;
+//!
+//! let began = datetime!(2026-04-17 19:09:40 UTC);
+//! let call = Call::new("cll_1", Direction::Inbound, began, Duration::from_secs(330)).with_transcriptions([
+//!     Transcription::new(Source::Agent, began, "How can I help?"),
+//!     Transcription::new(Source::User, began, "Friday would suit me better."),
+//! ]);
+//! assert_eq!(call.length, "5m 30s");
+//! assert_eq!(call.length_in_minutes, 5.5);
+//! assert_eq!(call.concatenated_transcript, "How can I help? Friday would suit me better.");
+//! ```
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::macros::datetime;
+use time::serde::rfc3339;
+
+use crate::event::{epoch, null_as_default, open_enum, optional, or_default, time_or_epoch};
+
+crate::catalogue! {
+    /// Any event of Allo's first API; one of a topic that is newer than this crate is `Other`.
+    pub enum Event {
+        /// A call is over, whoever called.
+        CallReceived(Call) = "CALL_RECEIVED", sample: Call::sample();
+        /// A text message came in.
+        SmsReceived(Sms) = "SMS_RECEIVED", sample: Sms::sample();
+        /// A text message was sent.
+        SmsSent(Sms) = "SMS_SENT", sample: Sms::sent_sample();
+        /// A contact was made.
+        ContactCreated(Contact) = "CONTACT_CREATED", sample: Contact::sample();
+        /// A contact was changed.
+        ContactUpdated(Contact) = "CONTACT_UPDATED", sample: Contact::sample();
+    }
+}
+
+/// A call that is over: the data of `CALL_RECEIVED`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Call {
+    /// The call.
+    pub id: String,
+    /// When it began.
+    #[serde(default = "epoch", deserialize_with = "time_or_epoch", serialize_with = "rfc3339::serialize")]
+    pub start_date: OffsetDateTime,
+    /// Where its recording lies.
+    #[serde(default, deserialize_with = "optional")]
+    pub recording_url: Option<String>,
+    /// The number that called.
+    #[serde(default, deserialize_with = "or_default")]
+    pub from_number: String,
+    /// Whose number that is.
+    #[serde(default, deserialize_with = "optional")]
+    pub from_name: Option<String>,
+    /// The number that was called.
+    #[serde(default, deserialize_with = "or_default")]
+    pub to: String,
+    /// Whose number that is.
+    #[serde(default, deserialize_with = "optional")]
+    pub to_name: Option<String>,
+    /// How long it took, in minutes with a fraction. [`with_length`](Self::with_length) sets it with `length`.
+    #[serde(default, deserialize_with = "or_default")]
+    pub length_in_minutes: f64,
+    /// The same in words, such as `5m 30s`.
+    #[serde(default, deserialize_with = "or_default")]
+    pub length: String,
+    /// Its label.
+    #[serde(default, deserialize_with = "optional")]
+    pub tag: Option<String>,
+    /// What was said, in short.
+    #[serde(default, deserialize_with = "optional")]
+    pub summary: Option<String>,
+    /// What was said, in one sentence.
+    #[serde(default, deserialize_with = "optional")]
+    pub one_sentence_summary: Option<String>,
+    /// What was said, turn by turn. [`with_transcriptions`](Self::with_transcriptions) sets it with
+    /// `concatenated_transcript`.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub transcriptions: Vec<Transcription>,
+    /// What was said, as one text.
+    #[serde(default, deserialize_with = "or_default")]
+    pub concatenated_transcript: String,
+    /// What was asked for and learned in the call. The keys are the account's own, so any JSON is kept.
+    #[serde(default, deserialize_with = "or_default")]
+    pub data_collected: Map<String, Value>,
+    /// Who called whom. Travels as `type`.
+    #[serde(rename = "type", default, deserialize_with = "or_default")]
+    pub direction: Direction,
+    /// The integration that the call belongs to.
+    #[serde(default, deserialize_with = "optional")]
+    pub integration_id: Option<String>,
+    /// Who handed the call over.
+    #[serde(default, deserialize_with = "optional")]
+    pub transfer_from: Option<TransferParty>,
+    /// To whom the call was handed over.
+    #[serde(default, deserialize_with = "optional")]
+    pub transfer_to: Option<TransferParty>,
+    /// The call that this one continues.
+    #[serde(default, deserialize_with = "optional")]
+    pub transfer_original_call_id: Option<String>,
+    /// The mail address of the Allo user who had the call.
+    #[serde(default, deserialize_with = "or_default")]
+    pub user_email: String,
+    /// The number that was called before a transfer.
+    #[serde(default, deserialize_with = "optional")]
+    pub original_to_number: Option<String>,
+    /// Whose number that is.
+    #[serde(default, deserialize_with = "optional")]
+    pub original_to_name: Option<String>,
+}
+
+impl Call {
+    /// A call of this id that began at `start_date` and took `length`; both lengths are set.
+    pub fn new(
+        id: impl Into<String>,
+        direction: Direction,
+        start_date: OffsetDateTime,
+        length: Duration,
+    ) -> Self {
+        Self {
+            id: id.into(),
+            start_date,
+            recording_url: None,
+            from_number: String::new(),
+            from_name: None,
+            to: String::new(),
+            to_name: None,
+            length_in_minutes: 0.0,
+            length: String::new(),
+            tag: None,
+            summary: None,
+            one_sentence_summary: None,
+            transcriptions: Vec::new(),
+            concatenated_transcript: String::new(),
+            data_collected: Map::new(),
+            direction,
+            integration_id: None,
+            transfer_from: None,
+            transfer_to: None,
+            transfer_original_call_id: None,
+            user_email: String::new(),
+            original_to_number: None,
+            original_to_name: None,
+        }
+        .with_length(length)
+    }
+
+    /// The same call with this length: `length_in_minutes`, and from it `length` in whole minutes and seconds.
+    ///
+    /// Minutes are not carried over into hours, as none are published: 65 minutes are `65m 0s`.
+    pub fn with_length(mut self, length: Duration) -> Self {
+        self.length_in_minutes = length.as_secs_f64() / 60.0;
+        let seconds = length.as_secs();
+        self.length = format!("{}m {}s", seconds / 60, seconds % 60);
+        self
+    }
+
+    /// The same call with these turns: `transcriptions`, and from them `concatenated_transcript`, their texts with a
+    /// space between, as the platform's own sample has it.
+    pub fn with_transcriptions(mut self, turns: impl IntoIterator<Item = Transcription>) -> Self {
+        self.transcriptions = turns.into_iter().collect();
+        let texts: Vec<_> = self.transcriptions.iter().map(|turn| turn.text.as_str()).collect();
+        self.concatenated_transcript = texts.join(" ");
+        self
+    }
+
+    fn sample() -> Self {
+        let mut call = Self::new(
+            "cll_5f0c6a56",
+            Direction::Inbound,
+            datetime!(2026-04-17 19:06:30 UTC),
+            Duration::from_secs(330),
+        )
+        .with_transcriptions([
+            Transcription::new(Source::Agent, datetime!(2026-04-17 19:06:35 UTC), "How can I help?"),
+            Transcription::new(
+                Source::User,
+                datetime!(2026-04-17 19:06:41 UTC),
+                "Friday would suit me better.",
+            ),
+        ]);
+        call.recording_url = Some("https://recordings.example.com/cll_5f0c6a56.mp3".into());
+        call.from_number = CALLER.into();
+        call.from_name = Some("Rosa Lind".into());
+        call.to = OFFICE.into();
+        call.to_name = Some("Front desk".into());
+        call.tag = Some("support".into());
+        call.summary = Some("The caller moved the appointment to Friday.".into());
+        call.one_sentence_summary = Some("Appointment moved".into());
+        call.data_collected.insert("preferred_day".into(), "Friday".into());
+        call.integration_id = Some("int_3".into());
+        call.transfer_from = Some(TransferParty {
+            number: Some(OFFICE.into()),
+            user_email: Some("desk@example.com".into()),
+            user_name: Some("Front desk".into()),
+        });
+        call.transfer_to = Some(TransferParty {
+            number: Some("+15550100199".into()),
+            user_email: Some("service@example.com".into()),
+            user_name: Some("Service".into()),
+        });
+        call.transfer_original_call_id = Some("cll_5f0c6a55".into());
+        call.user_email = "service@example.com".into();
+        call.original_to_number = Some(OFFICE.into());
+        call.original_to_name = Some("Front desk".into());
+        call
+    }
+}
+
+/// One turn of a call.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Transcription {
+    /// Who spoke.
+    #[serde(default, deserialize_with = "or_default")]
+    pub source: Source,
+    /// When.
+    #[serde(default = "epoch", deserialize_with = "time_or_epoch", serialize_with = "rfc3339::serialize")]
+    pub time: OffsetDateTime,
+    /// What was said.
+    #[serde(default, deserialize_with = "or_default")]
+    pub text: String,
+}
+
+impl Transcription {
+    /// What `source` said at `time`.
+    pub fn new(source: Source, time: OffsetDateTime, text: impl Into<String>) -> Self {
+        Self { source, time, text: text.into() }
+    }
+}
+
+/// One side of a call's hand-over.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct TransferParty {
+    /// The number.
+    #[serde(default, deserialize_with = "optional")]
+    pub number: Option<String>,
+    /// The Allo user's mail address.
+    #[serde(default, deserialize_with = "optional")]
+    pub user_email: Option<String>,
+    /// The Allo user's name.
+    #[serde(default, deserialize_with = "optional")]
+    pub user_name: Option<String>,
+}
+
+impl TransferParty {
+    /// A side of which nothing is known.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// A text message: the data of `SMS_RECEIVED` and `SMS_SENT`.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Sms {
+    /// The message.
+    pub id: String,
+    /// Who wrote to whom.
+    #[serde(default, deserialize_with = "or_default")]
+    pub direction: Direction,
+    /// With or without media. Travels as `type`.
+    #[serde(rename = "type", default, deserialize_with = "or_default")]
+    pub message_type: MessageType,
+    /// What it says.
+    #[serde(default, deserialize_with = "or_default")]
+    pub content: String,
+    /// When it was sent.
+    #[serde(default = "epoch", deserialize_with = "time_or_epoch", serialize_with = "rfc3339::serialize")]
+    pub sent_at: OffsetDateTime,
+    /// The number that wrote.
+    #[serde(default, deserialize_with = "or_default")]
+    pub from_number: String,
+    /// The number that was written to.
+    #[serde(default, deserialize_with = "or_default")]
+    pub to_number: String,
+    /// Whose number the writer's is.
+    #[serde(default, deserialize_with = "or_default")]
+    pub from_name: String,
+    /// Whose number the other is.
+    #[serde(default, deserialize_with = "or_default")]
+    pub to_name: String,
+}
+
+impl Sms {
+    /// A message without media, of this id and `content`, sent at `sent_at`.
+    pub fn new(
+        id: impl Into<String>,
+        direction: Direction,
+        sent_at: OffsetDateTime,
+        content: impl Into<String>,
+    ) -> Self {
+        Self {
+            id: id.into(),
+            direction,
+            message_type: MessageType::Sms,
+            content: content.into(),
+            sent_at,
+            from_number: String::new(),
+            to_number: String::new(),
+            from_name: String::new(),
+            to_name: String::new(),
+        }
+    }
+
+    fn sample() -> Self {
+        Self {
+            from_number: CALLER.into(),
+            to_number: OFFICE.into(),
+            from_name: "Rosa Lind".into(),
+            to_name: "Front desk".into(),
+            ..Self::new(
+                "msg_7c21",
+                Direction::Inbound,
+                datetime!(2026-04-17 19:15:00 UTC),
+                "Is Friday at nine still free?",
+            )
+        }
+    }
+
+    fn sent_sample() -> Self {
+        Self {
+            from_number: OFFICE.into(),
+            to_number: CALLER.into(),
+            from_name: "Front desk".into(),
+            to_name: "Rosa Lind".into(),
+            ..Self::new(
+                "msg_7c22",
+                Direction::Outbound,
+                datetime!(2026-04-17 19:16:00 UTC),
+                "It is yours now.",
+            )
+        }
+    }
+}
+
+/// A contact: the data of `CONTACT_CREATED` and `CONTACT_UPDATED`.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Contact {
+    /// The contact.
+    pub id: String,
+    /// The first name.
+    #[serde(default, deserialize_with = "optional")]
+    pub name: Option<String>,
+    /// The last name.
+    #[serde(default, deserialize_with = "optional")]
+    pub last_name: Option<String>,
+    /// The company.
+    #[serde(default, deserialize_with = "optional")]
+    pub company: Option<String>,
+    /// The mail addresses.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub emails: Vec<String>,
+    /// The phone numbers.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub numbers: Vec<String>,
+}
+
+impl Contact {
+    /// A contact of which only the id is known.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self { id: id.into(), ..Self::default() }
+    }
+
+    fn sample() -> Self {
+        Self {
+            id: "con_7f3a".into(),
+            name: Some("Rosa".into()),
+            last_name: Some("Lind".into()),
+            company: Some("Example Bakery".into()),
+            emails: vec!["rosa@example.com".into()],
+            numbers: vec![CALLER.into()],
+        }
+    }
+}
+
+open_enum! {
+    /// Who called or wrote to whom.
+    pub enum Direction {
+        /// From outside.
+        Inbound = "INBOUND",
+        /// To outside.
+        Outbound = "OUTBOUND",
+    }
+}
+
+open_enum! {
+    /// Who spoke.
+    pub enum Source {
+        /// The agent.
+        Agent = "AGENT",
+        /// The person at the other end.
+        User = "USER",
+    }
+}
+
+open_enum! {
+    /// The kind of a message.
+    pub enum MessageType {
+        /// Text alone.
+        Sms = "SMS",
+        /// Text and media.
+        Mms = "MMS",
+    }
+}
+
+// What a missing value reads as.
+impl Default for Direction {
+    fn default() -> Self {
+        Self::Other(String::new())
+    }
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::Other(String::new())
+    }
+}
+
+impl Default for MessageType {
+    fn default() -> Self {
+        Self::Other(String::new())
+    }
+}
+
+const CALLER: &str = "+15550100142";
+const OFFICE: &str = "+15550100100";

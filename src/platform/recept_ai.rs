@@ -1,0 +1,309 @@
+//! ReceptAI, voice agents: sixteen events in four families.
+//!
+//! The platform publishes what each family's data is about and no field names. So each family has a struct
+//! ([`CallData`], [`AgentData`], [`SystemData`], [`UserData`]) in which every field is optional, and the rest of the JSON
+//! stands beside them in `open`. The names of the fields, which event belongs to which family, and the samples are our
+//! choice. A field that holds JSON of another kind than its type stays in `open`, so that no data is refused for it.
+//! Events that are newer than this crate arrive as [`Event::Other`].
+//!
+//! ```
+//! use hookwire::recept_ai::{CallData, Event, Family};
+//!
+//! let mut call = CallData::new();
+//! call.id = Some("call_1".into());
+//! call.duration = Some(143.into());
+//! call.open.insert("language".into(), "en".into());
+//! let event = Event::CallEnded(call);
+//! assert_eq!(event.event_type(), "Call Ended");
+//! assert_eq!(event.family(), Some(Family::Call));
+//! ```
+
+use serde_json::{Number, Value, json};
+
+crate::catalogue! {
+    /// Any event of ReceptAI; one of a name that is newer than this crate is `Other`.
+    pub enum Event {
+        /// A call began.
+        CallStarted(CallData) = "Call Started", sample: CallData::sample("in_progress");
+        /// A call ended.
+        CallEnded(CallData) = "Call Ended", sample: CallData::sample("completed");
+        /// A call could not be made or broke off.
+        CallFailed(CallData) = "Call Failed", sample: CallData::sample("failed");
+        /// A call waits for an agent.
+        CallQueued(CallData) = "Call Queued", sample: CallData::sample("queued");
+        /// What was said in a call can be read.
+        TranscriptAvailable(CallData) = "Transcript Available", sample: CallData::sample("completed");
+        /// The recording of a call can be fetched.
+        RecordingReady(CallData) = "Recording Ready", sample: CallData::sample("completed");
+        /// A call was rated.
+        QualityScore(CallData) = "Quality Score", sample: CallData::sample("completed");
+        /// What a call costs is known.
+        CostCalculated(CallData) = "Cost Calculated", sample: CallData::sample("completed");
+        /// An agent's status changed.
+        AgentStatusChange(AgentData) = "Agent Status Change", sample: AgentData::sample();
+        /// An agent's configuration changed.
+        ConfigurationUpdate(AgentData) = "Configuration Update", sample: AgentData::sample();
+        /// An agent was brought in line with its configuration, or could not be.
+        SyncStatus(AgentData) = "Sync Status", sample: AgentData::sample();
+        /// An agent performs worse than it should.
+        PerformanceAlerts(AgentData) = "Performance Alerts", sample: AgentData::sample();
+        /// A knowledge base changed.
+        KnowledgeBaseUpdate(SystemData) = "Knowledge Base Update", sample: SystemData::sample();
+        /// A phone number was added, changed or removed.
+        PhoneNumberChanges(SystemData) = "Phone Number Changes", sample: SystemData::sample();
+        /// A user of the account did something.
+        UserActions(UserData) = "User Actions", sample: UserData::sample();
+        /// Maintenance is planned, begins or ends.
+        SystemMaintenance(SystemData) = "System Maintenance", sample: SystemData::sample();
+    }
+}
+
+impl Event {
+    /// The family whose data the event has; `None` for an event that this crate does not know.
+    pub fn family(&self) -> Option<Family> {
+        match self {
+            Self::CallStarted(_)
+            | Self::CallEnded(_)
+            | Self::CallFailed(_)
+            | Self::CallQueued(_)
+            | Self::TranscriptAvailable(_)
+            | Self::RecordingReady(_)
+            | Self::QualityScore(_)
+            | Self::CostCalculated(_) => Some(Family::Call),
+            Self::AgentStatusChange(_)
+            | Self::ConfigurationUpdate(_)
+            | Self::SyncStatus(_)
+            | Self::PerformanceAlerts(_) => Some(Family::Agent),
+            Self::KnowledgeBaseUpdate(_) | Self::PhoneNumberChanges(_) | Self::SystemMaintenance(_) => {
+                Some(Family::System)
+            }
+            Self::UserActions(_) => Some(Family::User),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+/// Events with the same kind of data.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Family {
+    /// About one call: [`CallData`].
+    Call,
+    /// About one voice agent: [`AgentData`].
+    Agent,
+    /// About the platform or the account's resources: [`SystemData`].
+    System,
+    /// About a user of the account: [`UserData`].
+    User,
+}
+
+/// Defines a family's struct. By hand rather than derived: a flattened rest would refuse the whole for one field of
+/// another kind.
+macro_rules! family {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            $($(#[$field_meta:meta])* pub $field:ident: $kind:ty,)+
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Default, PartialEq)]
+        #[non_exhaustive]
+        pub struct $name {
+            $($(#[$field_meta])* pub $field: Option<$kind>,)+
+            /// Every other field, and those above whose JSON is of another kind. Where both hold a field, the one above
+            /// is written.
+            pub open: serde_json::Map<String, Value>,
+        }
+
+        impl $name {
+            /// Data of which nothing is known.
+            pub fn new() -> Self {
+                Self::default()
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let mut open = crate::event::or_default(deserializer)?;
+                Ok(Self { $($field: FieldKind::take(&mut open, stringify!($field)),)+ open })
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeMap;
+
+                let mut map = serializer.serialize_map(None)?;
+                $(if let Some(value) = &self.$field {
+                    map.serialize_entry(stringify!($field), value)?;
+                })+
+                for (name, value) in &self.open {
+                    let written = match name.as_str() {
+                        $(stringify!($field) => self.$field.is_some(),)+
+                        _ => false,
+                    };
+                    if !written {
+                        map.serialize_entry(name, value)?;
+                    }
+                }
+                map.end()
+            }
+        }
+    };
+}
+
+family! {
+    /// The data of an event about a call.
+    pub struct CallData {
+        /// The call.
+        pub id: String,
+        /// How long it took. The unit is not published.
+        pub duration: Number,
+        /// What it cost. The currency is not published.
+        pub cost: Number,
+        /// Who took part.
+        pub participants: Vec<Value>,
+        /// How it stands.
+        pub status: String,
+    }
+}
+
+impl CallData {
+    fn sample(status: &str) -> Self {
+        Self {
+            id: Some("call_5f0c6a56".into()),
+            duration: Some(143.into()),
+            cost: Number::from_f64(0.35),
+            participants: Some(vec![json!("+15550100142"), json!("agent_12")]),
+            status: Some(status.into()),
+            open: serde_json::Map::new(),
+        }
+    }
+}
+
+family! {
+    /// The data of an event about a voice agent.
+    pub struct AgentData {
+        /// The agent.
+        pub id: String,
+        /// What changed. Its shape is not published.
+        pub changes: Value,
+        /// How the agent stands.
+        pub status: String,
+    }
+}
+
+impl AgentData {
+    fn sample() -> Self {
+        Self {
+            id: Some("agent_12".into()),
+            changes: Some(json!({"greeting": "Good morning"})),
+            status: Some("active".into()),
+            open: serde_json::Map::new(),
+        }
+    }
+}
+
+family! {
+    /// The data of an event about the platform or the account's resources.
+    pub struct SystemData {
+        /// What happened. Its shape is not published.
+        pub details: Value,
+        /// What it concerns.
+        pub affected_resources: Vec<Value>,
+        /// When. Its shape is not published.
+        pub timestamps: Value,
+    }
+}
+
+impl SystemData {
+    fn sample() -> Self {
+        Self {
+            details: Some(json!("Planned work on the telephone lines.")),
+            affected_resources: Some(vec![json!("+15550100100")]),
+            timestamps: Some(json!({
+                "starts_at": "2026-04-18T02:00:00Z",
+                "ends_at": "2026-04-18T02:30:00Z",
+            })),
+            open: serde_json::Map::new(),
+        }
+    }
+}
+
+family! {
+    /// The data of an event about a user of the account.
+    pub struct UserData {
+        /// The user.
+        pub id: String,
+        /// What the user did.
+        pub action: String,
+        /// What it was done to. Its shape is not published.
+        pub resource: Value,
+    }
+}
+
+impl UserData {
+    fn sample() -> Self {
+        Self {
+            id: Some("user_4".into()),
+            action: Some("agent.updated".into()),
+            resource: Some(json!("agent_12")),
+            open: serde_json::Map::new(),
+        }
+    }
+}
+
+/// A kind of JSON that a family's field holds.
+trait FieldKind: Sized {
+    /// The value when it is of this kind, or else the value unchanged.
+    fn read(value: Value) -> Result<Self, Value>;
+
+    /// Takes the field out of `fields` when it is of this kind.
+    fn take(fields: &mut serde_json::Map<String, Value>, name: &str) -> Option<Self> {
+        match Self::read(fields.remove(name)?) {
+            Ok(value) => Some(value),
+            Err(value) => {
+                fields.insert(name.to_owned(), value);
+                None
+            }
+        }
+    }
+}
+
+impl FieldKind for String {
+    fn read(value: Value) -> Result<Self, Value> {
+        match value {
+            Value::String(text) => Ok(text),
+            other => Err(other),
+        }
+    }
+}
+
+impl FieldKind for Number {
+    fn read(value: Value) -> Result<Self, Value> {
+        match value {
+            Value::Number(number) => Ok(number),
+            other => Err(other),
+        }
+    }
+}
+
+impl FieldKind for Vec<Value> {
+    fn read(value: Value) -> Result<Self, Value> {
+        match value {
+            Value::Array(values) => Ok(values),
+            other => Err(other),
+        }
+    }
+}
+
+impl FieldKind for Value {
+    fn read(value: Value) -> Result<Self, Value> {
+        match value {
+            // Kept in the rest, so that it is written back.
+            null @ Self::Null => Err(null),
+            other => Ok(other),
+        }
+    }
+}

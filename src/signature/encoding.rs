@@ -1,0 +1,96 @@
+//! [`Encoding`]: HMAC tags and keys as the text that headers and secrets carry.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_PAD_INDIFFERENT};
+use zeroize::Zeroizing;
+
+/// How a tag is written in a header.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Encoding {
+    Base64,
+    Hex,
+}
+
+impl Encoding {
+    /// The length of a tag's text.
+    pub(super) const fn tag_len(self) -> usize {
+        match self {
+            Self::Base64 => BASE64_TAG_LEN,
+            Self::Hex => HEX_TAG_LEN,
+        }
+    }
+
+    /// Appends a tag's text to `out`.
+    pub(super) fn write_tag(self, tag: &[u8; 32], out: &mut Vec<u8>) {
+        match self {
+            Self::Base64 => {
+                let mut text = [0; BASE64_TAG_LEN];
+                STANDARD
+                    .encode_slice(tag, &mut text)
+                    .expect("invariant: 32 bytes are 44 characters of base64");
+                out.extend_from_slice(&text);
+            }
+            Self::Hex => {
+                let mut text = [0; HEX_TAG_LEN];
+                for (pair, byte) in text.chunks_exact_mut(2).zip(tag) {
+                    pair[0] = HEX_DIGITS[usize::from(byte >> 4)];
+                    pair[1] = HEX_DIGITS[usize::from(byte & 0x0f)];
+                }
+                out.extend_from_slice(&text);
+            }
+        }
+    }
+
+    /// The tag that `text` spells: canonical base64 with its padding, or hex in either case.
+    pub(super) fn read_tag(self, text: &[u8]) -> Option<[u8; 32]> {
+        if text.len() != self.tag_len() {
+            return None;
+        }
+        let mut tag = [0; 32];
+        match self {
+            Self::Base64 => {
+                if STANDARD.decode_slice(text, &mut tag) != Ok(tag.len()) {
+                    return None;
+                }
+            }
+            Self::Hex => {
+                for (byte, pair) in tag.iter_mut().zip(text.chunks_exact(2)) {
+                    *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+                }
+            }
+        }
+        Some(tag)
+    }
+}
+
+/// Key material as base64 with padding, as secrets are written.
+pub(super) fn write_key(prefix: &str, key: &[u8]) -> Zeroizing<String> {
+    // Made in full at once, without a growing or a temporary buffer that would leave a copy of the key behind.
+    let mut text = vec![0; prefix.len() + key.len().div_ceil(3) * 4];
+    text[..prefix.len()].copy_from_slice(prefix.as_bytes());
+    STANDARD
+        .encode_slice(key, &mut text[prefix.len()..])
+        .expect("invariant: three bytes are four characters");
+    Zeroizing::new(String::from_utf8(text).expect("invariant: base64 is ASCII"))
+}
+
+/// Key material from base64 as people paste it: canonical, with or without its padding.
+pub(super) fn read_key(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    // Reserved in full, for the same reason.
+    let mut key = Zeroizing::new(Vec::with_capacity(text.len().div_ceil(4) * 3));
+    STANDARD_PAD_INDIFFERENT.decode_vec(text, &mut key).ok()?;
+    Some(key)
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+const BASE64_TAG_LEN: usize = 44;
+const HEX_TAG_LEN: usize = 64;
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";

@@ -1,0 +1,293 @@
+//! [`Secret`]: key material that does not leak by accident.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{Deserialize, Deserializer, Visitor};
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use super::ed25519;
+use super::encoding;
+use crate::error::{Error, ErrorKind};
+
+/// What signs and proves messages: the text that a platform shows once, or raw bytes.
+///
+/// `Debug` prints no key material, there is no `Display` and no `Serialize`, two secrets are compared in constant
+/// time, and the memory is wiped on drop. [`expose`](Self::expose) is the one way to the text.
+///
+/// Whether a secret has the right form is the [`Scheme`](crate::Scheme)'s to judge, in
+/// [`Signer::new`](crate::Signer::new) and [`Verifier::new`](crate::Verifier::new).
+///
+/// ```
+/// use hookwire::Secret;
+///
+/// let secret: Secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse()?;
+/// assert_eq!(secret.preview(), "whsec_MfKQ9r8G...");
+/// assert_eq!(format!("{secret:?}"), "Secret(..)");
+/// # Ok::<(), hookwire::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Secret {
+    /// For raw bytes `whsec_` and their base64, so that there is something to show.
+    text: Zeroizing<String>,
+    kind: Kind,
+}
+
+impl Secret {
+    /// A new secret of 32 random bytes from the operating system, as the text `whsec_<base64>`.
+    ///
+    /// # Panics
+    ///
+    /// When the operating system has no randomness to give; [`try_generate`](Self::try_generate) returns that
+    /// as an error.
+    ///
+    /// ```
+    /// let fresh = hookwire::Secret::generate();
+    /// assert!(fresh.expose().starts_with("whsec_"));
+    /// assert_eq!(fresh.decoded_len(), Some(32));
+    /// ```
+    pub fn generate() -> Self {
+        match Self::try_generate() {
+            Ok(secret) => secret,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// A new secret of 32 random bytes from the operating system, as the text `whsec_<base64>`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Randomness`] when the operating system has none to give.
+    pub fn try_generate() -> Result<Self, Error> {
+        let mut random = Zeroizing::new([0; 32]);
+        getrandom::fill(random.as_mut_slice()).map_err(|error| {
+            Error::new(ErrorKind::Randomness, "the operating system gave no random bytes for a secret")
+                .with_source(error)
+        })?;
+        Ok(Self::from_random(*random))
+    }
+
+    /// The secret that [`generate`](Self::generate) makes of these random bytes.
+    ///
+    /// ```
+    /// let secret = hookwire::Secret::from_random([7; 32]);
+    /// assert_eq!(secret.expose(), "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=");
+    /// ```
+    pub fn from_random(random: [u8; 32]) -> Self {
+        let random = Zeroizing::new(random);
+        Self { text: encoding::write_key(WHSEC, random.as_slice()), kind: Kind::Text }
+    }
+
+    /// Raw bytes that are the key under every scheme, whatever form it demands of a text.
+    ///
+    /// [`expose`](Self::expose) gives them as `whsec_` and base64. That text, parsed, is the same key only under
+    /// schemes that decode it.
+    ///
+    /// ```
+    /// use hookwire::Secret;
+    ///
+    /// assert_eq!(Secret::from_bytes(b"sixteen bytes ok").expose(), "whsec_c2l4dGVlbiBieXRlcyBvaw==");
+    /// ```
+    pub fn from_bytes(bytes: impl AsRef<[u8]>) -> Self {
+        Self { text: encoding::write_key(WHSEC, bytes.as_ref()), kind: Kind::Raw }
+    }
+
+    /// The secret itself, to be shown once to whom it belongs.
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
+    /// Enough to tell secrets apart: the prefix, at most 8 characters and at most a quarter of the rest, and `...`.
+    ///
+    /// ```
+    /// use hookwire::Secret;
+    ///
+    /// assert_eq!("hush-hush".parse::<Secret>()?.preview(), "hu...");
+    /// # Ok::<(), hookwire::Error>(())
+    /// ```
+    pub fn preview(&self) -> String {
+        let prefix = PREFIXES.into_iter().find(|prefix| self.text.starts_with(prefix)).unwrap_or_default();
+        let rest = &self.text[prefix.len()..];
+        let shown = MAX_PREVIEW.min(rest.chars().count() / 4);
+        prefix.chars().chain(rest.chars().take(shown)).chain("...".chars()).collect()
+    }
+
+    /// How many bytes the secret holds, read as base64 after `whsec_`; nothing if it is not base64.
+    ///
+    /// [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md)
+    /// asks for 24 to 64 random bytes where a secret is made.
+    ///
+    /// ```
+    /// use hookwire::Secret;
+    ///
+    /// assert_eq!("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse::<Secret>()?.decoded_len(), Some(24));
+    /// assert_eq!("It's a Secret to Everybody".parse::<Secret>()?.decoded_len(), None);
+    /// # Ok::<(), hookwire::Error>(())
+    /// ```
+    pub fn decoded_len(&self) -> Option<usize> {
+        let text = self.text.strip_prefix(WHSEC).unwrap_or(&self.text);
+        encoding::read_key(text).map(|key| key.len())
+    }
+
+    /// A text that says whether the secret is text or raw bytes and loses neither, for a store to keep.
+    ///
+    /// As secret as the secret itself.
+    #[doc(hidden)]
+    pub fn to_storage(&self) -> Zeroizing<String> {
+        let tag = self.kind.tag();
+        let mut stored = Zeroizing::new(String::with_capacity(tag.len() + self.text.len()));
+        stored.push_str(tag);
+        stored.push_str(&self.text);
+        stored
+    }
+
+    /// The secret that [`to_storage`](Self::to_storage) wrote.
+    #[doc(hidden)]
+    pub fn from_storage(stored: &str) -> Result<Self, Error> {
+        let unreadable =
+            || Error::new(ErrorKind::Secret, "stored secret is not in a form this version wrote");
+        if let Some(text) = stored.strip_prefix(Kind::Text.tag()) {
+            check(text)?;
+            return Ok(Self { text: owned(text), kind: Kind::Text });
+        }
+        let text = stored.strip_prefix(Kind::Raw.tag()).ok_or_else(unreadable)?;
+        let raw = text.strip_prefix(WHSEC).and_then(encoding::read_key).ok_or_else(unreadable)?;
+        Ok(Self::from_bytes(&*raw))
+    }
+
+    /// The text whose form a scheme judges; nothing when the key was given as raw bytes.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self.kind {
+            Kind::Raw => None,
+            Kind::Text => Some(&self.text),
+        }
+    }
+
+    /// The bytes that raw material was made of.
+    pub(super) fn raw(&self) -> Zeroizing<Vec<u8>> {
+        encoding::read_key(&self.text[WHSEC.len()..])
+            .expect("invariant: raw bytes are kept as whsec_ and base64")
+    }
+}
+
+impl FromStr for Secret {
+    type Err = Error;
+
+    /// Takes the text as a platform shows it; a version that was copied with it (`v1,whsec_...`) is cut off.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        check(text)?;
+        let text = VERSIONED
+            .into_iter()
+            .find(|(version, prefix)| text.strip_prefix(version).is_some_and(|rest| rest.starts_with(prefix)))
+            .map_or(text, |(version, _)| &text[version.len()..]);
+        Ok(Self { text: owned(text), kind: Kind::Text })
+    }
+}
+
+/// In constant time for secrets of one length. Raw bytes never equal a text: under some schemes their keys differ.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind && bool::from(self.text.as_bytes().ct_eq(other.text.as_bytes()))
+    }
+}
+
+impl Eq for Secret {}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_string(SecretVisitor)
+    }
+}
+
+/// Refuses everything but text in words of its own: serde's would repeat the value.
+struct SecretVisitor;
+
+impl Visitor<'_> for SecretVisitor {
+    type Value = Secret;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a secret as text")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Secret, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_string<E: serde::de::Error>(self, text: String) -> Result<Secret, E> {
+        Zeroizing::new(text).parse().map_err(E::custom)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<Secret, E> {
+        Err(not_text())
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<Secret, E> {
+        Err(not_text())
+    }
+
+    fn visit_i128<E: serde::de::Error>(self, _: i128) -> Result<Secret, E> {
+        Err(not_text())
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<Secret, E> {
+        Err(not_text())
+    }
+
+    fn visit_u128<E: serde::de::Error>(self, _: u128) -> Result<Secret, E> {
+        Err(not_text())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Secret, E> {
+        Err(not_text())
+    }
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Kind {
+    Raw,
+    Text,
+}
+
+impl Kind {
+    /// Written into stores: never change what is here.
+    const fn tag(self) -> &'static str {
+        match self {
+            Self::Raw => "raw:",
+            Self::Text => "text:",
+        }
+    }
+}
+
+fn check(text: &str) -> Result<(), Error> {
+    let wrong = if text.is_empty() {
+        "secret is empty, expected at least one character"
+    } else if text.contains(char::is_control) {
+        "secret holds a control character, such as a line break, expected text without"
+    } else if text.trim() != text {
+        "secret begins or ends with white space, expected text without"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::Secret, wrong))
+}
+
+fn owned(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(text.to_owned())
+}
+
+fn not_text<E: serde::de::Error>() -> E {
+    E::custom("secret is not text, expected a string")
+}
+
+pub(super) const WHSEC: &str = "whsec_";
+
+const MAX_PREVIEW: usize = 8;
+const PREFIXES: [&str; 3] = [WHSEC, ed25519::PRIVATE, ed25519::PUBLIC];
+const VERSIONED: [(&str, &str); 3] = [("v1,", WHSEC), ("v1a,", ed25519::PRIVATE), ("v1a,", ed25519::PUBLIC)];

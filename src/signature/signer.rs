@@ -1,0 +1,215 @@
+//! [`Signer`]: makes the headers that prove a body.
+
+use std::fmt;
+
+use http::{HeaderMap, HeaderValue};
+use time::OffsetDateTime;
+
+use super::MAX_SIGNATURES;
+use super::ed25519;
+use super::key::SigningKey;
+use super::message::{Digits, Message, check_id};
+use super::scheme::{HeaderNames, Layout, Scheme};
+use super::secret::Secret;
+use crate::error::{Error, ErrorKind};
+
+/// Signs bodies under one [`Scheme`] with one secret, or several while they are rotated.
+///
+/// The key is prepared once; a message then costs little more than the hash of its body.
+///
+/// ```
+/// use hookwire::{Scheme, Secret, Signer};
+/// use time::macros::datetime;
+///
+/// let secret: Secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse()?;
+/// let signer = Signer::new(Scheme::STANDARD_WEBHOOKS, &secret)?;
+/// let headers = signer.sign("msg_1", datetime!(2026-04-17 19:12:03 UTC), b"{}")?;
+/// assert_eq!(headers["webhook-id"], "msg_1");
+/// assert_eq!(headers["webhook-timestamp"], "1776453123");
+/// assert!(headers["webhook-signature"].to_str().unwrap().starts_with("v1,"));
+/// # Ok::<(), hookwire::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Signer {
+    scheme: Scheme,
+    names: HeaderNames,
+    keys: Vec<SigningKey>,
+}
+
+impl Signer {
+    /// A signer under `scheme` with `secret`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Secret`] when the secret has not the form that the scheme demands.
+    pub fn new(scheme: Scheme, secret: &Secret) -> Result<Self, Error> {
+        Ok(Self { scheme, names: scheme.header_names(), keys: vec![SigningKey::new(&scheme, secret)?] })
+    }
+
+    /// Signs with an older secret too, so that receivers who know only that one still accept.
+    ///
+    /// Only a scheme whose header holds a list can carry several signatures (Standard Webhooks, Svix, Stripe). Under
+    /// the others the secret given first, the newest, signs alone.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Secret`] when the secret has not the form that the scheme demands, or is the seventeenth.
+    pub fn with_secret(mut self, older: &Secret) -> Result<Self, Error> {
+        let key = SigningKey::new(&self.scheme, older)?;
+        if self.keys.len() == MAX_SIGNATURES {
+            return Err(Error::new(ErrorKind::Secret, "signer has 16 secrets already, which is the most"));
+        }
+        self.keys.push(key);
+        Ok(self)
+    }
+
+    /// The scheme this signs under.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The scheme's headers for `body`, sent as message `id` and signed at `now`.
+    ///
+    /// An id or a time that the scheme has no place for is ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Sign`] for an id or a time that no verifier accepts: an id is 1 to 256 visible ASCII characters
+    /// and, where it is signed, holds no full stop; a time is after 1970 and of at most 12 digits in seconds.
+    pub fn sign(&self, id: &str, now: OffsetDateTime, body: &[u8]) -> Result<HeaderMap, Error> {
+        let mut headers = HeaderMap::with_capacity(3);
+        self.sign_into(&mut headers, id, now, body)?;
+        Ok(headers)
+    }
+
+    /// Like [`sign`](Self::sign), into headers that exist; what they held under the scheme's names is replaced.
+    ///
+    /// # Errors
+    ///
+    /// As for [`sign`](Self::sign); the headers are unchanged then.
+    pub fn sign_into(
+        &self,
+        headers: &mut HeaderMap,
+        id: &str,
+        now: OffsetDateTime,
+        body: &[u8],
+    ) -> Result<(), Error> {
+        let timestamp = self.check(id, now)?;
+        let message = Message { id: id.as_bytes(), timestamp: timestamp.as_bytes(), body };
+        let signature = self.write_signatures(&message);
+        if let Some(name) = &self.names.id {
+            headers.insert(name.clone(), visible(message.id.to_vec()));
+        }
+        if let Some(name) = &self.names.timestamp {
+            headers.insert(name.clone(), visible(message.timestamp.to_vec()));
+        }
+        headers.insert(self.names.signature.clone(), visible(signature));
+        Ok(())
+    }
+
+    /// The value of the signature header alone.
+    ///
+    /// # Errors
+    ///
+    /// As for [`sign`](Self::sign).
+    ///
+    /// ```
+    /// use hookwire::{Scheme, Secret, Signer};
+    /// use time::OffsetDateTime;
+    ///
+    /// let signer = Signer::new(Scheme::GITHUB, &"It's a Secret to Everybody".parse::<Secret>()?)?;
+    /// assert_eq!(
+    ///     signer.signature("", OffsetDateTime::UNIX_EPOCH, b"Hello, World!")?,
+    ///     "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17",
+    /// );
+    /// # Ok::<(), hookwire::Error>(())
+    /// ```
+    pub fn signature(&self, id: &str, now: OffsetDateTime, body: &[u8]) -> Result<String, Error> {
+        let timestamp = self.check(id, now)?;
+        let message = Message { id: id.as_bytes(), timestamp: timestamp.as_bytes(), body };
+        Ok(String::from_utf8(self.write_signatures(&message))
+            .expect("invariant: a signature's text is ASCII"))
+    }
+
+    fn check(&self, id: &str, now: OffsetDateTime) -> Result<Digits, Error> {
+        if self.scheme.id_header.is_some() {
+            check_id(id.as_bytes(), &self.scheme)
+                .map_err(|reason| Error::new(ErrorKind::Sign, format!("event id {reason}")))?;
+        }
+        if !self.scheme.sends_time() {
+            return Ok(Digits::NONE);
+        }
+        Digits::new(now.unix_timestamp()).ok_or_else(|| {
+            Error::new(ErrorKind::Sign, "time of signing is before 1970 or beyond 12 digits of Unix seconds")
+        })
+    }
+
+    fn write_signatures(&self, message: &Message<'_>) -> Vec<u8> {
+        match self.scheme.layout {
+            Layout::Single { prefix } => {
+                let mut value = Vec::with_capacity(prefix.len() + self.scheme.encoding.tag_len());
+                value.extend_from_slice(prefix.as_bytes());
+                self.write_signature(&self.keys[0], message, &mut value);
+                value
+            }
+            Layout::List { version } => self.write_list(version, message),
+            Layout::Fields { timestamp, signature } => {
+                let field_len = 2 + signature.len() + self.scheme.encoding.tag_len();
+                let mut value = Vec::with_capacity(
+                    timestamp.len() + 1 + message.timestamp.len() + field_len * self.keys.len(),
+                );
+                value.extend_from_slice(timestamp.as_bytes());
+                value.push(b'=');
+                value.extend_from_slice(message.timestamp);
+                for key in &self.keys {
+                    value.push(b',');
+                    value.extend_from_slice(signature.as_bytes());
+                    value.push(b'=');
+                    self.write_signature(key, message, &mut value);
+                }
+                value
+            }
+        }
+    }
+
+    fn write_list(&self, version: &str, message: &Message<'_>) -> Vec<u8> {
+        let entries = self.keys.iter().map(|key| match key {
+            SigningKey::Hmac(_) => version.len() + 1 + self.scheme.encoding.tag_len(),
+            SigningKey::Ed25519(_) => ed25519::VERSION.len() + 1 + ed25519::SIGNATURE_TEXT_LEN,
+        });
+        let mut value = Vec::with_capacity(entries.sum::<usize>() + self.keys.len() - 1);
+        for key in &self.keys {
+            if !value.is_empty() {
+                value.push(b' ');
+            }
+            value.extend_from_slice(match key {
+                SigningKey::Hmac(_) => version.as_bytes(),
+                SigningKey::Ed25519(_) => ed25519::VERSION.as_bytes(),
+            });
+            value.push(b',');
+            self.write_signature(key, message, &mut value);
+        }
+        value
+    }
+
+    fn write_signature(&self, key: &SigningKey, message: &Message<'_>, value: &mut Vec<u8>) {
+        match key {
+            SigningKey::Hmac(key) => self.scheme.encoding.write_tag(&key.tag(&self.scheme, message), value),
+            SigningKey::Ed25519(key) => key.write_signature(&message.to_vec(&self.scheme), value),
+        }
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer")
+            .field("scheme", &self.scheme.name)
+            .field("secrets", &self.keys.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Not marked as sensitive: a signature proves only the body it came with, and whoever debugs one needs to see it.
+fn visible(value: Vec<u8>) -> HeaderValue {
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(value)).expect("invariant: the value is visible ASCII")
+}

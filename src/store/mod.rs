@@ -1,0 +1,500 @@
+//! [`Store`]: where subscriptions, events, deliveries and attempts live; [`TransactionalStore`]: one that joins the
+//! caller's transaction.
+//!
+//! A store is small and batch-shaped. Its rules, which an implementation has to keep:
+//!
+//! - **Insert** is idempotent on (organization, event id): the same payload again is a duplicate and changes nothing, another
+//!   payload under the same id a conflict that changes nothing. An event and its deliveries are written together or not
+//!   at all.
+//! - **Claim** takes pending deliveries that are due, earliest first, and leases them: until the lease ends nobody else is
+//!   given them, afterwards they are due again. Every claim of a delivery gives it a [`Lease`] that no earlier claim had.
+//! - **Settle** writes an attempt and the next state together, and only where the lease is the delivery's last. A stale
+//!   one changes nothing and is told as [`Settled::Stale`].
+//!
+//! Due times are instants on the store's clock: `now` is the caller's, and a store that has a better one (a database shared
+//! by several machines) may use its own instead. That is why settlements carry delays and not instants.
+
+mod inbox;
+pub mod sqlite;
+
+pub use inbox::{Inbox, InboxKey, Reservation};
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use time::OffsetDateTime;
+
+use crate::delivery::{Attempt, Delivery, Next};
+use crate::event::{EventId, EventType};
+use crate::id::{DeliveryId, SubscriptionId};
+use crate::subscription::{DisabledReason, Subscription, SubscriptionStatus};
+
+/// Where subscriptions, events, deliveries and attempts live.
+///
+/// The module's text states the rules an implementation has to keep. `Arc<S>` and `&S` are stores where `S` is one.
+pub trait Store: Send + Sync {
+    /// Writes a subscription, in place of the one with its id if there is one.
+    fn put_subscription(
+        &self,
+        subscription: &Subscription,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The subscription of this id.
+    fn subscription(
+        &self,
+        id: SubscriptionId,
+    ) -> impl Future<Output = Result<Option<Subscription>, StoreError>> + Send;
+
+    /// Every subscription of an organization, disabled ones too, oldest first.
+    fn subscriptions(
+        &self,
+        organization: &str,
+    ) -> impl Future<Output = Result<Vec<Subscription>, StoreError>> + Send;
+
+    /// Enables or disables the subscription of this id; `false` when there is none.
+    fn set_subscription_status(
+        &self,
+        id: SubscriptionId,
+        status: &SubscriptionStatus,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Writes events with their deliveries, and tells of each whether it was new, in the order given.
+    fn insert(&self, events: &[NewEvent]) -> impl Future<Output = Result<Vec<Inserted>, StoreError>> + Send;
+
+    /// Leases up to `claim.limit` due deliveries of enabled subscriptions, with everything needed to send them.
+    fn claim(&self, claim: &Claim) -> impl Future<Output = Result<Claims, StoreError>> + Send;
+
+    /// Writes attempts and what becomes of their deliveries, and tells of each whether its lease was still good, in the
+    /// order given.
+    fn settle(
+        &self,
+        settlements: &[Settlement],
+    ) -> impl Future<Output = Result<Vec<Settled>, StoreError>> + Send;
+
+    /// How long after `now` the next pending delivery of an enabled subscription is due; zero when one is already.
+    fn next_due(
+        &self,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<Option<Duration>, StoreError>> + Send;
+
+    /// The delivery of this id.
+    fn delivery(&self, id: DeliveryId) -> impl Future<Output = Result<Option<Delivery>, StoreError>> + Send;
+
+    /// A subscription's deliveries, newest first, at most `limit`, beginning after the one of id `after`.
+    fn deliveries(
+        &self,
+        subscription: SubscriptionId,
+        after: Option<DeliveryId>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<Delivery>, StoreError>> + Send;
+
+    /// A delivery's attempts, first to last.
+    fn attempts(&self, delivery: DeliveryId)
+    -> impl Future<Output = Result<Vec<Attempt>, StoreError>> + Send;
+}
+
+/// A store in a database that the application writes to as well, so that an event and its business row are one transaction.
+pub trait TransactionalStore: Store {
+    /// The caller's connection, or its open transaction.
+    type Connection: Send;
+
+    /// [`Store::insert`] on the caller's connection: what it wrote becomes visible, and is delivered, when the caller commits.
+    fn insert_in(
+        &self,
+        connection: &mut Self::Connection,
+        events: &[NewEvent],
+    ) -> impl Future<Output = Result<Vec<Inserted>, StoreError>> + Send;
+}
+
+/// An event to be written, with where it goes.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NewEvent {
+    /// Whose it is.
+    pub organization: String,
+    /// The event's id.
+    pub id: EventId,
+    /// The event's type.
+    pub event_type: EventType,
+    /// When it is inserted; its deliveries are due from then on.
+    pub inserted_at: OffsetDateTime,
+    /// The encoded envelope: the bytes that are signed and sent.
+    pub payload: Bytes,
+    /// Where it goes: one delivery for each subscription.
+    pub deliveries: Vec<(DeliveryId, SubscriptionId)>,
+}
+
+impl NewEvent {
+    /// An event that goes nowhere yet.
+    pub fn new(
+        organization: impl Into<String>,
+        id: EventId,
+        event_type: EventType,
+        inserted_at: OffsetDateTime,
+        payload: Bytes,
+    ) -> Self {
+        Self {
+            organization: organization.into(),
+            id,
+            event_type,
+            inserted_at,
+            payload,
+            deliveries: Vec::new(),
+        }
+    }
+
+    /// The same event with one more delivery.
+    pub fn with_delivery(mut self, delivery: DeliveryId, subscription: SubscriptionId) -> Self {
+        self.deliveries.push((delivery, subscription));
+        self
+    }
+}
+
+/// What became of an event that was inserted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Inserted {
+    /// It was written.
+    New,
+    /// The organization already has an event of this id with this payload.
+    Duplicate,
+    /// The organization already has an event of this id with another payload.
+    Conflict,
+}
+
+/// A wish for due deliveries.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Claim {
+    /// The caller's time.
+    pub now: OffsetDateTime,
+    /// How many at the most.
+    pub limit: u32,
+    /// How long they are nobody else's: longer than an attempt can take.
+    pub lease: Duration,
+}
+
+impl Claim {
+    /// Up to `limit` deliveries, for `lease` from `now` on.
+    pub const fn new(now: OffsetDateTime, limit: u32, lease: Duration) -> Self {
+        Self { now, limit, lease }
+    }
+}
+
+/// What a claim took.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Claims {
+    /// The deliveries to send.
+    pub deliveries: Vec<Claimed>,
+    /// Deliveries that were leased and whose rows could not be read, so that one bad row stops no others.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A leased delivery with everything needed to send it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Claimed {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// What its settlement has to show.
+    pub lease: Lease,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// When the first attempt began; `None` when this is it.
+    pub first_attempt_at: Option<OffsetDateTime>,
+    /// The event's id.
+    pub event: EventId,
+    /// The event's type.
+    pub event_type: EventType,
+    /// The bytes to sign and send.
+    pub payload: Bytes,
+    /// Where to.
+    pub subscription: Arc<Subscription>,
+}
+
+impl Claimed {
+    /// A leased delivery of these parts, at its first attempt.
+    pub const fn new(
+        delivery: DeliveryId,
+        lease: Lease,
+        event: EventId,
+        event_type: EventType,
+        payload: Bytes,
+        subscription: Arc<Subscription>,
+    ) -> Self {
+        Self { delivery, lease, attempt: 1, first_attempt_at: None, event, event_type, payload, subscription }
+    }
+
+    /// The same delivery at a later attempt.
+    pub const fn at_attempt(mut self, attempt: u32, first_attempt_at: Option<OffsetDateTime>) -> Self {
+        self.attempt = attempt;
+        self.first_attempt_at = first_attempt_at;
+        self
+    }
+}
+
+/// A leased delivery whose stored row could not be read.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Unreadable {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// What its settlement has to show.
+    pub lease: Lease,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// When the first attempt began; `None` when this is it.
+    pub first_attempt_at: Option<OffsetDateTime>,
+    /// What was wrong.
+    pub error: StoreError,
+}
+
+impl Unreadable {
+    /// A delivery that `error` kept from being read, at its first attempt.
+    pub const fn new(delivery: DeliveryId, lease: Lease, error: StoreError) -> Self {
+        Self { delivery, lease, attempt: 1, first_attempt_at: None, error }
+    }
+
+    /// The same delivery at a later attempt.
+    pub fn at_attempt(mut self, attempt: u32, first_attempt_at: Option<OffsetDateTime>) -> Self {
+        self.attempt = attempt;
+        self.first_attempt_at = first_attempt_at;
+        self
+    }
+}
+
+/// A fencing token: the number of a delivery's claim, greater than those of all claims before.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Lease(u64);
+
+impl Lease {
+    /// The lease of this number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// An attempt that ended, and what becomes of its delivery.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settlement {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// The lease it was claimed under.
+    pub lease: Lease,
+    /// The caller's time: a retry's delay counts from it.
+    pub now: OffsetDateTime,
+    /// The attempt; `None` hands the delivery back untried.
+    pub attempt: Option<Attempt>,
+    /// What becomes of the delivery.
+    pub next: Next,
+    /// Why the delivery's subscription is disabled along with this, if it is.
+    pub disable: Option<DisabledReason>,
+}
+
+impl Settlement {
+    /// An attempt that ended at `now`, and what becomes of its delivery.
+    pub const fn new(
+        delivery: DeliveryId,
+        lease: Lease,
+        now: OffsetDateTime,
+        attempt: Attempt,
+        next: Next,
+    ) -> Self {
+        Self { delivery, lease, now, attempt: Some(attempt), next, disable: None }
+    }
+
+    /// A delivery handed back untried, due again at once.
+    pub const fn hand_back(delivery: DeliveryId, lease: Lease, now: OffsetDateTime) -> Self {
+        Self { delivery, lease, now, attempt: None, next: Next::retry(Duration::ZERO), disable: None }
+    }
+
+    /// The same settlement, disabling the delivery's subscription.
+    pub const fn with_disable(mut self, reason: DisabledReason) -> Self {
+        self.disable = Some(reason);
+        self
+    }
+}
+
+/// What became of a settlement.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Settled {
+    /// It was written.
+    Done,
+    /// The lease had ended and somebody else claimed or settled the delivery: nothing was changed.
+    Stale,
+}
+
+/// Why a store could not do what it was asked.
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl StoreError {
+    /// An error of this kind, with what caused it.
+    pub fn new(kind: StoreErrorKind, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { kind, source: Some(source.into()) }
+    }
+
+    /// Which kind it is.
+    pub const fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
+    /// Whether the same call may succeed later. Every call of a store may be repeated safely.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self.kind, StoreErrorKind::Unavailable)
+    }
+}
+
+impl StdError for StoreError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            StoreErrorKind::Unavailable => "store is unavailable, try again later",
+            StoreErrorKind::Corrupt => "stored row cannot be read",
+            StoreErrorKind::Schema => "store's schema is not one that this version can use",
+            StoreErrorKind::Backend => "store refused the statement",
+        })
+    }
+}
+
+/// What kind of fault a [`StoreError`] is.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// The store cannot be reached, is busy or is full; later it may work.
+    Unavailable,
+    /// A row holds something that this version cannot read.
+    Corrupt,
+    /// The tables are of a version that this code is too old for.
+    Schema,
+    /// The store refused, and would again.
+    Backend,
+}
+
+/// Forwards every method of [`Store`] and [`Inbox`] through a pointer.
+macro_rules! forward {
+    ($pointer:ty) => {
+        // A method without a body here would recurse or fall behind the trait.
+        #[deny(clippy::missing_trait_methods)]
+        impl<S: Store + ?Sized> Store for $pointer {
+            async fn put_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
+                S::put_subscription(self, subscription).await
+            }
+
+            async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
+                S::subscription(self, id).await
+            }
+
+            async fn subscriptions(&self, organization: &str) -> Result<Vec<Subscription>, StoreError> {
+                S::subscriptions(self, organization).await
+            }
+
+            async fn set_subscription_status(
+                &self,
+                id: SubscriptionId,
+                status: &SubscriptionStatus,
+            ) -> Result<bool, StoreError> {
+                S::set_subscription_status(self, id, status).await
+            }
+
+            async fn insert(&self, events: &[NewEvent]) -> Result<Vec<Inserted>, StoreError> {
+                S::insert(self, events).await
+            }
+
+            async fn claim(&self, claim: &Claim) -> Result<Claims, StoreError> {
+                S::claim(self, claim).await
+            }
+
+            async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+                S::settle(self, settlements).await
+            }
+
+            async fn next_due(&self, now: OffsetDateTime) -> Result<Option<Duration>, StoreError> {
+                S::next_due(self, now).await
+            }
+
+            async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
+                S::delivery(self, id).await
+            }
+
+            async fn deliveries(
+                &self,
+                subscription: SubscriptionId,
+                after: Option<DeliveryId>,
+                limit: u32,
+            ) -> Result<Vec<Delivery>, StoreError> {
+                S::deliveries(self, subscription, after, limit).await
+            }
+
+            async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+                S::attempts(self, delivery).await
+            }
+        }
+
+        #[deny(clippy::missing_trait_methods)]
+        impl<S: TransactionalStore + ?Sized> TransactionalStore for $pointer {
+            type Connection = S::Connection;
+
+            async fn insert_in(
+                &self,
+                connection: &mut S::Connection,
+                events: &[NewEvent],
+            ) -> Result<Vec<Inserted>, StoreError> {
+                S::insert_in(self, connection, events).await
+            }
+        }
+
+        #[deny(clippy::missing_trait_methods)]
+        impl<S: Inbox + ?Sized> Inbox for $pointer {
+            async fn reserve(
+                &self,
+                key: &InboxKey,
+                now: OffsetDateTime,
+                lease: Duration,
+            ) -> Result<Reservation, StoreError> {
+                S::reserve(self, key, now, lease).await
+            }
+
+            async fn commit(
+                &self,
+                key: &InboxKey,
+                lease: Lease,
+                now: OffsetDateTime,
+                keep: Duration,
+            ) -> Result<bool, StoreError> {
+                S::commit(self, key, lease, now, keep).await
+            }
+
+            async fn release(&self, key: &InboxKey, lease: Lease) -> Result<bool, StoreError> {
+                S::release(self, key, lease).await
+            }
+
+            async fn prune(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
+                S::prune(self, now, limit).await
+            }
+        }
+    };
+}
+
+forward!(Arc<S>);
+forward!(&S);

@@ -1,0 +1,2 @@
+//! SQLite.
+#![cfg(feature = "sqlite")]

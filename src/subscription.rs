@@ -1,0 +1,172 @@
+//! [`Subscription`]: an organization's endpoint, what it asks for, and the secrets that sign for it.
+
+use time::OffsetDateTime;
+
+use crate::address::EndpointUrl;
+use crate::error::Error;
+use crate::event::EventPattern;
+use crate::id::SubscriptionId;
+use crate::signature::Secret;
+
+/// An organization's endpoint and which events go there.
+///
+/// ```
+/// use hookwire::{AddressPolicy, EndpointUrl, EventFilter, Secret, Subscription};
+///
+/// let url = EndpointUrl::parse("https://hooks.example.com/calls", &AddressPolicy::new())?;
+/// let subscription = Subscription::new("org_1", url, EventFilter::new(["call.*"])?).with_secret(Secret::generate());
+/// assert!(subscription.wants("call.ended"));
+/// assert!(!subscription.wants("contact.created"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Subscription {
+    /// The subscription's id.
+    pub id: SubscriptionId,
+    /// Whose it is: the application's own key for a tenant, any text.
+    pub organization: String,
+    /// Where its events go.
+    pub url: EndpointUrl,
+    /// Which events those are.
+    pub filter: EventFilter,
+    /// What signs its requests, newest first; none where the contract does not sign.
+    pub secrets: Vec<Secret>,
+    /// Whether it is sent to.
+    pub status: SubscriptionStatus,
+    /// When it was made.
+    pub created_at: OffsetDateTime,
+}
+
+impl Subscription {
+    /// An enabled subscription with a fresh id, made now, without a secret.
+    ///
+    /// [`from_parts`](Self::from_parts) is the pure twin.
+    pub fn new(organization: impl Into<String>, url: EndpointUrl, filter: EventFilter) -> Self {
+        Self::from_parts(SubscriptionId::generate(), OffsetDateTime::now_utc(), organization, url, filter)
+    }
+
+    /// An enabled subscription of these parts, without a secret.
+    pub fn from_parts(
+        id: SubscriptionId,
+        created_at: OffsetDateTime,
+        organization: impl Into<String>,
+        url: EndpointUrl,
+        filter: EventFilter,
+    ) -> Self {
+        Self {
+            id,
+            organization: organization.into(),
+            url,
+            filter,
+            secrets: Vec::new(),
+            status: SubscriptionStatus::Enabled,
+            created_at,
+        }
+    }
+
+    /// The same subscription, signing with `secret` before any that it had.
+    pub fn with_secret(mut self, secret: Secret) -> Self {
+        self.secrets.insert(0, secret);
+        self
+    }
+
+    /// Whether an event of the type named `event_type` goes to this endpoint now.
+    pub fn wants(&self, event_type: &str) -> bool {
+        self.status == SubscriptionStatus::Enabled && self.filter.matches(event_type)
+    }
+}
+
+/// Whether a subscription is sent to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SubscriptionStatus {
+    /// It is.
+    Enabled,
+    /// It is not, until somebody enables it again.
+    #[non_exhaustive]
+    Disabled {
+        /// Why.
+        reason: DisabledReason,
+        /// Since when.
+        at: OffsetDateTime,
+    },
+}
+
+impl SubscriptionStatus {
+    /// Disabled for `reason` since `at`.
+    pub const fn disabled(reason: DisabledReason, at: OffsetDateTime) -> Self {
+        Self::Disabled { reason, at }
+    }
+}
+
+/// Why a subscription is disabled.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum DisabledReason {
+    /// The endpoint answered `410 Gone`.
+    Gone,
+    /// Nothing but failures for as long as the contract allows.
+    Failing,
+    /// Somebody switched it off.
+    Manual,
+}
+
+impl DisabledReason {
+    /// The reason as stored and shown: `snake_case`, stable across versions.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Failing => "failing",
+            Self::Manual => "manual",
+        }
+    }
+
+    /// The reason that [`as_str`](Self::as_str) gives as `text`.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Gone, Self::Failing, Self::Manual].into_iter().find(|reason| reason.as_str() == text)
+    }
+}
+
+/// Which events a subscription asks for: any that one of its patterns matches.
+///
+/// ```
+/// use hookwire::EventFilter;
+///
+/// let filter = EventFilter::new(["call.*", "contact.created"])?;
+/// assert!(filter.matches("call.ended") && filter.matches("contact.created"));
+/// assert!(EventFilter::all().matches("anything"));
+/// # Ok::<(), hookwire::Error>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EventFilter {
+    patterns: Vec<EventPattern>,
+}
+
+impl EventFilter {
+    /// Every event.
+    pub fn all() -> Self {
+        Self { patterns: vec![EventPattern::All] }
+    }
+
+    /// The events that one of `patterns` matches: a type's name, `prefix.*` or `*`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Event`](crate::ErrorKind::Event) for a pattern that is neither.
+    pub fn new<P: AsRef<str>>(patterns: impl IntoIterator<Item = P>) -> Result<Self, Error> {
+        let patterns =
+            patterns.into_iter().map(|pattern| pattern.as_ref().parse()).collect::<Result<_, _>>()?;
+        Ok(Self { patterns })
+    }
+
+    /// The patterns, in the order given.
+    pub fn patterns(&self) -> &[EventPattern] {
+        &self.patterns
+    }
+
+    /// Whether an event of the type named `event_type` passes. A filter of no patterns passes none.
+    pub fn matches(&self, event_type: &str) -> bool {
+        self.patterns.iter().any(|pattern| pattern.matches(event_type))
+    }
+}

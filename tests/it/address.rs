@@ -1,0 +1,316 @@
+//! What may be reached: the table of URLs, the options, and what holds for any text.
+
+use std::net::IpAddr;
+
+use hookwire::{AddressError, AddressErrorKind, AddressPolicy, EndpointHost, EndpointUrl};
+use proptest::prelude::*;
+
+#[test]
+fn every_url_of_the_table_gets_its_verdict_and_rule() {
+    let mut rows = 0;
+    for row in include_str!("../data/urls.tsv").lines().skip(1) {
+        let (input, expected) = row.split_once('\t').unwrap();
+        let verdict = match EndpointUrl::parse(&unescape(input), &AddressPolicy::new()) {
+            Ok(url) => match url.host() {
+                EndpointHost::Address(_) => "ALLOW address".to_owned(),
+                EndpointHost::Name(_) => "RESOLVE then check every address".to_owned(),
+                _ => panic!("an unknown kind of host"),
+            },
+            Err(error) => format!("DENY {}", error.rule()),
+        };
+        assert_eq!(verdict, expected, "{input}");
+        rows += 1;
+    }
+    assert_eq!(rows, 96);
+}
+
+#[test]
+fn a_url_is_kept_in_normal_form() {
+    let url = strict("HTTPS://H\u{f6}oks.Example.com:00443/a/../b?c=d").unwrap();
+    assert_eq!(url.as_str(), "https://xn--hoks-5qa.example.com/b?c=d");
+    assert_eq!(url.uri().to_string(), url.as_str());
+    assert_eq!(url.to_string(), url.as_str());
+    assert_eq!(url.port(), 443);
+    assert!(url.is_https());
+}
+
+#[test]
+fn an_address_written_oddly_is_told_as_the_address_it_is() {
+    let url = strict("https://0x01010101:8443/").unwrap();
+    assert_eq!(url.host(), EndpointHost::Address([1, 1, 1, 1].into()));
+    assert_eq!(url.port(), 8443);
+}
+
+#[test]
+fn debug_of_a_url_shows_neither_path_nor_query() {
+    let debug =
+        format!("{:?}", strict("https://hooks.example.com/token-in-path?key=token-in-query").unwrap());
+    assert_eq!(debug, "EndpointUrl(https://hooks.example.com/..)");
+}
+
+#[test]
+fn an_error_names_its_rule_and_never_the_url() {
+    let error = strict("https://10.0.0.1/token").unwrap_err();
+    assert_eq!(error.kind(), AddressErrorKind::Address);
+    assert_eq!(error.ip(), Some([10, 0, 0, 1].into()));
+    assert_eq!(
+        error.to_string(),
+        "address of the endpoint is refused by rule \"address:private\", expected a public one"
+    );
+}
+
+#[test]
+fn odd_syntax_beyond_the_table_is_refused() {
+    for (text, rule) in [
+        ("", "parse:relative URL without a base"),
+        ("hooks.example.com/in", "parse:relative URL without a base"),
+        ("http://hooks.example.com/", "scheme"),
+        ("https:///hooks.example.com/", "syntax(missing or extra slashes)"),
+        ("https:/hooks.example.com/", "syntax(missing or extra slashes)"),
+        (" https://hooks.example.com/", CONTROL),
+        ("https://hooks.example.com/\u{3000}", CONTROL),
+        ("https://hooks.example.com/\u{85}", CONTROL),
+        ("https://@hooks.example.com/", "userinfo"),
+        ("https://hooks.example.com/#", "syntax(fragment)"),
+        ("https://a..example.com/", "name(empty label)"),
+        ("https://ho'oks.example.com/", "name(character)"),
+        ("https://hooks.example.com:443443/", "parse:invalid port number"),
+    ] {
+        assert_eq!(strict(text).unwrap_err().rule(), rule, "{text:?}");
+    }
+    assert!(strict("https://hooks.example.com/user@example.com?to=@b").is_ok());
+    let long = format!("https://hooks.example.com/{}", "a".repeat(8000));
+    assert_eq!(strict(&long).unwrap_err().rule(), "syntax(longer than 8000 bytes)");
+    let label = format!("https://{}.example.com/", "a".repeat(64));
+    assert_eq!(strict(&label).unwrap_err().rule(), "name(too long)");
+    let name = format!("https://{}example.com/", "a.".repeat(122));
+    assert_eq!(strict(&name).unwrap_err().rule(), "name(too long)");
+}
+
+#[test]
+fn names_of_private_networks_are_refused_and_names_that_end_alike_are_not() {
+    for name in [
+        "metadata.google.internal",
+        "printer.local",
+        "router.home.arpa",
+        "api.svc",
+        "api.svc.cluster.local",
+        "a.localhost.",
+        "crm.corp",
+        "box.lan",
+        "ci.test",
+        "1.0.0.127.in-addr.arpa",
+    ] {
+        assert_eq!(strict(&format!("https://{name}/")).unwrap_err().rule(), "name(special-use)", "{name}");
+    }
+    for name in
+        ["mylocalhost.com", "internal.example.com", "notlocal.notsvc", "hooks.example", "a_b.example.com"]
+    {
+        assert!(strict(&format!("https://{name}/")).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn every_special_block_of_ipv4_is_refused_to_its_last_address() {
+    for (first, last, rule) in [
+        ("0.0.0.0", "0.255.255.255", "address:this-net"),
+        ("10.0.0.0", "10.255.255.255", "address:private"),
+        ("100.64.0.0", "100.127.255.255", "address:cgnat"),
+        ("127.0.0.0", "127.255.255.255", "address:loopback"),
+        ("168.63.129.16", "168.63.129.16", "address:cloud-host"),
+        ("169.254.0.0", "169.254.255.255", "address:link-local"),
+        ("172.16.0.0", "172.31.255.255", "address:private"),
+        ("192.0.0.0", "192.0.0.255", "address:ietf"),
+        ("192.0.2.0", "192.0.2.255", "address:doc"),
+        ("192.31.196.0", "192.31.196.255", "address:as112"),
+        ("192.52.193.0", "192.52.193.255", "address:amt"),
+        ("192.88.99.0", "192.88.99.255", "address:6to4-relay"),
+        ("192.168.0.0", "192.168.255.255", "address:private"),
+        ("192.175.48.0", "192.175.48.255", "address:as112"),
+        ("198.18.0.0", "198.19.255.255", "address:benchmark"),
+        ("198.51.100.0", "198.51.100.255", "address:doc"),
+        ("203.0.113.0", "203.0.113.255", "address:doc"),
+        ("224.0.0.0", "239.255.255.255", "address:multicast"),
+        ("240.0.0.0", "255.255.255.255", "address:reserved"),
+    ] {
+        assert_eq!(refusal(first), Some(rule), "{first}");
+        assert_eq!(refusal(last), Some(rule), "{last}");
+    }
+    for public in ["1.0.0.0", "9.255.255.255", "11.0.0.0", "100.63.255.255", "126.255.255.255", "128.0.0.0"] {
+        assert_eq!(refusal(public), None, "{public}");
+    }
+    for public in
+        ["168.63.129.15", "168.63.129.17", "172.15.255.255", "192.0.1.0", "198.20.0.0", "223.255.255.255"]
+    {
+        assert_eq!(refusal(public), None, "{public}");
+    }
+}
+
+#[test]
+fn of_ipv6_only_public_unicast_is_allowed() {
+    for (ip, rule) in [
+        ("::", "address:outside 2000::/3"),
+        ("::1", "address:outside 2000::/3"),
+        ("::ffff:10.0.0.1", "address:private"),
+        ("::ffff:8.8.8.8", "address:v4-mapped"),
+        ("64:ff9b:1::1", "address:outside 2000::/3"),
+        ("1fff:ffff::", "address:outside 2000::/3"),
+        ("2001:1ff:ffff::", "address:ietf/teredo"),
+        ("2001:db8:ffff::1", "address:doc"),
+        ("2002:ffff::", "address:6to4"),
+        ("2620:4f:8000:ffff::", "address:as112"),
+        ("3fff:fff::", "address:doc"),
+        ("4000::", "address:outside 2000::/3"),
+        ("fe80::1", "address:outside 2000::/3"),
+        ("ff02::1", "address:outside 2000::/3"),
+    ] {
+        assert_eq!(refusal(ip), Some(rule), "{ip}");
+    }
+    for ip in ["2000::", "2001:200::1", "2001:db9::", "2003::1", "2620:4f:8001::", "3fff:1000::"] {
+        assert_eq!(refusal(ip), None, "{ip}");
+    }
+}
+
+#[test]
+fn the_loopback_option_opens_loopback_on_any_port_and_nothing_else() {
+    let policy = AddressPolicy::new().allow_loopback();
+    for text in
+        ["https://127.0.0.1:22/", "https://[::1]:8080/", "https://localhost:1/", "https://a.localhost/"]
+    {
+        assert!(EndpointUrl::parse(text, &policy).is_ok(), "{text}");
+    }
+    for (text, rule) in [
+        ("http://127.0.0.1/", "scheme"),
+        ("https://127.0.0.1:0/", "port 0"),
+        ("https://10.0.0.1/", "address:private"),
+        ("https://[::ffff:127.0.0.1]/", "address:loopback"),
+        ("https://hooks.example.com:22/", "port (not in allow-list)"),
+        ("https://intranet/", "name(single label)"),
+    ] {
+        assert_eq!(EndpointUrl::parse(text, &policy).unwrap_err().rule(), rule, "{text}");
+    }
+    assert!(policy.check_ip([127, 9, 9, 9].into()).is_ok());
+}
+
+#[test]
+fn plain_http_is_an_option_of_its_own() {
+    let policy = AddressPolicy::new().allow_plain_http();
+    let url = EndpointUrl::parse("http://hooks.example.com/", &policy).unwrap();
+    assert_eq!((url.port(), url.is_https()), (80, false));
+    assert_eq!(EndpointUrl::parse("http://127.0.0.1/", &policy).unwrap_err().rule(), "address:loopback");
+    assert_eq!(EndpointUrl::parse("ftp://hooks.example.com/", &policy).unwrap_err().rule(), "scheme");
+}
+
+#[test]
+fn a_port_below_1024_can_be_allowed_by_number() {
+    let policy = AddressPolicy::new().allow_port(981).allow_port(0);
+    assert!(EndpointUrl::parse("https://hooks.example.com:981/", &policy).is_ok());
+    assert!(EndpointUrl::parse("https://hooks.example.com:982/", &policy).is_err());
+    assert_eq!(EndpointUrl::parse("https://hooks.example.com:0/", &policy).unwrap_err().rule(), "port 0");
+}
+
+#[test]
+fn nat64_is_judged_by_the_ipv4_address_inside() {
+    let check = |policy: &AddressPolicy, ip: &str| {
+        policy.check_ip(ip.parse().unwrap()).map_err(|error: AddressError| error.rule())
+    };
+    let well_known = AddressPolicy::new().allow_loopback().allow_nat64();
+    assert_eq!(check(&well_known, "64:ff9b::8.8.8.8"), Ok(()));
+    assert_eq!(check(&well_known, "64:ff9b::169.254.169.254"), Err("address:link-local"));
+    assert_eq!(check(&well_known, "64:ff9b::127.0.0.1"), Err("address:loopback"));
+    let own = AddressPolicy::new().allow_nat64_prefix("2a00:1234:64::1".parse().unwrap());
+    assert_eq!(check(&own, "2a00:1234:64::8.8.8.8"), Ok(()));
+    assert_eq!(check(&own, "2a00:1234:64::10.0.0.1"), Err("address:private"));
+    assert_eq!(check(&own, "64:ff9b::8.8.8.8"), Err("address:outside 2000::/3"));
+}
+
+#[test]
+fn policies_that_allow_the_same_are_equal() {
+    assert_eq!(
+        AddressPolicy::new().allow_port(1).allow_port(2),
+        AddressPolicy::new().allow_port(2).allow_port(1)
+    );
+    assert_eq!(AddressPolicy::default(), AddressPolicy::new());
+    assert_ne!(AddressPolicy::new(), AddressPolicy::new().allow_loopback());
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_refused_or_reads_the_same_again(text in any_url()) {
+        for policy in [AddressPolicy::new(), AddressPolicy::new().allow_loopback().allow_plain_http()] {
+            if let Ok(url) = EndpointUrl::parse(&text, &policy) {
+                let again = EndpointUrl::parse(url.as_str(), &policy);
+                prop_assert_eq!(again.as_ref(), Ok(&url));
+                prop_assert_eq!(url.uri().to_string(), url.as_str());
+            }
+        }
+    }
+
+    #[test]
+    fn the_client_and_the_policy_read_the_same_host(text in any_url()) {
+        if let Ok(url) = EndpointUrl::parse(&text, &AddressPolicy::new()) {
+            let host = url.uri().host().expect("a host");
+            match url.host() {
+                EndpointHost::Address(ip) => {
+                    prop_assert_eq!(host.trim_matches(['[', ']']).parse::<IpAddr>(), Ok(ip));
+                }
+                EndpointHost::Name(name) => prop_assert_eq!(host, name),
+                _ => prop_assert!(false),
+            }
+            prop_assert_eq!(url.uri().port_u16().unwrap_or(443), url.port());
+        }
+    }
+}
+
+/// Plain noise is refused early, so most texts are put together from parts of URLs.
+fn any_url() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        Just("https://".to_owned()),
+        Just("hooks.example.com".to_owned()),
+        Just("1.1.1.1".to_owned()),
+        Just("[2606:4700::1111]".to_owned()),
+        "[a-z0-9%.:/?#@\\[\\]{}|^`'\"<>~!$&*+,;=_-]{0,6}",
+        "\\PC{0,3}",
+    ];
+    prop_oneof![
+        any::<String>(),
+        proptest::collection::vec(part.clone(), 0..6).prop_map(|parts| parts.concat()),
+        proptest::collection::vec(part, 0..5).prop_map(|parts| format!("https://{}", parts.concat())),
+        ("[a-z0-9.-]{1,20}", "\\PC{0,10}")
+            .prop_map(|(host, path)| format!("https://{host}.example.com/{path}")),
+    ]
+}
+
+fn strict(text: &str) -> Result<EndpointUrl, AddressError> {
+    EndpointUrl::parse(text, &AddressPolicy::new())
+}
+
+fn refusal(ip: &str) -> Option<&'static str> {
+    AddressPolicy::new().check_ip(ip.parse().expect("an address")).err().map(|error| error.rule())
+}
+
+/// Undoes the table's escapes: `\uXXXX`, `\xNN`, `\t` and `\\`.
+fn unescape(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        if c != '\\' {
+            plain.push(c);
+            continue;
+        }
+        let kind = rest.next().expect("an escape is complete");
+        let mut code = |digits| {
+            let hex: String = rest.by_ref().take(digits).collect();
+            u32::from_str_radix(&hex, 16).ok().and_then(char::from_u32).expect("an escape holds a character")
+        };
+        plain.push(match kind {
+            't' => '\t',
+            'u' => code(4),
+            'x' => code(2),
+            other => other,
+        });
+    }
+    plain
+}
+
+const CONTROL: &str = "syntax(control/space/backslash in raw input)";
