@@ -2,13 +2,16 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod address;
+mod clock;
 mod contract;
 mod delivery;
+pub mod dispatch;
 mod error;
 pub mod event;
 mod id;
 mod outcome;
 mod platform;
+pub mod receive;
 pub mod retry;
 mod signature;
 pub mod store;
@@ -16,6 +19,7 @@ mod subscription;
 pub mod transport;
 
 pub use address::{AddressError, AddressErrorKind, AddressPolicy, EndpointHost, EndpointUrl};
+pub use clock::{Clock, SystemClock};
 pub use contract::{AutoDisable, Contract, Judgement, Retryable, Rotation};
 pub use delivery::{Attempt, DeadReason, Delivery, DeliveryState, Next, Progress};
 pub use error::{Error, ErrorKind};

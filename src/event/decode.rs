@@ -101,6 +101,8 @@ impl DataError {
     }
 
     /// The path of the field that did not fit, such as `outcome_tags[2]`; `.` for the data as a whole.
+    ///
+    /// Below a field that is a map, the path holds the map's key, which the peer chose.
     pub fn field(&self) -> &str {
         &self.field
     }
@@ -253,10 +255,16 @@ fn typed<T: EventData>(event_type: &str, data: &RawValue) -> Result<T, DataError
     )
 }
 
-/// The part of serde's text that says what would have fitted. The part before it may quote the payload.
+/// The part of serde's text that says what would have fitted. The part before it may quote the payload, and so may any
+/// text that is not serde's own.
 fn expectation(text: &str) -> Option<String> {
     if let Some(field) = text.strip_prefix("missing field ") {
         return Some(format!("a field {}", field.split(" at line ").next().unwrap_or(field)));
+    }
+    const OWN: [&str; 5] =
+        ["invalid type: ", "invalid value: ", "invalid length ", "unknown variant `", "unknown field `"];
+    if !OWN.iter().any(|start| text.starts_with(start)) || text.contains("`, there are no ") {
+        return None;
     }
     let (_, expected) = text.rsplit_once(", expected ")?;
     Some(bounded(expected.split(" at line ").next().unwrap_or(expected)))

@@ -7,6 +7,7 @@ use serde::de::value::{BorrowedStrDeserializer, MapAccessDeserializer};
 use serde::de::{Error, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Reads `null` and `[]` as nothing; with `#[serde(default)]` a missing field reads the same.
 pub(crate) fn optional<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
@@ -21,8 +22,30 @@ where
 pub(crate) fn optional_time<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<OffsetDateTime>, D::Error> {
-    #[derive(Deserialize)]
-    struct Time(#[serde(with = "time::serde::rfc3339")] OffsetDateTime);
+    struct Time(OffsetDateTime);
+
+    // By hand: a derived newtype does not read the bare text that `Optional` hands on.
+    impl<'de> Deserialize<'de> for Time {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Text;
+
+            impl Visitor<'_> for Text {
+                type Value = Time;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("a time as RFC 3339 text")
+                }
+
+                fn visit_str<E: Error>(self, text: &str) -> Result<Time, E> {
+                    OffsetDateTime::parse(text, &Rfc3339)
+                        .map(Time)
+                        .map_err(|_| E::invalid_value(Unexpected::Other("text"), &self))
+                }
+            }
+
+            deserializer.deserialize_str(Text)
+        }
+    }
 
     Ok(optional::<D, Time>(deserializer)?.map(|Time(time)| time))
 }

@@ -94,19 +94,26 @@ impl Data {
 
 fn call() -> Data {
     object(json!({
-        "id": "cll_5f0c6a56",
         "from_number": "+15550100142",
-        "to_number": "+15550100100",
+        "id": "cll_5f0c6a56",
         "started_at": "2026-04-17T19:09:40.000Z",
+        "to_number": "+15550100100",
         "user_email": "agent@example.com",
     }))
     .into()
 }
 
 fn completed_call() -> Data {
-    call()
-        .with("ended_at", "2026-04-17T19:12:03.000Z")
-        .with("summary", "The appointment was moved to Friday.")
+    object(json!({
+        "ended_at": "2026-04-17T19:12:03.000Z",
+        "from_number": "+15550100142",
+        "id": "cll_5f0c6a56",
+        "started_at": "2026-04-17T19:09:40.000Z",
+        "summary": "The appointment was moved to Friday.",
+        "to_number": "+15550100100",
+        "user_email": "agent@example.com",
+    }))
+    .into()
 }
 
 fn tag() -> Data {
@@ -115,11 +122,11 @@ fn tag() -> Data {
 
 fn sms() -> Data {
     object(json!({
-        "id": "msg_7c21",
-        "from_number": "+15550100142",
-        "to_number": "+15550100100",
         "content": "Is Friday at nine still free?",
+        "from_number": "+15550100142",
+        "id": "msg_7c21",
         "sent_at": "2026-04-17T19:15:00.000Z",
+        "to_number": "+15550100100",
     }))
     .into()
 }

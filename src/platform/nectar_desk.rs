@@ -130,10 +130,10 @@ fn call() -> Data {
     object(json!({
         "call_id": "9041",
         "contact_id": "c-7",
-        "from_number": "+15550100142",
-        "to_number": "+15550100100",
-        "started_at": "2026-04-17T19:09:40Z",
         "ended_at": "2026-04-17T19:12:03Z",
+        "from_number": "+15550100142",
+        "started_at": "2026-04-17T19:09:40Z",
+        "to_number": "+15550100100",
     }))
     .into()
 }
@@ -148,11 +148,11 @@ fn recording() -> Data {
 
 fn message() -> Data {
     object(json!({
-        "message_id": "m-311",
         "contact_id": "c-7",
         "from_number": "+15550100142",
-        "to_number": "+15550100100",
+        "message_id": "m-311",
         "text": "Is Friday at nine still free?",
+        "to_number": "+15550100100",
     }))
     .into()
 }

@@ -64,7 +64,8 @@ pub(crate) fn text<'a>(fields: &'a Map<String, Value>, names: &[&str]) -> Option
     })
 }
 
-/// The fields of a sample.
+/// The fields of a sample. Those that write one keep its keys in alphabetical order, so that its bytes are the same whether
+/// or not a crate in the tree turns on serde_json's `preserve_order`.
 pub(crate) fn object(sample: Value) -> Map<String, Value> {
     match sample {
         Value::Object(fields) => fields,

@@ -32,11 +32,11 @@ crate::catalogue! {
         /// A call waits for an agent.
         CallQueued(CallData) = "Call Queued", sample: CallData::sample("queued");
         /// What was said in a call can be read.
-        TranscriptAvailable(CallData) = "Transcript Available", sample: CallData::sample("completed");
+        TranscriptAvailable(CallData) = "Transcript Available", sample: CallData::sample_with("transcript_url", json!("https://calls.example.com/5f0c6a56/transcript"));
         /// The recording of a call can be fetched.
-        RecordingReady(CallData) = "Recording Ready", sample: CallData::sample("completed");
+        RecordingReady(CallData) = "Recording Ready", sample: CallData::sample_with("recording_url", json!("https://calls.example.com/5f0c6a56/recording"));
         /// A call was rated.
-        QualityScore(CallData) = "Quality Score", sample: CallData::sample("completed");
+        QualityScore(CallData) = "Quality Score", sample: CallData::sample_with("score", json!(0.92));
         /// What a call costs is known.
         CostCalculated(CallData) = "Cost Calculated", sample: CallData::sample("completed");
         /// An agent's status changed.
@@ -180,6 +180,12 @@ impl CallData {
             open: serde_json::Map::new(),
         }
     }
+
+    fn sample_with(name: &str, value: Value) -> Self {
+        let mut call = Self::sample("completed");
+        call.open.insert(name.into(), value);
+        call
+    }
 }
 
 family! {
@@ -223,8 +229,8 @@ impl SystemData {
             details: Some(json!("Planned work on the telephone lines.")),
             affected_resources: Some(vec![json!("+15550100100")]),
             timestamps: Some(json!({
-                "starts_at": "2026-04-18T02:00:00Z",
                 "ends_at": "2026-04-18T02:30:00Z",
+                "starts_at": "2026-04-18T02:00:00Z",
             })),
             open: serde_json::Map::new(),
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{Deserialize, Deserializer, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -202,50 +202,10 @@ impl fmt::Debug for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_string(SecretVisitor)
-    }
-}
-
-/// Refuses everything but text in words of its own: serde's would repeat the value.
-struct SecretVisitor;
-
-impl Visitor<'_> for SecretVisitor {
-    type Value = Secret;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a secret as text")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Secret, E> {
-        text.parse().map_err(E::custom)
-    }
-
-    fn visit_string<E: serde::de::Error>(self, text: String) -> Result<Secret, E> {
-        Zeroizing::new(text).parse().map_err(E::custom)
-    }
-
-    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<Secret, E> {
-        Err(not_text())
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<Secret, E> {
-        Err(not_text())
-    }
-
-    fn visit_i128<E: serde::de::Error>(self, _: i128) -> Result<Secret, E> {
-        Err(not_text())
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<Secret, E> {
-        Err(not_text())
-    }
-
-    fn visit_u128<E: serde::de::Error>(self, _: u128) -> Result<Secret, E> {
-        Err(not_text())
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<Secret, E> {
-        Err(not_text())
+        // Formats like to repeat a value of the wrong type in their error, which here may be the secret.
+        let text = String::deserialize(deserializer)
+            .map_err(|_| D::Error::custom("secret is not text, expected a string"))?;
+        Zeroizing::new(text).parse().map_err(D::Error::custom)
     }
 }
 
@@ -280,10 +240,6 @@ fn check(text: &str) -> Result<(), Error> {
 
 fn owned(text: &str) -> Zeroizing<String> {
     Zeroizing::new(text.to_owned())
-}
-
-fn not_text<E: serde::de::Error>() -> E {
-    E::custom("secret is not text, expected a string")
 }
 
 pub(super) const WHSEC: &str = "whsec_";

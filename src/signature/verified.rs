@@ -5,6 +5,7 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderValue};
 use time::OffsetDateTime;
+use time::macros::datetime;
 
 use super::scheme::Scheme;
 
@@ -54,6 +55,16 @@ impl<'a> Verified<'a> {
         }
     }
 
+    /// A message that a guard admitted.
+    pub(crate) fn guarded_at(
+        guard: &'static str,
+        headers: &'a HeaderMap,
+        body: &'a [u8],
+        now: OffsetDateTime,
+    ) -> Self {
+        Self { by: Proof::Guard(guard), ..Self::dangerous_unsigned_at(headers, body, now) }
+    }
+
     /// The id from the scheme's header, if it has one. Believe it only if [`id_is_signed`](Self::id_is_signed).
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
@@ -65,9 +76,10 @@ impl<'a> Verified<'a> {
     }
 
     /// When the message was signed, in whole seconds; nothing if the proof does not cover a time.
+    ///
+    /// A time beyond the year 9999, which only gets here when its check was switched off, is given as that year's end.
     pub fn timestamp(&self) -> Option<OffsetDateTime> {
-        self.timestamp
-            .map(|seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH))
+        self.timestamp.map(|seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(LAST_TIMESTAMP))
     }
 
     /// The raw body, as received and as proved.
@@ -131,3 +143,5 @@ pub enum Proof {
     /// Nothing: [`Verified::dangerous_unsigned`].
     Nothing,
 }
+
+const LAST_TIMESTAMP: OffsetDateTime = datetime!(9999-12-31 23:59:59 UTC);

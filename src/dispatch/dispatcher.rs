@@ -1,0 +1,327 @@
+//! [`Dispatcher`]: claims due deliveries, has them attempted, settles what came of them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::address::AddressPolicy;
+use crate::clock::{Clock, SystemClock};
+use crate::contract::Contract;
+use crate::delivery::Next;
+use crate::dispatch::Wake;
+use crate::dispatch::attempt::Sender;
+use crate::dispatch::clock::{AttemptTime, SharedClock};
+use crate::dispatch::erased::ErasedStore;
+use crate::id::DeliveryId;
+use crate::store::{Claim, Claims, Lease, Settled, Settlement, Store, StoreError};
+use crate::transport::{HttpClient, Limits};
+
+/// Claims due deliveries, signs and sends them, and settles what came of each under the contract.
+///
+/// [`run`](Self::run) is a future for the application's own runtime; [`step`](Self::step) is for those who drive it
+/// themselves. A dispatcher keeps nothing that matters: what it has claimed and not settled is due again when the lease ends,
+/// so a crash costs a repeated attempt and never an event.
+pub struct Dispatcher {
+    store: Arc<dyn ErasedStore>,
+    sender: Sender,
+    clock: SharedClock,
+    wake: Wake,
+    batch: u32,
+    in_flight: usize,
+    lease: Option<Duration>,
+    poll: Duration,
+    drain: Duration,
+}
+
+impl Dispatcher {
+    /// A dispatcher that delivers what `store` holds through `client`, as `contract` has it.
+    ///
+    /// It claims 100 deliveries at a time and has 256 in flight, denies addresses as [`AddressPolicy::new`] does, and keeps
+    /// the first 1,024 bytes of each answer.
+    pub fn new(store: impl Store + 'static, client: impl HttpClient + 'static, contract: Contract) -> Self {
+        let limits = Limits::new(contract.timeout());
+        let sender = Sender { client: Arc::new(client), contract: Arc::new(contract), limits, excerpt: 1024 };
+        Self {
+            store: Arc::new(store),
+            sender,
+            clock: SharedClock::new(SystemClock),
+            wake: Wake::new(),
+            batch: 100,
+            in_flight: 256,
+            lease: None,
+            poll: Duration::from_secs(5),
+            drain: Duration::from_secs(30),
+        }
+    }
+
+    /// The same dispatcher under another policy for addresses.
+    pub fn with_address_policy(mut self, policy: AddressPolicy) -> Self {
+        self.sender.limits = self.sender.limits.with_addresses(policy);
+        self
+    }
+
+    /// The same dispatcher, woken by `wake`, which an [`Outbox`](crate::dispatch::Outbox) of the same process holds.
+    pub fn with_wake(mut self, wake: &Wake) -> Self {
+        self.wake = wake.clone();
+        self
+    }
+
+    /// The same dispatcher, reading another clock.
+    pub fn with_clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = SharedClock::new(clock);
+        self
+    }
+
+    /// The same dispatcher, claiming `batch` deliveries at a time (at least one).
+    pub fn with_batch(mut self, batch: u32) -> Self {
+        self.batch = batch.max(1);
+        self
+    }
+
+    /// The same dispatcher, with at most `attempts` under way at once (at least one).
+    pub fn with_max_in_flight(mut self, attempts: usize) -> Self {
+        self.in_flight = attempts.max(1);
+        self
+    }
+
+    /// The same dispatcher, claiming deliveries for `lease`. Until a lease ends, a crashed dispatcher's deliveries wait; a lease
+    /// that is shorter than an attempt has it made twice. The default is the contract's time-out and 30 s.
+    pub fn with_lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    /// The same dispatcher, looking at the store at least every `interval`, woken or not. The default is 5 s.
+    pub fn with_poll_interval(mut self, interval: Duration) -> Self {
+        self.poll = interval;
+        self
+    }
+
+    /// The same dispatcher, giving what is in flight at a shutdown this long to end. The default is 30 s.
+    pub fn with_drain_deadline(mut self, deadline: Duration) -> Self {
+        self.drain = deadline;
+        self
+    }
+
+    /// The same dispatcher, keeping the first `bytes` of each answer in the attempt log. The default is 1,024.
+    pub fn with_response_excerpt(mut self, bytes: usize) -> Self {
+        self.sender.excerpt = bytes;
+        self.sender.limits.body_cap = self.sender.limits.body_cap.max(bytes);
+        self
+    }
+
+    /// Delivers one batch of what is due at `now`, and returns when all of it is settled. Time stands still within a step.
+    ///
+    /// # Errors
+    ///
+    /// The store's. What was attempted and could not be settled is due again when its lease ends.
+    pub async fn step(&self, now: OffsetDateTime) -> Result<Step, StoreError> {
+        let claims = self.store.claim_dyn(&Claim::new(now, self.batch, self.lease())).await?;
+        let time = AttemptTime::Still(now);
+        let mut settlements: Vec<_> = claims
+            .unreadable
+            .iter()
+            .map(|unreadable| self.sender.unreadable(unreadable, time.clone()))
+            .collect();
+        let attempts =
+            claims.deliveries.into_iter().map(|claimed| self.sender.attempt(claimed, time.clone()));
+        settlements.extend(futures_util::future::join_all(attempts).await);
+        let settled = self.store.settle_dyn(&settlements).await?;
+        let mut step = Step { next_due: self.store.next_due_dyn(now).await?, ..Step::default() };
+        for (settlement, settled) in settlements.iter().zip(settled) {
+            match (settled, &settlement.next) {
+                (Settled::Stale, _) => step.stale += 1,
+                (Settled::Done, Next::Delivered) => step.delivered += 1,
+                (Settled::Done, Next::Retry { .. }) => step.retried += 1,
+                (Settled::Done, Next::Dead { .. }) => step.dead += 1,
+            }
+        }
+        Ok(step)
+    }
+
+    /// Delivers until `shutdown` is ready, then stops claiming, gives what is in flight the drain's time, and hands the rest
+    /// back.
+    ///
+    /// A store that cannot be reached is asked again, at growing intervals up to 5 s; what was attempted meanwhile is
+    /// kept and settled when it can be.
+    pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) {
+        let mut shutdown = pin!(shutdown);
+        let mut flight = Flight::default();
+        let mut pause = Pause::default();
+        let mut look_at = Instant::now();
+        loop {
+            let room = self.in_flight.saturating_sub(flight.tasks.len() + flight.ended.len());
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                // What ended goes into the store in batches: while one is written, the next one gathers.
+                () = pause.over(), if !flight.ended.is_empty() => {
+                    self.settle(&mut flight, &mut pause).await;
+                }
+                ended = flight.tasks.join_next(), if !flight.tasks.is_empty() => flight.end(ended),
+                () = self.wake.woken(), if room > 0 => look_at = Instant::now(),
+                () = sleep_until(look_at.max(pause.until)), if room > 0 => {
+                    look_at = self.take_off(room, &mut flight, &mut pause).await;
+                }
+            }
+        }
+        self.drain(flight).await;
+    }
+
+    /// Claims up to `room` deliveries and starts their attempts; tells when to look again.
+    async fn take_off(&self, room: usize, flight: &mut Flight, pause: &mut Pause) -> Instant {
+        let limit = self.batch.min(u32::try_from(room).unwrap_or(u32::MAX));
+        let now = self.clock.now();
+        let looked = async {
+            let claims = self.store.claim_dyn(&Claim::new(now, limit, self.lease())).await?;
+            let taken = claims.deliveries.len() + claims.unreadable.len();
+            self.start(claims, flight);
+            if taken == limit as usize {
+                return Ok(Duration::ZERO);
+            }
+            let next_due = self.store.next_due_dyn(now).await?;
+            Ok::<_, StoreError>(next_due.map_or(self.poll, |due| due.min(self.poll)))
+        };
+        match looked.await {
+            Ok(wait) => {
+                pause.reset();
+                Instant::now() + wait
+            }
+            Err(_) => {
+                pause.lengthen();
+                pause.until
+            }
+        }
+    }
+
+    fn start(&self, claims: Claims, flight: &mut Flight) {
+        for unreadable in &claims.unreadable {
+            flight.ended.push(self.sender.unreadable(unreadable, AttemptTime::Running(self.clock.clone())));
+        }
+        for claimed in claims.deliveries {
+            let sender = self.sender.clone();
+            let time = AttemptTime::Running(self.clock.clone());
+            flight.leases.insert(claimed.delivery, claimed.lease);
+            flight.tasks.spawn(async move { sender.attempt(claimed, time).await });
+        }
+    }
+
+    async fn settle(&self, flight: &mut Flight, pause: &mut Pause) {
+        while let Some(ended) = flight.tasks.try_join_next() {
+            flight.end(Some(ended));
+        }
+        match self.store.settle_dyn(&flight.ended).await {
+            Ok(_) => {
+                flight.ended.clear();
+                pause.reset();
+            }
+            Err(_) => pause.lengthen(),
+        }
+    }
+
+    async fn drain(&self, mut flight: Flight) {
+        let deadline = Instant::now() + self.drain;
+        while !flight.tasks.is_empty() {
+            tokio::select! {
+                ended = flight.tasks.join_next() => flight.end(ended),
+                () = sleep_until(deadline) => break,
+            }
+        }
+        flight.tasks.abort_all();
+        let now = self.clock.now();
+        let handed_back =
+            flight.leases.iter().map(|(delivery, lease)| Settlement::hand_back(*delivery, *lease, now));
+        flight.ended.extend(handed_back);
+        let mut pause = Pause::default();
+        while !flight.ended.is_empty() {
+            self.settle(&mut flight, &mut pause).await;
+            if Instant::now() >= deadline.max(pause.until) {
+                // The leases end by themselves.
+                break;
+            }
+            pause.over().await;
+        }
+    }
+
+    fn lease(&self) -> Duration {
+        self.lease.unwrap_or(self.sender.limits.deadline + LEASE_MARGIN)
+    }
+}
+
+impl fmt::Debug for Dispatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatcher").field("contract", &self.sender.contract.name()).finish_non_exhaustive()
+    }
+}
+
+/// What one [`Dispatcher::step`] did.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Step {
+    /// Deliveries that an endpoint took.
+    pub delivered: usize,
+    /// Deliveries that are tried again later.
+    pub retried: usize,
+    /// Deliveries that became dead letters.
+    pub dead: usize,
+    /// Attempts whose lease had ended, so that nothing was written of them.
+    pub stale: usize,
+    /// How long after the step's time the next delivery is due; nothing when none is pending.
+    pub next_due: Option<Duration>,
+}
+
+/// Attempts under way, and those that ended and are not settled yet.
+#[derive(Default)]
+struct Flight {
+    tasks: JoinSet<Settlement>,
+    leases: HashMap<DeliveryId, Lease>,
+    ended: Vec<Settlement>,
+}
+
+impl Flight {
+    /// An attempt that was aborted keeps its lease here, to be handed back.
+    fn end(&mut self, ended: Option<Result<Settlement, tokio::task::JoinError>>) {
+        if let Some(Ok(settlement)) = ended {
+            self.leases.remove(&settlement.delivery);
+            self.ended.push(settlement);
+        }
+    }
+}
+
+/// How long to leave a store alone that could not be reached.
+struct Pause {
+    until: Instant,
+    next: Duration,
+}
+
+impl Pause {
+    async fn over(&self) {
+        sleep_until(self.until).await;
+    }
+
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    fn lengthen(&mut self) {
+        self.until = Instant::now() + self.next;
+        self.next = (self.next * 2).min(LONGEST_PAUSE);
+    }
+}
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self { until: Instant::now(), next: FIRST_PAUSE }
+    }
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// What a lease has beyond the attempt's own deadline, for signing, waiting for a thread and settling.
+const LEASE_MARGIN: Duration = Duration::from_secs(30);
