@@ -57,6 +57,8 @@ impl fmt::Display for Error {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
+    /// The settings of an HTTP client: a certificate, a header value.
+    Client,
     /// A contract: an unknown name, or a part that contradicts another.
     Contract,
     /// A delivery's id.

@@ -1,4 +1,52 @@
-//! Send and receive webhooks.
+//! Send and receive webhooks from a Rust back end.
+//!
+//! There is no service to run beside the application: the outbox is a table in its own database, the worker a future
+//! in its own process, and every part can be used alone.
+//!
+//! A sender's event and its bytes, and a receiver's proof of them:
+//!
+//! ```
+//! use hookwire::allison::{CallEnded, Event};
+//! use hookwire::{Contract, Envelope, Secret};
+//! use time::OffsetDateTime;
+//!
+//! // Both sides know how the platform delivers, and a secret.
+//! let contract = Contract::allison();
+//! let secret = Secret::generate();
+//! let now = OffsetDateTime::now_utc();
+//!
+//! // The sender makes the bytes once, and signs them anew for each attempt.
+//! let mut call = CallEnded::new("5f0c6a56-2f0e-4b8e-9a52-0d6a6b6f9a11");
+//! call.summary = Some("rescheduled".into());
+//! let envelope = Envelope::new(call);
+//! let body = contract.encode(&envelope)?;
+//! let headers = contract.signer(&secret)?.sign(envelope.id.as_str(), now, &body)?;
+//!
+//! // The receiver proves the raw bytes before anything parses them.
+//! let verified = contract.verifier(&secret)?.verify_at(&headers, &body, now)?;
+//! let received: Envelope<Event> = contract.decode(&verified)?;
+//! match received.data {
+//!     Event::CallEnded(call) => assert_eq!(call.summary.as_deref(), Some("rescheduled")),
+//!     Event::Other(other) => println!("{} is newer than this program", other.event_type()),
+//!     _ => {}
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The words
+//!
+//! - A [`Contract`] is how one platform delivers, as a value: envelope, signature, time-out, success, retries.
+//! - An [`Envelope`] is an event's id, time and typed data; a [`catalogue!`] is a platform's event types.
+//! - A [`Scheme`] is how a signature is built and carried; a [`Signer`] makes the headers, a [`Verifier`] a [`Verified`].
+//! - A [`RetryPolicy`] computes when attempt *n* is, and whether there is one.
+//! - A [`Subscription`] is an organization's endpoint; a [`Delivery`] one event on its way there; an [`Attempt`] one POST.
+//! - A [`Store`] holds them, an [`HttpClient`] sends; `dispatch` has the outbox that writes and the dispatcher that delivers.
+//! - A [`Receiver`](receive::Receiver) verifies, asks an [`Inbox`] whether the event was handled, and decodes.
+//!
+//! # What this crate does not do
+//!
+//! It runs no server of its own, has no user interface, and reads no configuration. Bodies are JSON, and signatures
+//! are made with shared secrets or Ed25519; there is no support for XML, form bodies or mutual TLS as a signature.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod address;
@@ -20,7 +68,7 @@ pub mod transport;
 
 pub use address::{AddressError, AddressErrorKind, AddressPolicy, EndpointHost, EndpointUrl};
 pub use clock::{Clock, SystemClock};
-pub use contract::{AutoDisable, Contract, Judgement, Retryable, Rotation};
+pub use contract::{AutoDisable, Contract, Judgement, OrderingRule, Retryable, Rotation};
 pub use delivery::{Attempt, DeadReason, Delivery, DeliveryState, Next, Progress};
 pub use error::{Error, ErrorKind};
 pub use event::{
@@ -30,7 +78,6 @@ pub use event::{
 pub use id::{DeliveryId, SubscriptionId};
 pub use outcome::{ErrorClass, Outcome};
 pub use platform::{allison, allo, allo_v1, nectar_desk, recept_ai};
-
 pub use retry::{Jitter, Planned, RetryPolicy, Timeline};
 pub use signature::{
     DangerousVerifier, Part, Proof, Scheme, Secret, Signer, Verified, Verifier, VerifyError,
@@ -38,6 +85,18 @@ pub use signature::{
 pub use store::{Inbox, Store, StoreError, TransactionalStore};
 pub use subscription::{DisabledReason, EventFilter, Subscription, SubscriptionStatus};
 pub use transport::{Exchange, HttpClient, Limits, Timings, TransportError};
+
+#[cfg(feature = "hyper")]
+pub use rustls;
+#[cfg(feature = "sqlite")]
+pub use sqlx;
+#[cfg(feature = "hyper")]
+pub use transport::hyper::{HyperClient, HyperClientBuilder, Resolve, SystemResolver};
+
+/// The README's examples are tests.
+#[cfg(all(doctest, feature = "full"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// What the exported macros need in the crates that use them. Not part of the public interface.
 #[doc(hidden)]

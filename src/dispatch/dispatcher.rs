@@ -238,14 +238,12 @@ impl Dispatcher {
         let handed_back =
             flight.leases.iter().map(|(delivery, lease)| Settlement::hand_back(*delivery, *lease, now));
         flight.ended.extend(handed_back);
+        // A store that stays away does not keep the process: the leases end by themselves.
+        let give_up = Instant::now() + LONGEST_PAUSE;
         let mut pause = Pause::default();
-        while !flight.ended.is_empty() {
-            self.settle(&mut flight, &mut pause).await;
-            if Instant::now() >= deadline.max(pause.until) {
-                // The leases end by themselves.
-                break;
-            }
+        while !flight.ended.is_empty() && Instant::now() < give_up {
             pause.over().await;
+            self.settle(&mut flight, &mut pause).await;
         }
     }
 

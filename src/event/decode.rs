@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use serde_path_to_error::{Path, Segment};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
@@ -30,14 +31,14 @@ use crate::event::{EnvelopeFormat, EventData, EventId, EventType, Field};
 #[non_exhaustive]
 pub enum DecodeError {
     /// The body is not a JSON object in UTF-8.
-    #[error("body is not an envelope: {reason}, at line {line} column {column}")]
+    #[error("body is not an envelope: {reason}{}", place(*line, *column))]
     #[non_exhaustive]
     Malformed {
         /// What was wrong.
         reason: &'static str,
         /// The line, from 1; 0 when the fault has no place.
         line: usize,
-        /// The column, from 1; 0 when the fault has no place.
+        /// The column, from 1; 0 for the start of a line, or when the fault has no place.
         column: usize,
     },
     /// A field of the envelope is not there.
@@ -84,12 +85,15 @@ pub enum DecodeError {
 
 /// Data that does not fit the type its envelope names.
 ///
-/// Neither `Display` nor `Debug` shows the data; [`data`](Self::data) does.
+/// Neither `Display` nor `Debug` shows the data; [`data`](Self::data) does. They name a field only as far as the type's own
+/// definition does, since any other key is part of the data; [`field`](Self::field) has the whole path.
 #[derive(Clone)]
 pub struct DataError {
     event_type: EventType,
-    field: String,
-    expected: Option<String>,
+    field: Box<str>,
+    /// As much of `field` as no peer wrote.
+    own_field: Option<Box<str>>,
+    expected: Option<Box<str>>,
     id: Option<EventId>,
     data: Box<RawValue>,
 }
@@ -112,7 +116,7 @@ impl DataError {
         self.expected.as_deref()
     }
 
-    /// The event's id, when the data came in an envelope.
+    /// The event's id, as [`Envelope::id`](crate::Envelope::id) would have been, when the data came in an envelope.
     pub fn id(&self) -> Option<&EventId> {
         self.id.as_ref()
     }
@@ -127,6 +131,10 @@ impl DataError {
         (self.event_type, self.data)
     }
 
+    pub(crate) fn with_id(self, id: EventId) -> Self {
+        Self { id: Some(id), ..self }
+    }
+
     #[doc(hidden)] // for the catalogue macro
     pub fn check<T: EventData>(event_type: &str, data: &RawValue) -> Result<(), Self> {
         typed::<T>(event_type, data).map(drop)
@@ -137,7 +145,10 @@ impl std::error::Error for DataError {}
 
 impl fmt::Display for DataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "data of `{}` does not fit its type at `{}`", self.event_type, self.field)?;
+        write!(f, "data of `{}` does not fit its type", self.event_type)?;
+        if let Some(field) = &self.own_field {
+            write!(f, " at `{field}`")?;
+        }
         match &self.expected {
             Some(expected) => write!(f, ", expected {expected}"),
             None => Ok(()),
@@ -149,7 +160,7 @@ impl fmt::Debug for DataError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DataError")
             .field("event_type", &self.event_type)
-            .field("field", &self.field)
+            .field("field", &self.own_field)
             .field("expected", &self.expected)
             .field("id", &self.id)
             .finish_non_exhaustive()
@@ -242,17 +253,66 @@ impl EnvelopeFormat {
 fn typed<T: EventData>(event_type: &str, data: &RawValue) -> Result<T, DataError> {
     let mut track = serde_path_to_error::Track::new();
     let mut json = serde_json::Deserializer::from_str(data.get());
-    T::deserialize_data(event_type, serde_path_to_error::Deserializer::new(&mut json, &mut track)).map_err(
-        |error| DataError {
+    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
+    T::deserialize_data(event_type, ObjectForStruct(tracked)).map_err(|error| {
+        let path = track.path();
+        DataError {
             event_type: event_type
                 .parse()
                 .unwrap_or_else(|_| "?".parse().expect("invariant: a question mark is a valid type name")),
-            field: bounded(&track.path().to_string()),
-            expected: expectation(&error.to_string()),
+            field: bounded(&path.to_string()).into(),
+            own_field: own_field::<T>(event_type, &path).map(String::into_boxed_str),
+            expected: expectation(&error.to_string()).map(String::into_boxed_str),
             id: None,
             data: data.to_owned(),
-        },
-    )
+        }
+    })
+}
+
+/// The start of `path` that stands in the type's definition: a field of its struct, and where in that field's list.
+fn own_field<T: EventData>(event_type: &str, path: &Path) -> Option<String> {
+    let mut segments = path.iter().peekable();
+    let mut own = match segments.next() {
+        None => ".".to_owned(),
+        Some(Segment::Map { key }) => {
+            let mut fields: &[&str] = &[];
+            // It never succeeds: all it does is to be asked for a struct's fields.
+            let _ = T::deserialize_data(event_type, FieldsOf(&mut fields));
+            fields.iter().find(|field| *field == key).map(|field| (*field).to_owned())?
+        }
+        Some(_) => return None,
+    };
+    while let Some(Segment::Seq { index }) = segments.peek() {
+        own.push_str(&format!("[{index}]"));
+        segments.next();
+    }
+    Some(own)
+}
+
+/// Holds no data: notes the fields of the struct that it is asked for.
+struct FieldsOf<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for FieldsOf<'_> {
+    type Error = serde::de::value::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
+        Err(Self::Error::custom("no data"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        *self.0 = fields;
+        self.deserialize_any(visitor)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
 }
 
 /// The part of serde's text that says what would have fitted. The part before it may quote the payload, and so may any
@@ -273,6 +333,10 @@ fn expectation(text: &str) -> Option<String> {
 /// A path holds keys that a peer chose.
 fn bounded(text: &str) -> String {
     text.chars().filter(|char| !char.is_control()).take(200).collect()
+}
+
+fn place(line: usize, column: usize) -> String {
+    if line == 0 { String::new() } else { format!(", at line {line} column {column}") }
 }
 
 fn known(field: &Option<&'static str>) -> String {
@@ -341,7 +405,74 @@ impl<'de, T: EventData> DeserializeSeed<'de> for Typed<'_, T> {
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
         let InPlace(PhantomData) = self.data;
-        T::deserialize_data(self.event_type, deserializer)
+        T::deserialize_data(self.event_type, ObjectForStruct(deserializer))
+    }
+}
+
+/// Reads a struct from an object alone. Derived code would take an array too, its values as the fields in turn.
+struct ObjectForStruct<D>(D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectForStruct<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_any(visitor)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_option(visitor)
+    }
+
+    // Raw values are asked for as a newtype of a name that only JSON's own reader knows.
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.0.deserialize_newtype_struct(name, visitor)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        self.0.deserialize_enum(name, variants, visitor)
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_ignored_any(visitor)
+    }
+
+    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_i128(visitor)
+    }
+
+    fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_u128(visitor)
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_bytes(visitor)
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_byte_buf(visitor)
+    }
+
+    // To the rest, JSON's own kind of the value is the answer.
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string unit unit_struct seq tuple tuple_struct map identifier
     }
 }
 
@@ -415,7 +546,12 @@ impl<'de, R: ReadData<'de>> Visitor<'de> for OuterVisitor<'_, R> {
                 },
                 Field::CreatedAt(..) => {
                     match text(&mut map)?.map(|at| OffsetDateTime::parse(&at, &Rfc3339)) {
-                        Some(Ok(at)) => outer.created_at = at.checked_to_offset(UtcOffset::UTC),
+                        Some(Ok(at)) => {
+                            // An offset can lead out of what RFC 3339 can write in UTC.
+                            outer.created_at = at
+                                .checked_to_offset(UtcOffset::UTC)
+                                .filter(|at| (0..=9999).contains(&at.year()));
+                        }
                         _ => return fail(self.fault, invalid("expected RFC 3339 text")),
                     }
                     if outer.created_at.is_none() {

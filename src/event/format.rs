@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::ser::{Error as _, SerializeMap};
 use serde::{Serialize, Serializer};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 
 use crate::error::{Error, ErrorKind};
 use crate::event::{Envelope, EventData, EventType};
@@ -194,10 +194,11 @@ impl<T: EventData> Serialize for Data<'_, T> {
 
 /// RFC 3339 section 5.6 with a fixed number of digits, which `time`'s own RFC 3339 writer does not offer.
 fn timestamp(at: OffsetDateTime, precision: TimePrecision) -> Result<String, &'static str> {
-    let at = at.to_offset(time::UtcOffset::UTC);
-    if !(0..=9999).contains(&at.year()) {
-        return Err("time is outside the years 0 to 9999, which RFC 3339 cannot write");
-    }
+    // Near the ends of the calendar another offset's time has no equal in UTC.
+    let at = at
+        .checked_to_offset(UtcOffset::UTC)
+        .filter(|at| (0..=9999).contains(&at.year()))
+        .ok_or("time is outside the years 0 to 9999, which RFC 3339 cannot write")?;
     let (fraction, digits) = match precision {
         TimePrecision::Milliseconds => (u32::from(at.millisecond()), 3),
         TimePrecision::Microseconds => (at.microsecond(), 6),

@@ -19,7 +19,26 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 use time::serde::rfc3339;
 
-use crate::event::{null_as_default, open_enum, optional, optional_time};
+use crate::contract::{AutoDisable, Contract};
+use crate::event::{EnvelopeFormat, null_as_default, open_enum, optional, optional_time};
+use crate::platform::{DAY, HOUR, MINUTE, listed, seconds};
+use crate::signature::Scheme;
+
+impl Contract {
+    /// Allison: 6 attempts over 31 h 16 min, 2xx within 10 s, `410` ends a subscription.
+    ///
+    /// Allison publishes no number for "keeps failing"; 5 days of nothing but failures is our default. It publishes no
+    /// version field's meaning either, so any version is read.
+    pub fn allison() -> Self {
+        Self::new("allison", EnvelopeFormat::ALLISON)
+            .with_catalogue(Event::CATALOGUE)
+            .with_scheme(Scheme::ALLISON)
+            .with_timeout(seconds(10))
+            .with_retry(listed(&[MINUTE, 15 * MINUTE, HOUR, 6 * HOUR, 24 * HOUR]))
+            .with_disables_on_gone(true)
+            .with_auto_disable(AutoDisable::failing_for(seconds(5 * DAY)))
+    }
+}
 
 crate::catalogue! {
     /// Any event of Allison; one of a type that is newer than this crate is `Other`.

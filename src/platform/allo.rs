@@ -17,7 +17,31 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::contract::{AutoDisable, Contract, Rotation};
+use crate::event::EnvelopeFormat;
 use crate::platform::open::{object, open_data, text};
+use crate::platform::{DAY, HOUR, MINUTE, listed, seconds};
+use crate::signature::Scheme;
+
+impl Contract {
+    /// Allo's current API: Standard Webhooks, 8 attempts over 27 h 35 min 5 s, 2xx within 20 s.
+    ///
+    /// Three failed attempts or more with 12 h between the first and the last inside 24 h start a timer; 5 days of
+    /// nothing but failures then disable the endpoint. Allo says "several" where we say three. It says nothing of `410`
+    /// and of rotation; Standard Webhooks does: `410` ends the subscription, and both secrets sign for a while, a day by
+    /// our default.
+    pub fn allo() -> Self {
+        let rule = AutoDisable::failing_for(seconds(5 * DAY));
+        Self::new("allo", EnvelopeFormat::ALLO)
+            .with_catalogue(Event::CATALOGUE)
+            .with_scheme(Scheme::STANDARD_WEBHOOKS)
+            .with_timeout(seconds(20))
+            .with_retry(listed(&[5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 10 * HOUR]))
+            .with_disables_on_gone(true)
+            .with_auto_disable(rule.with_trigger(3, seconds(12 * HOUR), seconds(24 * HOUR)))
+            .with_rotation(Rotation::Overlap(seconds(DAY)))
+    }
+}
 
 crate::catalogue! {
     /// Any event of Allo's current API; one of a topic that is newer than this crate is `Other`.

@@ -29,7 +29,20 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 use time::serde::rfc3339;
 
-use crate::event::{epoch, null_as_default, open_enum, optional, or_default, time_or_epoch};
+use crate::contract::Contract;
+use crate::event::{EnvelopeFormat, epoch, null_as_default, open_enum, optional, or_default, time_or_epoch};
+use crate::platform::seconds;
+
+impl Contract {
+    /// Allo's first API: unsigned, one attempt, 2xx within 30 s.
+    ///
+    /// It publishes no retries and no rule that disables, for `410` neither; all are settable.
+    pub fn allo_v1() -> Self {
+        Self::new("allo_v1", EnvelopeFormat::ALLO_V1)
+            .with_catalogue(Event::CATALOGUE)
+            .with_timeout(seconds(30))
+    }
+}
 
 crate::catalogue! {
     /// Any event of Allo's first API; one of a topic that is newer than this crate is `Other`.

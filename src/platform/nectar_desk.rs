@@ -15,7 +15,28 @@ use std::borrow::Cow;
 
 use serde_json::json;
 
+use crate::contract::{Contract, OrderingRule, Retryable};
+use crate::event::EnvelopeFormat;
 use crate::platform::open::{object, open_data, text};
+use crate::platform::{listed, seconds};
+
+impl Contract {
+    /// Nectar Desk: unsigned, in order per call or message, at most 3 retries after 1 s, 2 s and 4 s, and only on network
+    /// faults and 5xx.
+    ///
+    /// No time-out is published; 10 s is our default. The payloads are not published either: the ordering key of a call's
+    /// events is `call_id`, `callId` or else `id`, that of a message's `message_id`, `messageId` or else `id`, as in
+    /// [`nectar_desk::Event::ordering_key`](crate::nectar_desk::Event::ordering_key). Nothing is said of `410`, so it is as final
+    /// as any 4xx and disables nothing.
+    pub fn nectar_desk() -> Self {
+        Self::new("nectar_desk", EnvelopeFormat::NECTAR_DESK)
+            .with_catalogue(Event::CATALOGUE)
+            .with_timeout(seconds(10))
+            .with_retry(listed(&[1, 2, 4]))
+            .with_retryable(Retryable::FaultsAndServerErrors)
+            .with_ordering(ORDERING)
+    }
+}
 
 crate::catalogue! {
     /// Any event of Nectar Desk; one of a name that is newer than this crate is `Other`.
@@ -156,3 +177,8 @@ fn message() -> Data {
     }))
     .into()
 }
+
+const ORDERING: &[OrderingRule] = &[
+    OrderingRule::new("Call ", &["/call_id", "/callId", "/id"]),
+    OrderingRule::new("Message ", &["/message_id", "/messageId", "/id"]),
+];

@@ -20,6 +20,33 @@
 
 use serde_json::{Number, Value, json};
 
+use crate::contract::{Contract, Rotation};
+use crate::event::EnvelopeFormat;
+use crate::platform::{DAY, HOUR, seconds};
+use crate::retry::RetryPolicy;
+use crate::signature::Scheme;
+
+impl Contract {
+    /// ReceptAI: 8 attempts, exponential from 30 s by 2 up to 1 h, 2xx within 10 s.
+    ///
+    /// ReceptAI lets a subscription choose how its deliveries are authenticated; Standard Webhooks is our default, and so
+    /// are the numbers of the retries and a day in which both secrets sign after a rotation. It publishes no rule that
+    /// disables, for `410` neither; both are settable.
+    pub fn recept_ai() -> Self {
+        let retry = RetryPolicy::exponential(seconds(30), 2.0)
+            .with_max_delay(seconds(HOUR))
+            .with_max_attempts(8)
+            .build()
+            .expect("invariant: these numbers make a policy");
+        Self::new("recept_ai", EnvelopeFormat::RECEPT_AI)
+            .with_catalogue(Event::CATALOGUE)
+            .with_scheme(Scheme::STANDARD_WEBHOOKS)
+            .with_timeout(seconds(10))
+            .with_retry(retry)
+            .with_rotation(Rotation::Overlap(seconds(DAY)))
+    }
+}
+
 crate::catalogue! {
     /// Any event of ReceptAI; one of a name that is newer than this crate is `Other`.
     pub enum Event {

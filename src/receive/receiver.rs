@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use crate::contract::Contract;
 use crate::error::Error;
-use crate::event::{DataError, DecodeError, Envelope, EventData, EventId};
+use crate::event::{DataError, DecodeError, Envelope, EventData, EventId, EventType};
 use crate::receive::{Arrival, Guard};
 use crate::signature::{Secret, Verified, Verifier, VerifyError};
 use crate::store::{Inbox, InboxKey, Lease, Reservation, StoreError};
@@ -31,11 +31,11 @@ use crate::store::{Inbox, InboxKey, Lease, Reservation, StoreError};
 /// # let body = contract.encode(&sent)?;
 /// # let headers = contract.signer(&secret)?.sign(sent.id.as_str(), now, &body)?;
 /// match receiver.receive::<allison::Event>(&headers, &body, now).await {
-///     Ok(Received::Event { envelope, receipt }) => {
+///     Ok(Received::Event { envelope, receipt, .. }) => {
 ///         println!("{} happened at {}", envelope.event_type(), envelope.created_at);
 ///         receipt.commit(now).await?;
 ///     }
-///     Ok(_) => {} // handled before, or data that does not fit its type: answer 200
+///     Ok(_) => {} // handled before, or not to be handled: answer 200
 ///     Err(rejection) => println!("answer {}", rejection.status()),
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -144,6 +144,7 @@ impl<I: Inbox> Receiver<I> {
             Err(DecodeError::Data(error)) => {
                 (error.id().cloned().unwrap_or_else(|| EventId::of_body(body)), Err(error))
             }
+            Err(DecodeError::UnexpectedType { event_type }) => return Ok(Received::OtherType { event_type }),
             Err(error) => return Err(Rejection::Malformed(error)),
         };
         let key = InboxKey::new(self.source.clone(), id);
@@ -199,6 +200,13 @@ pub enum Received<'r, T, I: Inbox> {
     Duplicate {
         /// The event's id.
         id: EventId,
+    },
+    /// An event of another type than the one asked for, where `T` is one type's data. Answer 200: an error would make the
+    /// sender repeat it, and in the end give the endpoint up.
+    #[non_exhaustive]
+    OtherType {
+        /// The event's type.
+        event_type: EventType,
     },
     /// An event of a known type with data that does not fit it.
     #[non_exhaustive]

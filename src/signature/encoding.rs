@@ -13,6 +13,7 @@ pub(super) enum Encoding {
 
 impl Encoding {
     /// The length of a tag's text.
+    #[inline]
     pub(super) const fn tag_len(self) -> usize {
         match self {
             Self::Base64 => BASE64_TAG_LEN,
@@ -21,27 +22,26 @@ impl Encoding {
     }
 
     /// Appends a tag's text to `out`.
+    #[inline]
     pub(super) fn write_tag(self, tag: &[u8; 32], out: &mut Vec<u8>) {
+        let start = out.len();
+        out.resize(start + self.tag_len(), 0);
+        let text = &mut out[start..];
         match self {
             Self::Base64 => {
-                let mut text = [0; BASE64_TAG_LEN];
-                STANDARD
-                    .encode_slice(tag, &mut text)
-                    .expect("invariant: 32 bytes are 44 characters of base64");
-                out.extend_from_slice(&text);
+                STANDARD.encode_slice(tag, text).expect("invariant: 32 bytes are 44 characters of base64");
             }
             Self::Hex => {
-                let mut text = [0; HEX_TAG_LEN];
                 for (pair, byte) in text.chunks_exact_mut(2).zip(tag) {
                     pair[0] = HEX_DIGITS[usize::from(byte >> 4)];
                     pair[1] = HEX_DIGITS[usize::from(byte & 0x0f)];
                 }
-                out.extend_from_slice(&text);
             }
         }
     }
 
     /// The tag that `text` spells: canonical base64 with its padding, or hex in either case.
+    #[inline]
     pub(super) fn read_tag(self, text: &[u8]) -> Option<[u8; 32]> {
         if text.len() != self.tag_len() {
             return None;

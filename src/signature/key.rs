@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::ed25519;
 use super::encoding;
-use super::message::Message;
+use super::message::Content;
 use super::scheme::{KeyForm, Scheme};
 use super::secret::{Secret, WHSEC};
 use crate::error::{Error, ErrorKind};
@@ -52,9 +52,11 @@ impl HmacKey {
         Ok(Self(Hmac::new_from_slice(&hmac_key(scheme, secret)?).expect("invariant: HMAC takes any key")))
     }
 
-    pub(super) fn tag(&self, scheme: &Scheme, message: &Message<'_>) -> [u8; 32] {
+    #[inline]
+    pub(super) fn tag(&self, content: &Content<'_>) -> [u8; 32] {
         let mut state = self.0.clone();
-        message.feed(scheme, |piece| state.update(piece));
+        state.update(content.prefix());
+        state.update(content.body());
         state.finalize().into_bytes().into()
     }
 }

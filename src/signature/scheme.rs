@@ -35,6 +35,9 @@ pub struct Scheme {
     pub(super) id_header: Option<&'static str>,
     pub(super) timestamp_header: Option<&'static str>,
     pub(super) content: &'static [Part],
+    /// What the content says, kept beside it so that no message has to look again.
+    pub(crate) id_separator: Option<u8>,
+    pub(super) signs_time: bool,
     pub(super) layout: Layout,
     pub(super) encoding: Encoding,
     pub(super) key_form: KeyForm,
@@ -122,6 +125,8 @@ impl Scheme {
             id_header: None,
             timestamp_header: None,
             content: &[Part::Body],
+            id_separator: None,
+            signs_time: false,
             layout: Layout::Single { prefix: "" },
             encoding: Encoding::Hex,
             key_form: KeyForm::Text,
@@ -187,10 +192,12 @@ impl Scheme {
     ///
     /// # Panics
     ///
-    /// When the body is not the last part and there once; the id or the time is there twice or has no header; or
-    /// what follows the id or the time could belong to it, so that two messages would have the same content.
+    /// When the body is not the last part and there once; the id or the time is there twice or has no header; the
+    /// texts have more than 64 bytes; or what follows the id or the time could belong to it, so that two messages would have the same content.
     pub const fn with_content(mut self, content: &'static [Part]) -> Self {
         self.content = content;
+        self.id_separator = id_separator(content);
+        self.signs_time = has_timestamp(content);
         self.checked()
     }
 
@@ -230,19 +237,12 @@ impl Scheme {
 
     /// Whether the signature covers the message's id.
     pub const fn signs_id(&self) -> bool {
-        self.id_separator().is_some()
+        self.id_separator.is_some()
     }
 
     /// Whether the signature covers the time of signing; only then can a message's age be checked.
     pub const fn signs_time(&self) -> bool {
-        let mut at = 0;
-        while at < self.content.len() {
-            if matches!(self.content[at], Part::Timestamp) {
-                return true;
-            }
-            at += 1;
-        }
-        false
+        self.signs_time
     }
 
     /// The lower-case names of all headers the scheme sends and requires.
@@ -253,18 +253,6 @@ impl Scheme {
     /// Whether a message has a time of signing, in a header of its own or inside the signature header.
     pub(super) const fn sends_time(&self) -> bool {
         self.timestamp_header.is_some() || matches!(self.layout, Layout::Fields { .. })
-    }
-
-    /// The character after a signed id, which the id must not hold.
-    pub(super) const fn id_separator(&self) -> Option<u8> {
-        let mut at = 0;
-        while at + 1 < self.content.len() {
-            if let (Part::Id, Part::Text(text)) = (&self.content[at], &self.content[at + 1]) {
-                return Some(text.as_bytes()[0]);
-            }
-            at += 1;
-        }
-        None
     }
 
     /// The headers' names, made once per signer or verifier.
@@ -323,12 +311,15 @@ impl Scheme {
             !parts.is_empty() && matches!(parts[parts.len() - 1], Part::Body),
             "the body is not the last part of the content"
         );
-        let (mut ids, mut timestamps) = (0, 0);
+        let (mut ids, mut timestamps, mut text_len) = (0, 0, 0);
         let mut at = 0;
         while at + 1 < parts.len() {
             match parts[at] {
                 Part::Body => panic!("the body is in the content twice"),
-                Part::Text(text) => assert!(!text.is_empty(), "a text in the content is empty"),
+                Part::Text(text) => {
+                    assert!(!text.is_empty(), "a text in the content is empty");
+                    text_len += text.len();
+                }
                 Part::Id => {
                     ids += 1;
                     assert!(self.id_header.is_some(), "the content has an id but no header sends it");
@@ -348,6 +339,7 @@ impl Scheme {
             }
             at += 1;
         }
+        assert!(text_len <= MAX_TEXT_LEN, "the texts in the content are longer than 64 bytes");
         assert!(ids <= 1, "the id is in the content twice");
         assert!(timestamps <= 1, "the time is in the content twice");
     }
@@ -393,6 +385,31 @@ pub(super) struct HeaderNames {
     pub(super) signature: HeaderName,
     pub(super) id: Option<HeaderName>,
     pub(super) timestamp: Option<HeaderName>,
+}
+
+/// The character after a signed id, which the id must not hold.
+const fn id_separator(content: &[Part]) -> Option<u8> {
+    let mut at = 0;
+    while at + 1 < content.len() {
+        if let (Part::Id, Part::Text(text)) = (&content[at], &content[at + 1])
+            && !text.is_empty()
+        {
+            return Some(text.as_bytes()[0]);
+        }
+        at += 1;
+    }
+    None
+}
+
+const fn has_timestamp(content: &[Part]) -> bool {
+    let mut at = 0;
+    while at < content.len() {
+        if matches!(content[at], Part::Timestamp) {
+            return true;
+        }
+        at += 1;
+    }
+    false
 }
 
 const fn is_header(name: &str) -> bool {
@@ -453,5 +470,8 @@ const fn same(left: &str, right: &str) -> bool {
     }
     true
 }
+
+/// The most bytes of all texts in a signed content, so that what precedes the body fits on the stack.
+pub(super) const MAX_TEXT_LEN: usize = 64;
 
 const ID_TIMESTAMP_BODY: &[Part] = &[Part::Id, Part::Text("."), Part::Timestamp, Part::Text("."), Part::Body];

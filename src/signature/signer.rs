@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::MAX_SIGNATURES;
 use super::ed25519;
 use super::key::SigningKey;
-use super::message::{Digits, Message, check_id};
+use super::message::{Content, Digits, check_id};
 use super::scheme::{HeaderNames, Layout, Scheme};
 use super::secret::Secret;
 use crate::error::{Error, ErrorKind};
@@ -95,13 +95,13 @@ impl Signer {
         body: &[u8],
     ) -> Result<(), Error> {
         let timestamp = self.check(id, now)?;
-        let message = Message { id: id.as_bytes(), timestamp: timestamp.as_bytes(), body };
-        let signature = self.write_signatures(&message);
+        let timestamp = timestamp.as_bytes();
+        let signature = self.write_signatures(id, timestamp, body);
         if let Some(name) = &self.names.id {
-            headers.insert(name.clone(), visible(message.id.to_vec()));
+            headers.insert(name.clone(), visible(id.as_bytes().to_vec()));
         }
         if let Some(name) = &self.names.timestamp {
-            headers.insert(name.clone(), visible(message.timestamp.to_vec()));
+            headers.insert(name.clone(), visible(timestamp.to_vec()));
         }
         headers.insert(self.names.signature.clone(), visible(signature));
         Ok(())
@@ -126,8 +126,7 @@ impl Signer {
     /// ```
     pub fn signature(&self, id: &str, now: OffsetDateTime, body: &[u8]) -> Result<String, Error> {
         let timestamp = self.check(id, now)?;
-        let message = Message { id: id.as_bytes(), timestamp: timestamp.as_bytes(), body };
-        Ok(String::from_utf8(self.write_signatures(&message))
+        Ok(String::from_utf8(self.write_signatures(id, timestamp.as_bytes(), body))
             .expect("invariant: a signature's text is ASCII"))
     }
 
@@ -144,35 +143,36 @@ impl Signer {
         })
     }
 
-    fn write_signatures(&self, message: &Message<'_>) -> Vec<u8> {
+    fn write_signatures(&self, id: &str, timestamp_digits: &[u8], body: &[u8]) -> Vec<u8> {
+        let content = &Content::new(&self.scheme, id.as_bytes(), timestamp_digits, body);
         match self.scheme.layout {
             Layout::Single { prefix } => {
                 let mut value = Vec::with_capacity(prefix.len() + self.scheme.encoding.tag_len());
                 value.extend_from_slice(prefix.as_bytes());
-                self.write_signature(&self.keys[0], message, &mut value);
+                self.write_signature(&self.keys[0], content, &mut value);
                 value
             }
-            Layout::List { version } => self.write_list(version, message),
+            Layout::List { version } => self.write_list(version, content),
             Layout::Fields { timestamp, signature } => {
                 let field_len = 2 + signature.len() + self.scheme.encoding.tag_len();
                 let mut value = Vec::with_capacity(
-                    timestamp.len() + 1 + message.timestamp.len() + field_len * self.keys.len(),
+                    timestamp.len() + 1 + timestamp_digits.len() + field_len * self.keys.len(),
                 );
                 value.extend_from_slice(timestamp.as_bytes());
                 value.push(b'=');
-                value.extend_from_slice(message.timestamp);
+                value.extend_from_slice(timestamp_digits);
                 for key in &self.keys {
                     value.push(b',');
                     value.extend_from_slice(signature.as_bytes());
                     value.push(b'=');
-                    self.write_signature(key, message, &mut value);
+                    self.write_signature(key, content, &mut value);
                 }
                 value
             }
         }
     }
 
-    fn write_list(&self, version: &str, message: &Message<'_>) -> Vec<u8> {
+    fn write_list(&self, version: &str, content: &Content<'_>) -> Vec<u8> {
         let entries = self.keys.iter().map(|key| match key {
             SigningKey::Hmac(_) => version.len() + 1 + self.scheme.encoding.tag_len(),
             SigningKey::Ed25519(_) => ed25519::VERSION.len() + 1 + ed25519::SIGNATURE_TEXT_LEN,
@@ -187,15 +187,15 @@ impl Signer {
                 SigningKey::Ed25519(_) => ed25519::VERSION.as_bytes(),
             });
             value.push(b',');
-            self.write_signature(key, message, &mut value);
+            self.write_signature(key, content, &mut value);
         }
         value
     }
 
-    fn write_signature(&self, key: &SigningKey, message: &Message<'_>, value: &mut Vec<u8>) {
+    fn write_signature(&self, key: &SigningKey, content: &Content<'_>, value: &mut Vec<u8>) {
         match key {
-            SigningKey::Hmac(key) => self.scheme.encoding.write_tag(&key.tag(&self.scheme, message), value),
-            SigningKey::Ed25519(key) => key.write_signature(&message.to_vec(&self.scheme), value),
+            SigningKey::Hmac(key) => self.scheme.encoding.write_tag(&key.tag(content), value),
+            SigningKey::Ed25519(key) => key.write_signature(&content.to_vec(), value),
         }
     }
 }

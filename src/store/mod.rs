@@ -9,11 +9,15 @@
 //! - **Claim** takes pending deliveries that are due, earliest first, and leases them: until the lease ends nobody else is
 //!   given them, afterwards they are due again. Every claim of a delivery gives it a [`Lease`] that no earlier claim had.
 //! - **Settle** writes an attempt and the next state together, and only where the lease is the delivery's last. A stale
-//!   one changes nothing and is told as [`Settled::Stale`].
+//!   one changes nothing and is told as [`Settled::Stale`]. Settling uses the lease up: the same settlement again is stale,
+//!   so that a call whose answer was lost can be repeated.
 //!
 //! Due times are instants on the store's clock: `now` is the caller's, and a store that has a better one (a database shared
 //! by several machines) may use its own instead. That is why settlements carry delays and not instants.
+//!
+//! [`conformance`] (feature `testing`) has a test for each rule.
 
+pub mod conformance;
 mod inbox;
 pub mod sqlite;
 
@@ -85,6 +89,8 @@ pub trait Store: Send + Sync {
     fn delivery(&self, id: DeliveryId) -> impl Future<Output = Result<Option<Delivery>, StoreError>> + Send;
 
     /// A subscription's deliveries, newest first, at most `limit`, beginning after the one of id `after`.
+    ///
+    /// Their ids sort by time, so the order is that of the ids.
     fn deliveries(
         &self,
         subscription: SubscriptionId,

@@ -2,13 +2,25 @@
 #![allow(clippy::unwrap_used, reason = "tests state their expectations by unwrapping, helpers too")]
 
 mod address;
+mod contract;
+mod delivery;
+#[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
+mod dispatcher;
 #[cfg(feature = "ed25519")]
 mod ed25519;
+#[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
+mod endpoint;
+mod envelope;
 mod events;
-
+mod examples;
+#[cfg(feature = "hyper")]
+mod hyper_client;
+mod receiver;
 mod retry;
 mod secrets;
 mod signature;
+#[cfg(all(feature = "sqlite", feature = "testing"))]
+mod store_sqlite;
 mod transport;
 mod vectors;
 mod wycheproof;

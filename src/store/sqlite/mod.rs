@@ -1,2 +1,473 @@
-//! SQLite.
+//! [`SqliteStore`]: a [`Store`] and an [`Inbox`](crate::Inbox) in a SQLite file.
+//!
+//! One store is for one machine. Several processes may open the same file, and the application may keep its own tables
+//! in it: the store writes in short `BEGIN IMMEDIATE` transactions, one at a time, and waits for others that write.
+//!
+//! Deliveries of a disabled subscription are marked as held when the subscription is disabled (one statement, linear
+//! in its pending deliveries) and released when it is enabled, so a claim never meets one.
 #![cfg(feature = "sqlite")]
+
+mod inbox;
+mod queue;
+mod rows;
+mod savepoint;
+mod schema;
+mod statements;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Connection as _, Row as _, Sqlite, SqliteConnection, Transaction};
+use time::OffsetDateTime;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::{Instant, sleep};
+
+use self::rows::Unread;
+use self::savepoint::Savepoint;
+use self::schema::Prefix;
+use self::statements::Statements;
+use crate::delivery::{Attempt, Delivery};
+use crate::id::{DeliveryId, SubscriptionId};
+use crate::store::{
+    Claim, Claims, Inserted, NewEvent, Settled, Settlement, Store, StoreError, StoreErrorKind,
+    TransactionalStore,
+};
+use crate::subscription::{Subscription, SubscriptionStatus};
+
+/// Subscriptions, events, deliveries and attempts in a SQLite file, and the [`Inbox`](crate::Inbox) beside them.
+///
+/// A clone is the same store. Of instants and durations the microseconds are kept.
+///
+/// ```no_run
+/// use hookwire::store::sqlite::SqliteStore;
+///
+/// # async fn open() -> Result<(), hookwire::StoreError> {
+/// let store = SqliteStore::open("hooks.db").await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    sql: Arc<Statements>,
+    writers: SqlitePool,
+    readers: SqlitePool,
+    // Writers wait here and not inside SQLite, where each would hold a connection and whoever polls luckiest wins.
+    turn: Arc<Mutex<()>>,
+}
+
+impl SqliteStore {
+    /// Opens the database file of this path, creating it and the tables where they are missing.
+    ///
+    /// [`builder`](Self::builder) has the settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteStoreBuilder::open`].
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::builder().open(path).await
+    }
+
+    /// A store with other settings than [`open`](Self::open)'s.
+    pub fn builder() -> SqliteStoreBuilder {
+        SqliteStoreBuilder::default()
+    }
+
+    /// The statements that create the tables whose names begin with `prefix`, to be read or applied by hand.
+    ///
+    /// A store that finds them applied writes no schema itself.
+    ///
+    /// ```
+    /// use hookwire::store::sqlite::SqliteStore;
+    ///
+    /// assert!(SqliteStore::schema_sql("crm_hooks_")?.contains("CREATE TABLE crm_hooks_deliveries"));
+    /// # Ok::<(), hookwire::StoreError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Backend`] when `prefix` is no identifier.
+    pub fn schema_sql(prefix: &str) -> Result<String, StoreError> {
+        Ok(schema::script(&Prefix::parse(prefix)?))
+    }
+
+    /// Closes the store's connections, after what they are doing; clones of this store are closed with it.
+    ///
+    /// Of a store on the application's own pool it closes that pool.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writers.close().await;
+    }
+
+    async fn write(&self) -> Result<Writing<'_>, StoreError> {
+        let turn = self.turn.lock().await;
+        let transaction = self.writers.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        Ok(Writing { transaction, _turn: turn })
+    }
+}
+
+impl Store for SqliteStore {
+    async fn put_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
+        let (status, disabled_at) = rows::status_columns(&subscription.status);
+        let secrets = rows::secrets_text(&subscription.secrets);
+        let mut writing = self.write().await?;
+        sqlx::query(self.sql.put_subscription.clone())
+            .bind(rows::blob(subscription.id.as_u128()))
+            .bind(subscription.organization.as_str())
+            .bind(subscription.url.as_str())
+            .bind(rows::filter_text(&subscription.filter))
+            .bind(secrets.as_str())
+            .bind(status)
+            .bind(disabled_at)
+            .bind(rows::micros(subscription.created_at))
+            .execute(writing.connection())
+            .await
+            .map_err(failed)?;
+        let held = subscription.status != SubscriptionStatus::Enabled;
+        queue::hold(&self.sql, writing.connection(), subscription.id, held).await?;
+        writing.commit().await
+    }
+
+    async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
+        let row = sqlx::query(self.sql.subscription.clone())
+            .bind(rows::blob(id.as_u128()))
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(failed)?;
+        row.as_ref().map(rows::subscription).transpose().map_err(corrupt)
+    }
+
+    async fn subscriptions(&self, organization: &str) -> Result<Vec<Subscription>, StoreError> {
+        let rows = sqlx::query(self.sql.subscriptions.clone())
+            .bind(organization)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(rows::subscription).collect::<Result<_, _>>().map_err(corrupt)
+    }
+
+    async fn set_subscription_status(
+        &self,
+        id: SubscriptionId,
+        status: &SubscriptionStatus,
+    ) -> Result<bool, StoreError> {
+        let (text, disabled_at) = rows::status_columns(status);
+        let mut writing = self.write().await?;
+        let done = sqlx::query(self.sql.set_status.clone())
+            .bind(rows::blob(id.as_u128()))
+            .bind(text)
+            .bind(disabled_at)
+            .execute(writing.connection())
+            .await
+            .map_err(failed)?;
+        let held = *status != SubscriptionStatus::Enabled;
+        queue::hold(&self.sql, writing.connection(), id, held).await?;
+        writing.commit().await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    async fn insert(&self, events: &[NewEvent]) -> Result<Vec<Inserted>, StoreError> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut writing = self.write().await?;
+        let told = queue::insert(&self.sql, writing.connection(), events).await?;
+        writing.commit().await?;
+        Ok(told)
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Claims, StoreError> {
+        let mut writing = self.write().await?;
+        // What could not be handed out has to be due again: the leases are committed after everything was read.
+        let claims = queue::claim(&self.sql, writing.connection(), claim).await?;
+        writing.commit().await?;
+        Ok(claims)
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+        if settlements.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut writing = self.write().await?;
+        let told = queue::settle(&self.sql, writing.connection(), settlements).await?;
+        writing.commit().await?;
+        Ok(told)
+    }
+
+    async fn next_due(&self, now: OffsetDateTime) -> Result<Option<Duration>, StoreError> {
+        let due: Option<i64> = sqlx::query(self.sql.next_due.clone())
+            .fetch_one(&self.readers)
+            .await
+            .and_then(|row| row.try_get(0))
+            .map_err(failed)?;
+        let wait = |due: i64| u64::try_from(due.saturating_sub(rows::micros(now))).unwrap_or(0);
+        Ok(due.map(|due| Duration::from_micros(wait(due))))
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
+        let row = sqlx::query(self.sql.delivery.clone())
+            .bind(rows::blob(id.as_u128()))
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(failed)?;
+        row.as_ref().map(rows::delivery).transpose().map_err(corrupt)
+    }
+
+    async fn deliveries(
+        &self,
+        subscription: SubscriptionId,
+        after: Option<DeliveryId>,
+        limit: u32,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        // Longer than every id, and so after the last.
+        let before = after.map_or_else(|| vec![u8::MAX; 17], |after| rows::blob(after.as_u128()));
+        let rows = sqlx::query(self.sql.deliveries.clone())
+            .bind(rows::blob(subscription.as_u128()))
+            .bind(before)
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(rows::delivery).collect::<Result<_, _>>().map_err(corrupt)
+    }
+
+    async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+        let rows = sqlx::query(self.sql.attempts.clone())
+            .bind(rows::blob(delivery.as_u128()))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(rows::attempt).collect::<Result<_, _>>().map_err(corrupt)
+    }
+}
+
+/// Joins the transaction that the connection has open; without one the events are written in a transaction of their own.
+///
+/// A transaction that reads before it emits should begin with `BEGIN IMMEDIATE`: SQLite refuses the first write of one
+/// that began as a reader when somebody else wrote in between.
+///
+/// A batch that fails, or whose future is dropped, leaves nothing behind and the rest of the transaction as it was.
+impl TransactionalStore for SqliteStore {
+    type Connection = SqliteConnection;
+
+    async fn insert_in(
+        &self,
+        connection: &mut SqliteConnection,
+        events: &[NewEvent],
+    ) -> Result<Vec<Inserted>, StoreError> {
+        // Not inside a transaction: a nested `begin` that is dropped half way rolls all of it back (sqlx 0.9).
+        if !connection.is_in_transaction() {
+            match connection.begin().await {
+                Ok(mut transaction) => {
+                    let told = queue::insert(&self.sql, &mut transaction, events).await?;
+                    transaction.commit().await.map_err(failed)?;
+                    return Ok(told);
+                }
+                Err(error) if is_within_transaction(&error) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        let mut savepoint = Savepoint::begin(connection).await?;
+        let told = queue::insert(&self.sql, savepoint.connection(), events).await?;
+        savepoint.release().await?;
+        Ok(told)
+    }
+}
+
+/// The settings of a [`SqliteStore`].
+///
+/// ```no_run
+/// use hookwire::store::sqlite::SqliteStore;
+///
+/// # async fn open() -> Result<(), hookwire::StoreError> {
+/// let store = SqliteStore::builder().with_prefix("crm_hooks_").open("crm.db").await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct SqliteStoreBuilder {
+    prefix: String,
+    synchronous: SqliteSynchronous,
+    busy_timeout: Duration,
+    readers: u32,
+}
+
+impl Default for SqliteStoreBuilder {
+    fn default() -> Self {
+        Self {
+            prefix: DEFAULT_PREFIX.to_owned(),
+            synchronous: SqliteSynchronous::Full,
+            busy_timeout: DEFAULT_BUSY_TIMEOUT,
+            readers: DEFAULT_READERS,
+        }
+    }
+}
+
+impl SqliteStoreBuilder {
+    /// What the tables' names begin with, `hookwire_` unless set: letters, digits and underscores.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// When a commit is on the disk, [`Full`](SqliteSynchronous::Full) unless set.
+    ///
+    /// With [`Normal`](SqliteSynchronous::Normal) a power cut may take back the last commits: events that were accepted.
+    #[must_use]
+    pub fn with_synchronous(mut self, synchronous: SqliteSynchronous) -> Self {
+        self.synchronous = synchronous;
+        self
+    }
+
+    /// How long a call waits while others write before it is told as unavailable, 5 s unless set.
+    #[must_use]
+    pub fn with_busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy_timeout = timeout;
+        self
+    }
+
+    /// How many connections read at once, 4 unless set; at least one does.
+    #[must_use]
+    pub fn with_readers(mut self, readers: u32) -> Self {
+        self.readers = readers.max(1);
+        self
+    }
+
+    /// Opens the database file of this path, creating it and the tables where they are missing.
+    ///
+    /// The file is put into WAL mode.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Unavailable`] when the file cannot be opened or is locked, [`StoreErrorKind::Schema`] when its
+    /// tables are too new, [`StoreErrorKind::Backend`] for a prefix that is no identifier and for `:memory:`: such a
+    /// database is private to one connection.
+    pub async fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
+        let prefix = Prefix::parse(&self.prefix)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(self.synchronous)
+            .busy_timeout(self.busy_timeout);
+        // Nothing to ask a file whether it is still there.
+        let pool =
+            || SqlitePoolOptions::new().test_before_acquire(false).idle_timeout(None).max_lifetime(None);
+        let deadline = Instant::now() + self.busy_timeout;
+        let writers = loop {
+            match pool().max_connections(1).connect_with(options.clone()).await {
+                // SQLite does not wait for another connection that is putting the same new file into WAL mode.
+                Err(error) if primary_code(&error) == Some(BUSY) && Instant::now() < deadline => {
+                    sleep(OPEN_AGAIN).await;
+                }
+                connected => break connected.map_err(failed)?,
+            }
+        };
+        prepare(&writers, &prefix).await?;
+        let options = options.create_if_missing(false).pragma("query_only", "ON");
+        let readers = pool().max_connections(self.readers).connect_lazy_with(options);
+        Ok(SqliteStore::new(&prefix, writers, readers))
+    }
+
+    /// A store on the application's own pool, whose settings are left as they are: journal mode, durability, time-outs.
+    ///
+    /// WAL mode is advised: without it readers and writers wait for each other.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_pool(self, pool: SqlitePool) -> Result<SqliteStore, StoreError> {
+        let prefix = Prefix::parse(&self.prefix)?;
+        prepare(&pool, &prefix).await?;
+        Ok(SqliteStore::new(&prefix, pool.clone(), pool))
+    }
+}
+
+impl SqliteStore {
+    fn new(prefix: &Prefix, writers: SqlitePool, readers: SqlitePool) -> Self {
+        Self { sql: Arc::new(Statements::new(prefix)), writers, readers, turn: Arc::new(Mutex::new(())) }
+    }
+}
+
+/// The one write transaction of this store; dropped without a commit it changes nothing.
+struct Writing<'a> {
+    transaction: Transaction<'static, Sqlite>,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl Writing<'_> {
+    fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
+    }
+
+    async fn commit(self) -> Result<(), StoreError> {
+        self.transaction.commit().await.map_err(failed)
+    }
+}
+
+async fn prepare(pool: &SqlitePool, prefix: &Prefix) -> Result<(), StoreError> {
+    let mut connection = pool.acquire().await.map_err(failed)?;
+    let file: Option<String> = sqlx::query("SELECT file FROM pragma_database_list WHERE name = 'main'")
+        .fetch_one(&mut *connection)
+        .await
+        .and_then(|row| row.try_get(0))
+        .map_err(failed)?;
+    if file.is_none_or(|file| file.is_empty()) {
+        return Err(StoreError::new(
+            StoreErrorKind::Backend,
+            "database is in memory and private to one connection, expected a file (in a temporary directory for tests)",
+        ));
+    }
+    schema::migrate(&mut connection, prefix).await
+}
+
+/// Whether the connection is in a transaction that `sqlx` knows nothing of, as after a bare `BEGIN`.
+fn is_within_transaction(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.message().contains("within a transaction"))
+}
+
+fn corrupt(source: impl Into<Unread>) -> StoreError {
+    source.into().into()
+}
+
+fn failed(error: sqlx::Error) -> StoreError {
+    let kind = match &error {
+        sqlx::Error::Database(_) => match primary_code(&error) {
+            Some(BUSY | LOCKED | NO_MEMORY | INTERRUPTED | IO_ERROR | FULL | CANNOT_OPEN) => {
+                StoreErrorKind::Unavailable
+            }
+            _ => StoreErrorKind::Backend,
+        },
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => StoreErrorKind::Unavailable,
+        sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::RowNotFound => StoreErrorKind::Corrupt,
+        _ => StoreErrorKind::Backend,
+    };
+    StoreError::new(kind, error)
+}
+
+fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xff)
+}
+
+const DEFAULT_PREFIX: &str = "hookwire_";
+const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const DEFAULT_READERS: u32 = 4;
+const OPEN_AGAIN: Duration = Duration::from_millis(5);
+
+// Primary result codes: https://www.sqlite.org/rescode.html
+const BUSY: u32 = 5;
+const LOCKED: u32 = 6;
+const NO_MEMORY: u32 = 7;
+const INTERRUPTED: u32 = 9;
+const IO_ERROR: u32 = 10;
+const FULL: u32 = 13;
+const CANNOT_OPEN: u32 = 14;

@@ -1,0 +1,160 @@
+//! What every [`Inbox`] has to keep to.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use super::{LEASE, at, both};
+use crate::store::{Inbox, InboxKey, Lease, Reservation};
+
+/// Whoever comes second is told that somebody is at it.
+pub async fn an_event_is_reserved_by_one_at_a_time(inbox: &impl Inbox) {
+    reserve_new(inbox, "a", at(0)).await;
+    assert_eq!(reserve(inbox, "a", at(1)).await, Reservation::InFlight);
+    reserve_new(inbox, "b", at(1)).await;
+}
+
+/// However they interleave.
+pub async fn two_reservations_at_once_are_one(inbox: &impl Inbox) {
+    let (one, two) = both(reserve(inbox, "a", at(0)), reserve(inbox, "a", at(0))).await;
+    assert!(matches!(
+        (one, two),
+        (Reservation::New(_), Reservation::InFlight) | (Reservation::InFlight, Reservation::New(_))
+    ));
+}
+
+/// Even after the lease.
+pub async fn a_committed_event_is_done(inbox: &impl Inbox) {
+    let lease = reserve_new(inbox, "a", at(0)).await;
+    assert!(commit(inbox, "a", lease, at(1)).await);
+    assert_eq!(reserve(inbox, "a", at(2)).await, Reservation::Done);
+    assert_eq!(reserve(inbox, "a", at(1) + KEEP - Duration::from_secs(1)).await, Reservation::Done);
+}
+
+/// At once, under a greater lease.
+pub async fn a_released_event_is_new_again(inbox: &impl Inbox) {
+    let first = reserve_new(inbox, "a", at(0)).await;
+    assert!(release(inbox, "a", first).await);
+    let second = reserve_new(inbox, "a", at(0)).await;
+    assert!(first < second);
+    assert!(!commit(inbox, "a", first, at(1)).await);
+    assert!(commit(inbox, "a", second, at(1)).await);
+}
+
+/// A handler that died lost nothing.
+pub async fn a_reservation_ends_with_its_lease(inbox: &impl Inbox) {
+    reserve_new(inbox, "a", at(0)).await;
+    let end = at(0) + LEASE;
+    assert_eq!(reserve(inbox, "a", end - Duration::from_micros(1)).await, Reservation::InFlight);
+    reserve_new(inbox, "a", end).await;
+}
+
+/// The work was done, and nobody did it again.
+pub async fn a_late_commit_counts_while_nobody_else_reserved(inbox: &impl Inbox) {
+    let lease = reserve_new(inbox, "a", at(0)).await;
+    assert!(commit(inbox, "a", lease, at(0) + 2 * LEASE).await);
+    assert_eq!(reserve(inbox, "a", at(0) + 3 * LEASE).await, Reservation::Done);
+}
+
+/// A handler that lost its lease decides nothing.
+pub async fn a_stale_lease_neither_commits_nor_releases(inbox: &impl Inbox) {
+    let slow = reserve_new(inbox, "a", at(0)).await;
+    let fresh = reserve_new(inbox, "a", at(0) + LEASE).await;
+    assert!(slow < fresh);
+    for stale in [slow, Lease::new(0), Lease::new(u64::MAX)] {
+        assert!(!commit(inbox, "a", stale, at(61)).await);
+        assert!(!release(inbox, "a", stale).await);
+    }
+    assert!(!commit(inbox, "never reserved", fresh, at(61)).await);
+    assert_eq!(reserve(inbox, "a", at(61)).await, Reservation::InFlight);
+    assert!(commit(inbox, "a", fresh, at(61)).await);
+}
+
+/// A caller that was not told of the first may repeat it.
+pub async fn a_commit_sent_twice_is_told_twice(inbox: &impl Inbox) {
+    let lease = reserve_new(inbox, "a", at(0)).await;
+    assert!(commit(inbox, "a", lease, at(1)).await);
+    assert!(commit(inbox, "a", lease, at(1)).await);
+}
+
+/// What was handled stays handled.
+pub async fn a_committed_event_is_not_released(inbox: &impl Inbox) {
+    let lease = reserve_new(inbox, "a", at(0)).await;
+    commit(inbox, "a", lease, at(1)).await;
+    release(inbox, "a", lease).await;
+    assert_eq!(reserve(inbox, "a", at(2)).await, Reservation::Done);
+}
+
+/// An id is its sender's.
+pub async fn the_same_id_of_two_sources_is_two_events(inbox: &impl Inbox) {
+    let lease = reserve_new(inbox, "a", at(0)).await;
+    commit(inbox, "a", lease, at(0)).await;
+    let other = InboxKey::new("other source", key("a").id);
+    let reserved = inbox.reserve(&other, at(1), LEASE).await.expect("inbox answers");
+    assert!(matches!(reserved, Reservation::New(_)));
+}
+
+/// Then it is new again.
+pub async fn an_event_is_forgotten_after_its_time_and_no_earlier(inbox: &impl Inbox) {
+    let lease = reserve_new(inbox, "a", at(0)).await;
+    commit(inbox, "a", lease, at(1)).await;
+    let end = at(1) + KEEP;
+    assert_eq!(inbox.prune(end - Duration::from_secs(1), 10).await.expect("inbox answers"), 0);
+    assert_eq!(reserve(inbox, "a", end - Duration::from_secs(1)).await, Reservation::Done);
+    assert_eq!(inbox.prune(end + Duration::from_secs(1), 10).await.expect("inbox answers"), 1);
+    reserve_new(inbox, "a", end + Duration::from_secs(1)).await;
+}
+
+/// So that forgetting holds nobody up.
+pub async fn no_more_are_forgotten_than_the_limit(inbox: &impl Inbox) {
+    for id in ["a", "b", "c"] {
+        let lease = reserve_new(inbox, id, at(0)).await;
+        commit(inbox, id, lease, at(0)).await;
+    }
+    let later = at(1) + KEEP;
+    for expected in [2, 1, 0] {
+        assert_eq!(inbox.prune(later, 2).await.expect("inbox answers"), expected);
+    }
+}
+
+/// Its handler may still commit.
+pub async fn a_reservation_in_progress_is_not_forgotten(inbox: &impl Inbox) {
+    let lease = reserve_new(inbox, "a", at(0)).await;
+    assert_eq!(inbox.prune(at(1), 10).await.expect("inbox answers"), 0);
+    assert!(commit(inbox, "a", lease, at(2)).await);
+}
+
+/// Numbers do not begin anew.
+pub async fn a_lease_from_before_an_event_was_forgotten_is_stale(inbox: &impl Inbox) {
+    let old = reserve_new(inbox, "a", at(0)).await;
+    commit(inbox, "a", old, at(0)).await;
+    inbox.prune(at(1) + KEEP, 10).await.expect("inbox answers");
+    let new = reserve_new(inbox, "a", at(1) + KEEP).await;
+    assert!(old < new);
+    assert!(!commit(inbox, "a", old, at(2) + KEEP).await);
+}
+
+async fn reserve(inbox: &impl Inbox, id: &str, now: OffsetDateTime) -> Reservation {
+    inbox.reserve(&key(id), now, LEASE).await.expect("inbox answers")
+}
+
+async fn reserve_new(inbox: &impl Inbox, id: &str, now: OffsetDateTime) -> Lease {
+    match reserve(inbox, id, now).await {
+        Reservation::New(lease) => lease,
+        other => panic!("event {id} is {other:?} and not new"),
+    }
+}
+
+async fn commit(inbox: &impl Inbox, id: &str, lease: Lease, now: OffsetDateTime) -> bool {
+    inbox.commit(&key(id), lease, now, KEEP).await.expect("inbox answers")
+}
+
+async fn release(inbox: &impl Inbox, id: &str, lease: Lease) -> bool {
+    inbox.release(&key(id), lease).await.expect("inbox answers")
+}
+
+fn key(id: &str) -> InboxKey {
+    InboxKey::new("allison", id.replace(' ', "_").parse().expect("id is right"))
+}
+
+const KEEP: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -1,0 +1,96 @@
+//! [`SqliteStore`] as an [`Inbox`].
+
+use std::time::Duration;
+
+use sqlx::Row as _;
+use time::OffsetDateTime;
+
+use super::rows::{later, micros};
+use super::{SqliteStore, corrupt, failed};
+use crate::store::{Inbox, InboxKey, Lease, Reservation, StoreError};
+
+impl Inbox for SqliteStore {
+    async fn reserve(
+        &self,
+        key: &InboxKey,
+        now: OffsetDateTime,
+        lease: Duration,
+    ) -> Result<Reservation, StoreError> {
+        let sql = &self.sql;
+        let mut transaction = self.write().await?;
+        let reserved = sqlx::query(sql.reserve.clone())
+            .bind(key.source.as_str())
+            .bind(key.id.as_str())
+            .bind(micros(now))
+            .bind(later(now, lease))
+            .bind(later(now, lease.saturating_add(ABANDONED_KEPT)))
+            .fetch_optional(transaction.connection())
+            .await
+            .map_err(failed)?;
+        if let Some(row) = reserved {
+            let lease: i64 = row.try_get("lease").map_err(failed)?;
+            let lease = Lease::new(u64::try_from(lease).map_err(corrupt)?);
+            transaction.commit().await?;
+            return Ok(Reservation::New(lease));
+        }
+        let committed: bool = sqlx::query(sql.is_committed.clone())
+            .bind(key.source.as_str())
+            .bind(key.id.as_str())
+            .fetch_one(transaction.connection())
+            .await
+            .and_then(|row| row.try_get(0))
+            .map_err(failed)?;
+        Ok(if committed { Reservation::Done } else { Reservation::InFlight })
+    }
+
+    async fn commit(
+        &self,
+        key: &InboxKey,
+        lease: Lease,
+        now: OffsetDateTime,
+        keep: Duration,
+    ) -> Result<bool, StoreError> {
+        let Ok(lease) = i64::try_from(lease.number()) else { return Ok(false) };
+        let mut transaction = self.write().await?;
+        let done = sqlx::query(self.sql.commit.clone())
+            .bind(key.source.as_str())
+            .bind(key.id.as_str())
+            .bind(lease)
+            .bind(later(now, keep))
+            .execute(transaction.connection())
+            .await
+            .map_err(failed)?;
+        transaction.commit().await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    async fn release(&self, key: &InboxKey, lease: Lease) -> Result<bool, StoreError> {
+        let Ok(lease) = i64::try_from(lease.number()) else { return Ok(false) };
+        let mut transaction = self.write().await?;
+        let done = sqlx::query(self.sql.release.clone())
+            .bind(key.source.as_str())
+            .bind(key.id.as_str())
+            .bind(lease)
+            .execute(transaction.connection())
+            .await
+            .map_err(failed)?;
+        transaction.commit().await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    async fn prune(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
+        let mut transaction = self.write().await?;
+        let done = sqlx::query(self.sql.prune.clone())
+            .bind(micros(now))
+            .bind(limit)
+            .execute(transaction.connection())
+            .await
+            .map_err(failed)?;
+        transaction.commit().await?;
+        Ok(done.rows_affected())
+    }
+}
+
+/// How long a reservation that was neither committed nor released is kept after its lease, so that a slow holder can
+/// still commit it.
+const ABANDONED_KEPT: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,0 +1,193 @@
+//! The tables, their version, and how an older database is brought up to it.
+
+use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
+
+use super::failed;
+use crate::store::{StoreError, StoreErrorKind};
+
+/// Creates or migrates the tables, unless they are as this code wants them.
+///
+/// Everything happens in one immediate transaction, so of two processes that start at once one migrates and the other
+/// finds it done.
+pub(super) async fn migrate(connection: &mut SqliteConnection, prefix: &Prefix) -> Result<(), StoreError> {
+    // Looked at without the write lock first: an application that holds it for long does not keep another from starting.
+    if check(version(connection, prefix).await?)? == CODE_VERSION {
+        return Ok(());
+    }
+    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let found = check(version(&mut transaction, prefix).await?)?;
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > found) {
+        let sql = AssertSqlSafe(migration.sql(prefix));
+        sqlx::raw_sql(sql).execute(&mut *transaction).await.map_err(failed)?;
+    }
+    transaction.commit().await.map_err(failed)
+}
+
+/// What [`migrate`] would run on an empty database.
+pub(super) fn script(prefix: &Prefix) -> String {
+    MIGRATIONS.iter().map(|migration| migration.sql(prefix)).collect()
+}
+
+/// What the tables' names begin with: an identifier that needs no quotes.
+#[derive(Clone, Debug)]
+pub(super) struct Prefix(String);
+
+impl Prefix {
+    pub(super) fn parse(text: &str) -> Result<Self, StoreError> {
+        let first_is_right = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        let rest_is_right = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        // SQLite keeps names that begin so for itself.
+        let is_reserved = text.to_ascii_lowercase().starts_with("sqlite_");
+        if first_is_right && rest_is_right && !is_reserved && text.len() <= MAX_PREFIX {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(StoreError::new(
+            StoreErrorKind::Backend,
+            format!(
+                "table prefix is not usable, expected 1 to {MAX_PREFIX} of a-z, A-Z, 0-9 and _, \
+                 beginning with no digit and not with sqlite_"
+            ),
+        ))
+    }
+
+    /// `sql` with every `{p}` replaced by the prefix.
+    pub(super) fn apply(&self, sql: &str) -> String {
+        sql.replace("{p}", &self.0)
+    }
+}
+
+struct Migration {
+    /// The version that the tables have afterwards.
+    version: i64,
+    sql: &'static str,
+}
+
+impl Migration {
+    fn sql(&self, prefix: &Prefix) -> String {
+        prefix.apply(self.sql)
+    }
+}
+
+/// The version of the tables, and the least that code must have to use them.
+struct Found {
+    version: i64,
+    min_code_version: i64,
+}
+
+async fn version(connection: &mut SqliteConnection, prefix: &Prefix) -> Result<Found, StoreError> {
+    let exists = sqlx::query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1 COLLATE NOCASE")
+        .bind(prefix.apply("{p}schema"))
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if exists.is_none() {
+        return Ok(Found { version: 0, min_code_version: 0 });
+    }
+    let sql = AssertSqlSafe(prefix.apply("SELECT version, min_code_version FROM {p}schema"));
+    let row = sqlx::query(sql).fetch_one(connection).await.map_err(failed)?;
+    Ok(Found {
+        version: row.try_get("version").map_err(failed)?,
+        min_code_version: row.try_get("min_code_version").map_err(failed)?,
+    })
+}
+
+/// The version to migrate from; newer tables that say they can be used count as this code's own.
+fn check(found: Found) -> Result<i64, StoreError> {
+    if found.min_code_version > CODE_VERSION {
+        return Err(StoreError::new(
+            StoreErrorKind::Schema,
+            format!(
+                "tables are of version {} and need code of schema version {}, this code has {CODE_VERSION}",
+                found.version, found.min_code_version
+            ),
+        ));
+    }
+    Ok(found.version.min(CODE_VERSION))
+}
+
+/// The version of the tables that this code writes.
+const CODE_VERSION: i64 = 1;
+
+/// Long enough for any word, short enough for readable index names.
+const MAX_PREFIX: usize = 40;
+
+/// Never change one that was released: add another, and raise `min_code_version` only when older code would do harm.
+const MIGRATIONS: [Migration; 1] = [Migration {
+    version: 1,
+    // `held` follows the subscription's status, so that the claim's index holds nothing that must not be claimed.
+    // `was_due_at` keeps the claim's order: RETURNING sees new values only.
+    // Instants are microseconds since 1970 in UTC.
+    sql: "\
+CREATE TABLE {p}schema (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  version INTEGER NOT NULL,
+  min_code_version INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE {p}subscriptions (
+  id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+  organization TEXT NOT NULL,
+  url TEXT NOT NULL,
+  filter TEXT NOT NULL,
+  secrets TEXT NOT NULL,
+  status TEXT NOT NULL,
+  disabled_at INTEGER,
+  created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX {p}subscriptions_organization ON {p}subscriptions (organization, created_at);
+
+CREATE TABLE {p}events (
+  pk INTEGER PRIMARY KEY,
+  organization TEXT NOT NULL,
+  id TEXT NOT NULL,
+  type TEXT NOT NULL,
+  payload BLOB NOT NULL,
+  created_at INTEGER NOT NULL,
+  UNIQUE (organization, id)
+) STRICT;
+
+CREATE TABLE {p}deliveries (
+  id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+  event INTEGER NOT NULL,
+  subscription BLOB NOT NULL,
+  state TEXT NOT NULL DEFAULT 'pending',
+  held INTEGER NOT NULL DEFAULT 0,
+  lease INTEGER NOT NULL DEFAULT 0,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  due_at INTEGER,
+  was_due_at INTEGER,
+  first_attempt_at INTEGER,
+  created_at INTEGER NOT NULL,
+  finished_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX {p}deliveries_due ON {p}deliveries (due_at) WHERE state = 'pending' AND held = 0;
+CREATE INDEX {p}deliveries_pending ON {p}deliveries (subscription) WHERE state = 'pending';
+CREATE INDEX {p}deliveries_subscription ON {p}deliveries (subscription, id);
+
+CREATE TABLE {p}attempts (
+  pk INTEGER PRIMARY KEY,
+  delivery BLOB NOT NULL,
+  number INTEGER NOT NULL,
+  started_at INTEGER NOT NULL,
+  duration INTEGER NOT NULL,
+  status INTEGER,
+  retry_after INTEGER,
+  error TEXT,
+  excerpt TEXT NOT NULL
+) STRICT;
+CREATE INDEX {p}attempts_delivery ON {p}attempts (delivery, number);
+
+CREATE TABLE {p}inbox (
+  source TEXT NOT NULL,
+  id TEXT NOT NULL,
+  lease INTEGER NOT NULL,
+  lease_until INTEGER NOT NULL,
+  committed INTEGER NOT NULL DEFAULT 0,
+  keep_until INTEGER NOT NULL,
+  PRIMARY KEY (source, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX {p}inbox_keep_until ON {p}inbox (keep_until);
+
+INSERT INTO {p}schema (id, version, min_code_version) VALUES (1, 1, 1);
+",
+}];

@@ -1,0 +1,79 @@
+//! A customer's endpoint on loopback: real HTTP, answers as told, keeps what it got.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use hookwire::{AddressPolicy, EndpointUrl};
+use http::{HeaderMap, StatusCode};
+use tokio::sync::Notify;
+
+/// An endpoint that answers from a list, and 200 when the list is used up.
+#[derive(Clone)]
+pub(crate) struct Endpoint {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    requests: Mutex<Vec<(HeaderMap, Bytes)>>,
+    answers: Mutex<VecDeque<Answer>>,
+    arrived: Notify,
+}
+
+pub(crate) enum Answer {
+    Status(u16),
+    With(u16, &'static str, &'static str),
+    Hang,
+}
+
+impl Endpoint {
+    pub(crate) async fn start(answers: impl IntoIterator<Item = Answer>) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared =
+            Arc::new(Shared { answers: Mutex::new(answers.into_iter().collect()), ..Shared::default() });
+        let app = Router::new().fallback(any(answer)).with_state(Arc::clone(&shared));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Self { address, shared }
+    }
+
+    pub(crate) fn url(&self) -> EndpointUrl {
+        EndpointUrl::parse(&format!("http://{}/hook", self.address), &loopback()).unwrap()
+    }
+
+    pub(crate) fn requests(&self) -> MutexGuard<'_, Vec<(HeaderMap, Bytes)>> {
+        self.shared.requests.lock().unwrap()
+    }
+
+    /// Waits until `count` requests have arrived.
+    pub(crate) async fn arrived(&self, count: usize) {
+        while self.requests().len() < count {
+            self.shared.arrived.notified().await;
+        }
+    }
+}
+
+/// What tests of this machine need.
+pub(crate) fn loopback() -> AddressPolicy {
+    AddressPolicy::new().allow_loopback().allow_plain_http()
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+    shared.requests.lock().unwrap().push((headers, body));
+    shared.arrived.notify_one();
+    let answer = shared.answers.lock().unwrap().pop_front().unwrap_or(Answer::Status(200));
+    match answer {
+        Answer::Status(status) => StatusCode::from_u16(status).unwrap().into_response(),
+        Answer::With(status, header, value) => {
+            (StatusCode::from_u16(status).unwrap(), [(header, value)], "told why").into_response()
+        }
+        Answer::Hang => std::future::pending().await,
+    }
+}

@@ -1,0 +1,643 @@
+//! The SQLite store and inbox: the rules of every store, and what is SQLite's own.
+#![cfg(all(feature = "sqlite", feature = "testing"))]
+#![allow(clippy::unwrap_used, reason = "tests state their expectations by unwrapping, in their helpers too")]
+
+use std::future::{Future, poll_fn};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookwire::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool};
+use hookwire::sqlx::{
+    self, AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _, SqliteConnection,
+};
+use hookwire::store::sqlite::SqliteStore;
+use hookwire::store::{Claim, Claims, Inserted, NewEvent, Settled, Settlement, StoreErrorKind};
+use hookwire::{
+    AddressPolicy, Attempt, DeadReason, DeliveryId, EndpointUrl, ErrorClass, EventFilter, Next, Outcome,
+    Secret, Store as _, Subscription, SubscriptionId, TransactionalStore as _,
+};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+mod store {
+    hookwire::store_conformance! {
+        #[tokio::test]
+        async { super::fresh().await }
+    }
+}
+
+mod shared_store {
+    hookwire::store_conformance! {
+        #[tokio::test]
+        async { super::fresh_shared().await }
+    }
+}
+
+mod inbox {
+    hookwire::inbox_conformance! {
+        #[tokio::test]
+        async { super::fresh().await }
+    }
+}
+
+mod shared_inbox {
+    hookwire::inbox_conformance! {
+        #[tokio::test]
+        async { super::fresh_shared().await }
+    }
+}
+
+async fn fresh() -> (SqliteStore, TempDir) {
+    let directory = tempfile::tempdir().expect("there is a temporary directory");
+    let store = SqliteStore::open(directory.path().join("hooks.db")).await.expect("store opens");
+    (store, directory)
+}
+
+async fn fresh_shared() -> (Arc<SqliteStore>, TempDir) {
+    let (store, directory) = fresh().await;
+    (Arc::new(store), directory)
+}
+
+mod transactions {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_transaction_rolled_back_leaves_no_event() {
+        let (store, directory) = with_subscription().await;
+        let mut application = application(&directory).await;
+        let mut transaction = application.begin().await.unwrap();
+        business_row(&mut transaction).await;
+        assert_eq!(store.insert_in(&mut transaction, &[event(1)]).await.unwrap(), [Inserted::New]);
+        transaction.rollback().await.unwrap();
+        assert!(claim(&store).await.deliveries.is_empty());
+        assert_eq!(store.insert(&[event(1)]).await.unwrap(), [Inserted::New]);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_committed_is_delivered_from_then_on() {
+        let (store, directory) = with_subscription().await;
+        let mut application = application(&directory).await;
+        let mut transaction = application.begin().await.unwrap();
+        business_row(&mut transaction).await;
+        let told = store.insert_in(&mut transaction, &[event(1), event(2), event(1)]).await.unwrap();
+        assert_eq!(told, [Inserted::New, Inserted::New, Inserted::Duplicate]);
+        assert_eq!(store.next_due(NOW).await.unwrap(), None);
+        transaction.commit().await.unwrap();
+        assert_eq!(store.next_due(NOW).await.unwrap(), Some(Duration::ZERO));
+        assert_eq!(claim(&store).await.deliveries.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_fails_leaves_the_rest_of_the_transaction() {
+        let (store, directory) = with_subscription().await;
+        let mut application = application(&directory).await;
+        // The second event's delivery has the id of the first's.
+        let batch = [event(1), event(2).with_delivery(delivery_id(1), SUBSCRIPTION)];
+        let mut transaction = application.begin().await.unwrap();
+        business_row(&mut transaction).await;
+        let error = store.insert_in(&mut transaction, &batch).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Backend);
+        transaction.commit().await.unwrap();
+        assert!(claim(&store).await.deliveries.is_empty());
+        assert_eq!(business_rows(&mut application).await, 1);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_begun_by_hand_is_joined_too() {
+        let (store, directory) = with_subscription().await;
+        let mut application = application(&directory).await;
+        let failing = [event(3), event(2).with_delivery(delivery_id(3), SUBSCRIPTION)];
+        for (end, rows) in [("ROLLBACK", 0), ("COMMIT", 1)] {
+            application.execute("BEGIN IMMEDIATE").await.unwrap();
+            business_row(&mut application).await;
+            assert_eq!(store.insert_in(&mut application, &[event(1)]).await.unwrap(), [Inserted::New]);
+            assert!(store.insert_in(&mut application, &failing).await.is_err());
+            application.execute(end).await.unwrap();
+            assert_eq!(claim(&store).await.deliveries.len(), rows);
+            assert_eq!(business_rows(&mut application).await, i64::try_from(rows).unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_without_a_transaction_writes_at_once() {
+        let (store, directory) = with_subscription().await;
+        let mut application = application(&directory).await;
+        store.insert_in(&mut application, &[event(1)]).await.unwrap();
+        assert_eq!(claim(&store).await.deliveries.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_insert_that_is_dropped_half_way_leaves_nothing() {
+        let (store, directory) = with_subscription().await;
+        let mut application = application(&directory).await;
+        let batch: Vec<_> = (1..100).map(event).collect();
+        for polls in 0..12 {
+            let mut transaction = application.begin().await.unwrap();
+            business_row(&mut transaction).await;
+            drop_after(polls, store.insert_in(&mut transaction, &batch)).await;
+            business_row(&mut transaction).await;
+            transaction.commit().await.unwrap();
+
+            application.execute("BEGIN").await.unwrap();
+            business_row(&mut application).await;
+            drop_after(polls, store.insert_in(&mut application, &batch)).await;
+            business_row(&mut application).await;
+            application.execute("COMMIT").await.unwrap();
+
+            drop_after(polls, store.insert_in(&mut application, &batch)).await;
+        }
+        assert_eq!(business_rows(&mut application).await, 48);
+        assert!(claim(&store).await.deliveries.is_empty());
+        assert_eq!(store.insert(&[event(1)]).await.unwrap(), [Inserted::New]);
+    }
+}
+
+mod schema {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn many_that_open_a_new_file_at_once_all_can_use_it() {
+        for _ in 0..5 {
+            let directory = directory();
+            let opening: Vec<_> = (0..6).map(|_| tokio::spawn(SqliteStore::open(path(&directory)))).collect();
+            for (number, opened) in (1..).zip(opening) {
+                let store = opened.await.unwrap().unwrap();
+                assert_eq!(store.insert(&[event(number)]).await.unwrap(), [Inserted::New]);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn tables_that_need_newer_code_are_refused() {
+        let (store, directory) = fresh().await;
+        store.close().await;
+        let mut application = application(&directory).await;
+        application.execute("UPDATE hookwire_schema SET version = 7, min_code_version = 7").await.unwrap();
+        let error = SqliteStore::open(path(&directory)).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Schema);
+        assert!(!error.is_retryable());
+    }
+
+    #[tokio::test]
+    async fn newer_tables_that_this_code_can_use_are_used_and_left_as_they_are() {
+        let (store, directory) = fresh().await;
+        store.close().await;
+        let mut application = application(&directory).await;
+        application.execute("UPDATE hookwire_schema SET version = 7, min_code_version = 1").await.unwrap();
+        let store = SqliteStore::open(path(&directory)).await.unwrap();
+        store.insert(&[event(1)]).await.unwrap();
+        let row =
+            sqlx::query("SELECT version FROM hookwire_schema").fetch_one(&mut application).await.unwrap();
+        assert_eq!(row.get::<i64, _>(0), 7);
+    }
+
+    #[tokio::test]
+    async fn the_printed_statements_applied_by_hand_are_all_there_is_to_do() {
+        let directory = directory();
+        let mut application = application(&directory).await;
+        application.execute("PRAGMA journal_mode = WAL").await.unwrap();
+        let sql = SqliteStore::schema_sql("crm_").unwrap();
+        application.execute(AssertSqlSafe(sql)).await.unwrap();
+        application.execute("BEGIN IMMEDIATE").await.unwrap();
+        // With the write lock taken, a store that wrote a schema could not open.
+        let builder = SqliteStore::builder().with_prefix("crm_").with_busy_timeout(Duration::ZERO);
+        builder.open(path(&directory)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn stores_of_two_prefixes_share_a_file_and_nothing_else() {
+        let directory = directory();
+        let one = SqliteStore::builder().with_prefix("one_").open(path(&directory)).await.unwrap();
+        let two = SqliteStore::builder().with_prefix("two_").open(path(&directory)).await.unwrap();
+        one.put_subscription(&subscription()).await.unwrap();
+        one.insert(&[event(1)]).await.unwrap();
+        assert!(two.subscription(SUBSCRIPTION).await.unwrap().is_none());
+        assert!(claim(&two).await.deliveries.is_empty());
+        assert_eq!(claim(&one).await.deliveries.len(), 1);
+        let tables = "SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'";
+        let rows = sqlx::query(tables).fetch_all(&mut application(&directory).await).await.unwrap();
+        let mut names = rows.iter().map(|row| row.get::<String, _>(0));
+        assert!(names.all(|name| name.starts_with("one_") || name.starts_with("two_")));
+    }
+
+    #[tokio::test]
+    async fn a_prefix_that_is_no_identifier_is_refused() {
+        for prefix in ["", "1a", "a-b", "a b", "a\"", "a;", "ä", "sqlite_", "SQLite_x", &"a".repeat(41)] {
+            let error = SqliteStore::schema_sql(prefix).unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Backend, "{prefix}");
+            let directory = directory();
+            let builder = SqliteStore::builder().with_prefix(prefix);
+            assert!(builder.open(path(&directory)).await.is_err(), "{prefix}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_database_in_memory_is_refused() {
+        for path in [":memory:", "", "file::memory:?cache=shared"] {
+            let error = SqliteStore::open(path).await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Backend, "{path}");
+        }
+        let pool = SqlitePool::connect("sqlite::memory:").await.unwrap();
+        let error = SqliteStore::builder().open_pool(pool).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Backend);
+    }
+}
+
+mod durability {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_opened_again_has_everything() {
+        let (store, directory) = with_subscription().await;
+        store.insert(&[event(1), event(2)]).await.unwrap();
+        let claims = store.claim(&Claim::new(NOW, 1, LEASE)).await.unwrap();
+        let claimed = &claims.deliveries[0];
+        let attempt = Attempt::new(1, NOW, LEASE, Outcome::Failed(ErrorClass::Timeout));
+        let retry = Next::retry(Duration::from_secs(60));
+        let settlement = Settlement::new(claimed.delivery, claimed.lease, NOW, attempt.clone(), retry);
+        store.settle(&[settlement]).await.unwrap();
+        store.close().await;
+        drop(store);
+
+        let store = SqliteStore::open(path(&directory)).await.unwrap();
+        assert_eq!(store.attempts(delivery_id(1)).await.unwrap(), [attempt]);
+        let claims = store.claim(&Claim::new(NOW + Duration::from_secs(60), 10, LEASE)).await.unwrap();
+        let attempts: Vec<_> =
+            claims.deliveries.iter().map(|claimed| (claimed.delivery, claimed.attempt)).collect();
+        assert_eq!(attempts, [(delivery_id(2), 1), (delivery_id(1), 2)]);
+        assert!(claims.deliveries[0].subscription.secrets == subscription().secrets);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_opened_is_in_wal_mode() {
+        let (store, directory) = fresh().await;
+        drop(store);
+        let row =
+            sqlx::query("PRAGMA journal_mode").fetch_one(&mut application(&directory).await).await.unwrap();
+        assert_eq!(row.get::<String, _>(0), "wal");
+    }
+
+    #[tokio::test]
+    async fn secrets_of_either_kind_survive_without_their_text_in_an_error() {
+        let (store, directory) = fresh().await;
+        let mut both = subscription();
+        both.secrets =
+            vec![Secret::from_bytes([0xfe; 24]), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().unwrap()];
+        store.put_subscription(&both).await.unwrap();
+        let read = store.subscription(SUBSCRIPTION).await.unwrap().unwrap();
+        assert!(read.secrets == both.secrets);
+
+        let mut application = application(&directory).await;
+        application.execute("UPDATE hookwire_subscriptions SET secrets = '[\"hush-hush\"]'").await.unwrap();
+        let error = store.subscription(SUBSCRIPTION).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+        assert!(!format!("{error:?}").contains("hush"));
+    }
+}
+
+mod faults {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_row_that_cannot_be_read_is_told_and_stops_no_others() {
+        let damages = [
+            "UPDATE hookwire_events SET type = '' WHERE id = 'evt_2'",
+            "UPDATE hookwire_events SET id = 'two words' WHERE id = 'evt_2'",
+            "DELETE FROM hookwire_events WHERE id = 'evt_2'",
+            "UPDATE hookwire_deliveries SET subscription = x'00' WHERE event = 2",
+            "UPDATE hookwire_deliveries SET subscription = zeroblob(16) WHERE event = 2",
+            "UPDATE hookwire_deliveries SET attempts = -1 WHERE event = 2",
+            "UPDATE hookwire_deliveries SET first_attempt_at = 9223372036854775807 WHERE event = 2",
+        ];
+        for damage in damages {
+            let (store, directory) = with_subscription().await;
+            store.insert(&[event(1), event(2), event(3)]).await.unwrap();
+            application(&directory).await.execute(damage).await.unwrap();
+            let claims = claim(&store).await;
+            let read: Vec<_> = claims.deliveries.iter().map(|claimed| claimed.delivery).collect();
+            assert_eq!(read, [delivery_id(1), delivery_id(3)], "{damage}");
+            let [unreadable] = &claims.unreadable[..] else { panic!("{damage}") };
+            assert_eq!(unreadable.delivery, delivery_id(2));
+            assert_eq!(unreadable.error.kind(), StoreErrorKind::Corrupt);
+            // It can be ended like any other.
+            let attempt = Attempt::new(1, NOW, LEASE, Outcome::Failed(ErrorClass::Internal));
+            let dead = Next::dead(DeadReason::Exhausted);
+            let settlement = Settlement::new(unreadable.delivery, unreadable.lease, NOW, attempt, dead);
+            assert_eq!(store.settle(&[settlement]).await.unwrap(), [Settled::Done], "{damage}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_subscription_that_cannot_be_read_is_told_for_each_of_its_deliveries() {
+        let damages = [
+            "UPDATE hookwire_subscriptions SET url = 'nonsense'",
+            "UPDATE hookwire_subscriptions SET filter = '{'",
+            "UPDATE hookwire_subscriptions SET secrets = '[\"\"]'",
+            "UPDATE hookwire_subscriptions SET status = 'unheard-of'",
+        ];
+        for damage in damages {
+            let (store, directory) = with_subscription().await;
+            store.insert(&[event(1), event(2)]).await.unwrap();
+            application(&directory).await.execute(damage).await.unwrap();
+            let claims = claim(&store).await;
+            assert!(claims.deliveries.is_empty(), "{damage}");
+            assert_eq!(claims.unreadable.len(), 2, "{damage}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_url_that_was_accepted_once_is_read_whatever_the_policy_is_now() {
+        let (store, _directory) = fresh().await;
+        let development = AddressPolicy::new().allow_loopback().allow_plain_http();
+        let mut local = subscription();
+        local.url = EndpointUrl::parse("http://127.0.0.1:8080/hooks?a=%20b", &development).unwrap();
+        store.put_subscription(&local).await.unwrap();
+        assert_eq!(store.subscription(SUBSCRIPTION).await.unwrap().unwrap().url, local.url);
+    }
+
+    #[tokio::test]
+    async fn a_lock_held_by_the_application_is_told_as_unavailable_and_loses_nothing() {
+        let directory = directory();
+        let store =
+            SqliteStore::builder().with_busy_timeout(Duration::ZERO).open(path(&directory)).await.unwrap();
+        store.put_subscription(&subscription()).await.unwrap();
+        let mut application = application(&directory).await;
+        let transaction = application.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        let error = store.insert(&[event(1)]).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        assert!(error.is_retryable());
+        assert!(store.claim(&Claim::new(NOW, 1, LEASE)).await.unwrap_err().is_retryable());
+        // Who only reads does not wait.
+        assert!(store.subscription(SUBSCRIPTION).await.unwrap().is_some());
+        transaction.rollback().await.unwrap();
+        assert_eq!(store.insert(&[event(1)]).await.unwrap(), [Inserted::New]);
+        assert_eq!(claim(&store).await.deliveries.len(), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_lock_held_for_a_while_is_waited_for() {
+        let (store, directory) = with_subscription().await;
+        let mut application = application(&directory).await;
+        let mut transaction = application.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        let waiting = tokio::spawn({
+            let store = store.clone();
+            async move { store.insert(&[event(1)]).await }
+        });
+        for _ in 0..20 {
+            business_row(&mut transaction).await;
+            assert!(!waiting.is_finished());
+        }
+        transaction.commit().await.unwrap();
+        assert_eq!(waiting.await.unwrap().unwrap(), [Inserted::New]);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_as_unavailable_and_leaves_no_half_of_a_batch() {
+        let directory = directory();
+        SqliteStore::open(path(&directory)).await.unwrap().close().await;
+        let options = SqliteConnectOptions::new().filename(path(&directory)).pragma("max_page_count", "60");
+        let pool = SqlitePool::connect_with(options).await.unwrap();
+        let store = SqliteStore::builder().open_pool(pool).await.unwrap();
+        store.put_subscription(&subscription()).await.unwrap();
+        let mut large = event(2);
+        large.payload = vec![b'x'; 1024 * 1024].into();
+        let error = store.insert(&[event(1), large]).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        assert!(claim(&store).await.deliveries.is_empty());
+        assert_eq!(store.insert(&[event(1)]).await.unwrap(), [Inserted::New]);
+    }
+
+    #[tokio::test]
+    async fn a_claim_that_is_dropped_leases_nothing() {
+        let (store, _directory) = with_subscription().await;
+        let batch: Vec<_> = (1..=50).map(event).collect();
+        store.insert(&batch).await.unwrap();
+        for polls in 0..5 {
+            let wish = Claim::new(NOW, 50, LEASE);
+            drop_after(polls, store.claim(&wish)).await;
+        }
+        assert_eq!(claim(&store).await.deliveries.len(), 50);
+    }
+}
+
+mod statements {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_claim_is_three_statements_and_a_settlement_two_for_any_number_of_deliveries() {
+        let directory = directory();
+        let store = SqliteStore::builder().with_prefix(COUNTED).open(path(&directory)).await.unwrap();
+        store.put_subscription(&subscription()).await.unwrap();
+        let batch: Vec<_> = (1..=400).map(event).collect();
+        store.insert(&batch).await.unwrap();
+        for limit in [1, 10, 300] {
+            let before = counted();
+            let claims = store.claim(&Claim::new(NOW, limit, LEASE)).await.unwrap();
+            assert_eq!(claims.deliveries.len(), usize::try_from(limit).unwrap());
+            assert_eq!(counted() - before, 3, "claim of {limit}");
+            let attempt = Attempt::new(1, NOW, LEASE, Outcome::Failed(ErrorClass::Reset));
+            let settlements: Vec<_> = claims
+                .deliveries
+                .iter()
+                .map(|claimed| {
+                    let (delivery, lease) = (claimed.delivery, claimed.lease);
+                    Settlement::new(delivery, lease, NOW, attempt.clone(), Next::Delivered)
+                })
+                .collect();
+            let before = counted();
+            store.settle(&settlements).await.unwrap();
+            assert_eq!(counted() - before, 2, "settlement of {limit}");
+        }
+    }
+
+    /// How many statements on this test's own tables the driver has reported.
+    fn counted() -> usize {
+        static INSTALLED: OnceLock<()> = OnceLock::new();
+        INSTALLED.get_or_init(|| {
+            // Global, for the driver works on threads of its own.
+            tracing::subscriber::set_global_default(Counter).unwrap();
+        });
+        COUNT.load(Ordering::SeqCst)
+    }
+
+    struct Counter;
+
+    impl Subscriber for Counter {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target() == "sqlx::query"
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            let mut found = Found(false);
+            event.record(&mut found);
+            if found.0 {
+                COUNT.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    /// Whether an event names this test's tables.
+    struct Found(bool);
+
+    impl Visit for Found {
+        fn record_debug(&mut self, _: &Field, value: &dyn std::fmt::Debug) {
+            self.0 |= format!("{value:?}").contains(COUNTED);
+        }
+    }
+
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    const COUNTED: &str = "counted_";
+}
+
+mod pools {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_applications_own_pool_will_do() {
+        let directory = directory();
+        let options = SqliteConnectOptions::new()
+            .filename(path(&directory))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal);
+        let pool = SqlitePool::connect_with(options).await.unwrap();
+        let store = SqliteStore::builder().open_pool(pool.clone()).await.unwrap();
+        store.put_subscription(&subscription()).await.unwrap();
+        let mut transaction = pool.begin().await.unwrap();
+        store.insert_in(&mut transaction, &[event(1)]).await.unwrap();
+        transaction.commit().await.unwrap();
+        assert_eq!(claim(&store).await.deliveries.len(), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn workers_in_two_stores_on_one_file_deliver_each_event_once() {
+        let (one, directory) = with_subscription().await;
+        let two = SqliteStore::open(path(&directory)).await.unwrap();
+        let batch: Vec<_> = (1..=200).map(event).collect();
+        one.insert(&batch).await.unwrap();
+        let workers: Vec<_> = [one.clone(), one.clone(), two.clone(), two]
+            .into_iter()
+            .map(|store| {
+                tokio::spawn(async move {
+                    let mut taken = 0;
+                    loop {
+                        let claims = store.claim(&Claim::new(NOW, 7, LEASE)).await.unwrap();
+                        if claims.deliveries.is_empty() {
+                            return taken;
+                        }
+                        let attempt = Attempt::new(1, NOW, LEASE, Outcome::Failed(ErrorClass::Reset));
+                        let settlements: Vec<_> = claims
+                            .deliveries
+                            .iter()
+                            .map(|claimed| {
+                                let (delivery, lease) = (claimed.delivery, claimed.lease);
+                                Settlement::new(delivery, lease, NOW, attempt.clone(), Next::Delivered)
+                            })
+                            .collect();
+                        let told = store.settle(&settlements).await.unwrap();
+                        assert!(told.iter().all(|told| *told == Settled::Done));
+                        taken += told.len();
+                    }
+                })
+            })
+            .collect();
+        let mut taken = 0;
+        for worker in workers {
+            taken += worker.await.unwrap();
+        }
+        assert_eq!(taken, 200);
+    }
+}
+
+/// Polls a future so often that it gets somewhere, and drops it before it ends.
+async fn drop_after<T>(polls: u32, future: impl Future<Output = T>) {
+    let mut future = Box::pin(future);
+    let mut left = polls;
+    poll_fn(move |context| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        assert!(future.as_mut().poll(context).is_pending(), "it ended before poll {polls}");
+        if left == 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+async fn with_subscription() -> (SqliteStore, TempDir) {
+    let (store, directory) = fresh().await;
+    store.put_subscription(&subscription()).await.unwrap();
+    (store, directory)
+}
+
+/// A connection of the application's own, with a table of its own.
+async fn application(directory: &TempDir) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(path(directory)).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    // Temporary, so that making it needs no lock on the file.
+    connection.execute("CREATE TEMP TABLE calls (id INTEGER PRIMARY KEY)").await.unwrap();
+    connection
+}
+
+async fn business_row(connection: &mut SqliteConnection) {
+    connection.execute("INSERT INTO calls DEFAULT VALUES").await.unwrap();
+}
+
+async fn business_rows(connection: &mut SqliteConnection) -> i64 {
+    sqlx::query("SELECT count(*) FROM calls").fetch_one(connection).await.unwrap().get(0)
+}
+
+async fn claim(store: &SqliteStore) -> Claims {
+    store.claim(&Claim::new(NOW, 1_000, LEASE)).await.unwrap()
+}
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("there is a temporary directory")
+}
+
+fn path(directory: &TempDir) -> PathBuf {
+    directory.path().join("hooks.db")
+}
+
+fn subscription() -> Subscription {
+    let url = EndpointUrl::parse("https://hooks.example.com/calls", &AddressPolicy::new()).unwrap();
+    Subscription::from_parts(SUBSCRIPTION, NOW, "org_1", url, EventFilter::all())
+        .with_secret(Secret::from_random([7; 32]))
+}
+
+/// With one delivery of the same number.
+fn event(number: u32) -> NewEvent {
+    let id = format!("evt_{number}").parse().unwrap();
+    NewEvent::new("org_1", id, "call.ended".parse().unwrap(), NOW, Bytes::from_static(b"{}"))
+        .with_delivery(delivery_id(number), SUBSCRIPTION)
+}
+
+fn delivery_id(number: u32) -> DeliveryId {
+    DeliveryId::from_u128(number.into())
+}
+
+const SUBSCRIPTION: SubscriptionId = SubscriptionId::from_u128(1 << 100);
+const NOW: OffsetDateTime = datetime!(2026-04-17 19:12:03.482 UTC);
+const LEASE: Duration = Duration::from_secs(60);
