@@ -3,7 +3,7 @@
 //! One process on real parts: SQLite files in a temporary folder, real HTTP on loopback.
 //!
 //! ```text
-//! cargo run --example quickstart --features dispatch,hyper,sqlite
+//! cargo run --example quickstart --features full
 //! ```
 
 use std::error::Error;
@@ -15,7 +15,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, Request, StatusCode};
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use hookwire::allison::{self, CallEnded, Direction};
 use hookwire::dispatch::{Dispatcher, Outbox, Wake};
@@ -107,7 +109,7 @@ async fn receiver(
 ) -> Result<(SocketAddr, Arc<AtomicU32>), Box<dyn Error>> {
     let inbox = SqliteStore::open(folder.join("receiver.db")).await?;
     let receiver = Receiver::signed(contract.clone(), secret)?.with_inbox(inbox);
-    let endpoint = Arc::new(Endpoint { receiver, calls: AtomicU32::new(0), handled: Arc::default() });
+    let endpoint = Arc::new(Endpoint { receiver, arrivals: AtomicU32::new(0), handled: Arc::default() });
     let handled = Arc::clone(&endpoint.handled);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -118,20 +120,24 @@ async fn receiver(
 
 struct Endpoint {
     receiver: Receiver<SqliteStore>,
-    calls: AtomicU32,
+    arrivals: AtomicU32,
     handled: Arc<AtomicU32>,
 }
 
-async fn hook(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    match endpoint.receiver.receive::<allison::Event>(&headers, &body, now()).await {
+async fn hook(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap, body: Bytes) -> Response {
+    let is_first = endpoint.arrivals.fetch_add(1, Ordering::SeqCst) == 0;
+    if is_first {
+        show(&headers, &body);
+    }
+    let status = match endpoint.receiver.receive::<allison::Event>(&headers, &body, now()).await {
         Ok(Received::Event { envelope, receipt, .. }) => {
-            if endpoint.calls.fetch_add(1, Ordering::SeqCst) == 0 {
+            if is_first {
                 println!(
                     "   receiver: {} is genuine, but the handler fails; it gives the event up",
                     envelope.id
                 );
                 drop(receipt.release().await);
-                return StatusCode::INTERNAL_SERVER_ERROR;
+                return StatusCode::INTERNAL_SERVER_ERROR.into_response();
             }
             match &envelope.data {
                 allison::Event::CallEnded(call) => {
@@ -158,9 +164,34 @@ async fn hook(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap, body: B
                 "   receiver: {rejection}: {}",
                 rejection.source().map(ToString::to_string).unwrap_or_default()
             );
+            // The sender should repeat what could not be looked at now, and is told when.
+            if let Some(wait) = rejection.retry_after() {
+                let header = (RETRY_AFTER, wait.as_secs().to_string());
+                return (rejection.status(), [header]).into_response();
+            }
             rejection.status()
         }
-    }
+    };
+    status.into_response()
+}
+
+/// The request as it travels: what was signed, and what proves it.
+fn show(headers: &HeaderMap, body: &[u8]) {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("(none)");
+    // All of it is no secret, but it is long, and worth nothing without the body.
+    let signature: String = text("x-allison-signature").chars().take(16).collect();
+    let start: String = String::from_utf8_lossy(body).chars().take(100).collect();
+    println!("   on the wire:");
+    println!("   | POST /hooks HTTP/1.1");
+    println!("   | x-allison-event-id: {}", text("x-allison-event-id"));
+    println!("   | x-allison-timestamp: {}", text("x-allison-timestamp"));
+    println!("   | x-allison-signature: {signature}...");
+    println!("   |");
+    println!("   | {start}...");
+    println!(
+        "   the signature is HMAC-SHA256 over the timestamp, a full stop and the {} bytes of the body",
+        body.len()
+    );
 }
 
 async fn post_to(

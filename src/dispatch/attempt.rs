@@ -38,11 +38,12 @@ impl Sender {
         let began = Instant::now();
         // A client may be the caller's own: it may panic, and it may forget its deadline.
         let guarded = AssertUnwindSafe(self.send(&claimed, started_at)).catch_unwind();
-        let (outcome, excerpt) = match tokio::time::timeout(self.limits.deadline + GRACE, guarded).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_panic)) => (Outcome::Failed(ErrorClass::Internal), String::new()),
-            Err(_elapsed) => (Outcome::Failed(ErrorClass::Timeout), String::new()),
-        };
+        let (outcome, excerpt) =
+            match tokio::time::timeout(self.limits.deadline.saturating_add(GRACE), guarded).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_panic)) => (Outcome::Failed(ErrorClass::Internal), String::new()),
+                Err(_elapsed) => (Outcome::Failed(ErrorClass::Timeout), String::new()),
+            };
         let attempt = Attempt::new(claimed.attempt, started_at, began.elapsed(), outcome)
             .with_response_excerpt(excerpt);
         self.settle(

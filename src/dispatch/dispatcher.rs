@@ -6,9 +6,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::FusedFuture;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::address::AddressPolicy;
 use crate::clock::{Clock, SystemClock};
@@ -97,9 +99,10 @@ impl Dispatcher {
         self
     }
 
-    /// The same dispatcher, looking at the store at least every `interval`, woken or not. The default is 5 s.
+    /// The same dispatcher, looking at the store at least every `interval` (10 ms or longer), woken or not. The default
+    /// is 5 s.
     pub fn with_poll_interval(mut self, interval: Duration) -> Self {
-        self.poll = interval;
+        self.poll = interval.max(SHORTEST_POLL);
         self
     }
 
@@ -149,29 +152,46 @@ impl Dispatcher {
     /// back.
     ///
     /// A store that cannot be reached is asked again, at growing intervals up to 5 s; what was attempted meanwhile is
-    /// kept and settled when it can be.
+    /// kept and settled when it can be. A single settlement that the store refuses while it takes others is given up: its
+    /// delivery is due again when its lease ends. A store that answers nothing more is left when the drain's time is over.
     pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) {
-        let mut shutdown = pin!(shutdown);
+        let mut shutdown = pin!(shutdown.fuse());
         let mut flight = Flight::default();
         let mut pause = Pause::default();
         let mut look_at = Instant::now();
-        loop {
+        // Waiting for the store, the shutdown may have been seen already.
+        while !shutdown.is_terminated() {
             let room = self.in_flight.saturating_sub(flight.tasks.len() + flight.ended.len());
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
                 // What ended goes into the store in batches: while one is written, the next one gathers.
                 () = pause.over(), if !flight.ended.is_empty() => {
-                    self.settle(&mut flight, &mut pause).await;
+                    tokio::select! {
+                        biased;
+                        () = self.settle(&mut flight, &mut pause) => {}
+                        () = self.out_of_patience(&mut shutdown) => {}
+                    }
                 }
                 ended = flight.tasks.join_next(), if !flight.tasks.is_empty() => flight.end(ended),
                 () = self.wake.woken(), if room > 0 => look_at = Instant::now(),
                 () = sleep_until(look_at.max(pause.until)), if room > 0 => {
-                    look_at = self.take_off(room, &mut flight, &mut pause).await;
+                    // Not given up at once: what a claim has leased waits for the end of its lease if nobody starts it.
+                    tokio::select! {
+                        biased;
+                        then = self.take_off(room, &mut flight, &mut pause) => look_at = then,
+                        () = self.out_of_patience(&mut shutdown) => {}
+                    }
                 }
             }
         }
         self.drain(flight).await;
+    }
+
+    /// Ready when the store has had the drain's time to answer since the shutdown.
+    async fn out_of_patience(&self, shutdown: impl Future<Output = ()>) {
+        shutdown.await;
+        sleep(self.drain).await;
     }
 
     /// Claims up to `room` deliveries and starts their attempts; tells when to look again.
@@ -191,7 +211,7 @@ impl Dispatcher {
         match looked.await {
             Ok(wait) => {
                 pause.reset();
-                Instant::now() + wait
+                after(wait)
             }
             Err(_) => {
                 pause.lengthen();
@@ -221,34 +241,71 @@ impl Dispatcher {
                 flight.ended.clear();
                 pause.reset();
             }
-            Err(_) => pause.lengthen(),
+            Err(error) if error.is_retryable() => pause.lengthen(),
+            Err(_) => self.settle_each(flight, pause).await,
         }
     }
 
+    /// Settles one by one what was refused as a batch, so that one that cannot be written costs no others.
+    async fn settle_each(&self, flight: &mut Flight, pause: &mut Pause) {
+        let mut refused = Vec::new();
+        let mut settled = false;
+        while let Some(settlement) = flight.ended.pop() {
+            match self.store.settle_dyn(std::slice::from_ref(&settlement)).await {
+                Ok(_) => settled = true,
+                Err(error) if error.is_retryable() => {
+                    flight.ended.push(settlement);
+                    break;
+                }
+                Err(_) => refused.push(settlement),
+            }
+        }
+        if settled && flight.ended.is_empty() {
+            pause.reset();
+            return;
+        }
+        // A store that refuses everything is at fault itself: kept, it stops the dispatcher from sending ever more in vain.
+        flight.ended.append(&mut refused);
+        pause.lengthen();
+    }
+
     async fn drain(&self, mut flight: Flight) {
-        let deadline = Instant::now() + self.drain;
+        let deadline = after(self.drain);
         while !flight.tasks.is_empty() {
             tokio::select! {
                 ended = flight.tasks.join_next() => flight.end(ended),
                 () = sleep_until(deadline) => break,
             }
         }
+        while let Some(ended) = flight.tasks.try_join_next() {
+            flight.end(Some(ended));
+        }
+        // Joined, so that what is handed back is no longer being sent; not for long, as a client may block its thread.
         flight.tasks.abort_all();
+        let aborted = after(ABORT);
+        while let Ok(Some(ended)) = timeout_at(aborted, flight.tasks.join_next()).await {
+            flight.end(Some(ended));
+        }
         let now = self.clock.now();
         let handed_back =
             flight.leases.iter().map(|(delivery, lease)| Settlement::hand_back(*delivery, *lease, now));
         flight.ended.extend(handed_back);
         // A store that stays away does not keep the process: the leases end by themselves.
-        let give_up = Instant::now() + LONGEST_PAUSE;
+        let give_up = after(LONGEST_PAUSE);
         let mut pause = Pause::default();
         while !flight.ended.is_empty() && Instant::now() < give_up {
-            pause.over().await;
-            self.settle(&mut flight, &mut pause).await;
+            let settled = async {
+                pause.over().await;
+                self.settle(&mut flight, &mut pause).await;
+            };
+            if timeout_at(give_up, settled).await.is_err() {
+                return;
+            }
         }
     }
 
     fn lease(&self) -> Duration {
-        self.lease.unwrap_or(self.sender.limits.deadline + LEASE_MARGIN)
+        self.lease.unwrap_or_else(|| self.sender.limits.deadline.saturating_add(LEASE_MARGIN))
     }
 }
 
@@ -286,7 +343,10 @@ impl Flight {
     /// An attempt that was aborted keeps its lease here, to be handed back.
     fn end(&mut self, ended: Option<Result<Settlement, tokio::task::JoinError>>) {
         if let Some(Ok(settlement)) = ended {
-            self.leases.remove(&settlement.delivery);
+            // A delivery whose lease ended too early may be under way a second time, under another lease.
+            if self.leases.get(&settlement.delivery) == Some(&settlement.lease) {
+                self.leases.remove(&settlement.delivery);
+            }
             self.ended.push(settlement);
         }
     }
@@ -319,7 +379,19 @@ impl Default for Pause {
     }
 }
 
+/// That long from now, or as good as never.
+fn after(wait: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(wait).unwrap_or_else(|| now + FOREVER)
+}
+
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Shorter ones would only keep the store and a processor busy.
+const SHORTEST_POLL: Duration = Duration::from_millis(10);
+/// How long aborted attempts may take to end.
+const ABORT: Duration = Duration::from_secs(1);
+/// For a wait beyond what an instant can hold.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// What a lease has beyond the attempt's own deadline, for signing, waiting for a thread and settling.
 const LEASE_MARGIN: Duration = Duration::from_secs(30);

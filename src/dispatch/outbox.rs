@@ -6,8 +6,9 @@ use crate::dispatch::Wake;
 use crate::dispatch::clock::SharedClock;
 use crate::error::Error;
 use crate::event::{Envelope, EventData, EventId};
-use crate::id::DeliveryId;
+use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{Inserted, NewEvent, Store, StoreError, TransactionalStore};
+use crate::subscription::Subscription;
 
 /// Puts an event and its deliveries into the store: one delivery for each enabled subscription of the organization that
 /// asks for the event's type.
@@ -55,7 +56,8 @@ impl<S: Store> Outbox<S> {
         organization: &str,
         envelope: &Envelope<T>,
     ) -> Result<Emitted, EmitError> {
-        let event = self.fan_out(organization, envelope)?.to(&self.store).await?;
+        let mut event = self.event(organization, envelope)?;
+        event.deliveries = fan_out(&event, &self.store.subscriptions(organization).await?);
         let inserted = self.store.insert(std::slice::from_ref(&event)).await?;
         let emitted = self.emitted(event, &inserted)?;
         emitted.wake();
@@ -76,15 +78,18 @@ impl<S: Store> Outbox<S> {
     where
         S: TransactionalStore,
     {
-        let event = self.fan_out(organization, envelope)?.to(&self.store).await?;
+        let mut event = self.event(organization, envelope)?;
+        // By the same connection: the transaction may hold the pool's last one, and would wait for itself.
+        event.deliveries = fan_out(&event, &self.store.subscriptions_in(connection, organization).await?);
         let inserted = self.store.insert_in(connection, std::slice::from_ref(&event)).await?;
         self.emitted(event, &inserted)
     }
 
-    fn fan_out<T: EventData>(&self, organization: &str, envelope: &Envelope<T>) -> Result<FanOut, EmitError> {
+    /// The event as it is stored, going nowhere yet.
+    fn event<T: EventData>(&self, organization: &str, envelope: &Envelope<T>) -> Result<NewEvent, EmitError> {
         let payload = self.contract.encode(envelope).map_err(EmitError::Envelope)?;
         let event_type = envelope.event_type().parse().map_err(EmitError::Envelope)?;
-        Ok(FanOut(NewEvent::new(organization, envelope.id.clone(), event_type, self.clock.now(), payload)))
+        Ok(NewEvent::new(organization, envelope.id.clone(), event_type, self.clock.now(), payload))
     }
 
     fn emitted(&self, event: NewEvent, inserted: &[Inserted]) -> Result<Emitted, EmitError> {
@@ -98,21 +103,10 @@ impl<S: Store> Outbox<S> {
     }
 }
 
-/// An event that does not know its subscriptions yet.
-///
-/// Apart from the envelope, whose type need not be `Send`, the way to the store can be awaited on any thread.
-struct FanOut(NewEvent);
-
-impl FanOut {
-    async fn to<S: Store>(self, store: &S) -> Result<NewEvent, StoreError> {
-        let Self(mut event) = self;
-        for subscription in store.subscriptions(&event.organization).await? {
-            if subscription.wants(event.event_type.as_str()) {
-                event.deliveries.push((DeliveryId::generate(), subscription.id));
-            }
-        }
-        Ok(event)
-    }
+/// One delivery for each subscription that asks for the event.
+fn fan_out(event: &NewEvent, subscriptions: &[Subscription]) -> Vec<(DeliveryId, SubscriptionId)> {
+    let wanted = subscriptions.iter().filter(|subscription| subscription.wants(event.event_type.as_str()));
+    wanted.map(|subscription| (DeliveryId::generate(), subscription.id)).collect()
 }
 
 /// An event that was written down.

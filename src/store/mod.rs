@@ -108,6 +108,13 @@ pub trait TransactionalStore: Store {
     /// The caller's connection, or its open transaction.
     type Connection: Send;
 
+    /// [`Store::subscriptions`] on the caller's connection, which may be the only one that there is.
+    fn subscriptions_in(
+        &self,
+        connection: &mut Self::Connection,
+        organization: &str,
+    ) -> impl Future<Output = Result<Vec<Subscription>, StoreError>> + Send;
+
     /// [`Store::insert`] on the caller's connection: what it wrote becomes visible, and is delivered, when the caller commits.
     fn insert_in(
         &self,
@@ -460,6 +467,14 @@ macro_rules! forward {
         #[deny(clippy::missing_trait_methods)]
         impl<S: TransactionalStore + ?Sized> TransactionalStore for $pointer {
             type Connection = S::Connection;
+
+            async fn subscriptions_in(
+                &self,
+                connection: &mut S::Connection,
+                organization: &str,
+            ) -> Result<Vec<Subscription>, StoreError> {
+                S::subscriptions_in(self, connection, organization).await
+            }
 
             async fn insert_in(
                 &self,

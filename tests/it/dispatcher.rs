@@ -1,19 +1,18 @@
 //! The way of an event through outbox, store, dispatcher and client, on a real file and real sockets.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use hookwire::allison::{CallEnded, Event};
 use hookwire::dispatch::{Dispatcher, EmitError, Outbox, Step, Wake};
 use hookwire::sqlx::SqlitePool;
-use hookwire::sqlx::sqlite::SqliteConnectOptions;
+use hookwire::sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use hookwire::store::Claim;
 use hookwire::store::sqlite::SqliteStore;
-use hookwire::store::{Claim, Claims, Inserted, NewEvent, Settled, Settlement, StoreErrorKind};
 use hookwire::{
-    Attempt, Contract, DeadReason, Delivery, DeliveryId, DeliveryState, DisabledReason, Envelope, ErrorClass,
-    EventFilter, Exchange, HttpClient, HyperClient, Limits, Outcome, Scheme, Secret, Store, StoreError,
-    Subscription, SubscriptionId, SubscriptionStatus, TransportError,
+    Attempt, Contract, DeadReason, Delivery, DeliveryState, DisabledReason, Envelope, ErrorClass,
+    EventFilter, Exchange, HttpClient, HyperClient, Limits, Outcome, Scheme, Secret, Store, Subscription,
+    SubscriptionStatus, TransportError,
 };
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -21,6 +20,7 @@ use time::macros::datetime;
 use tokio::sync::oneshot;
 
 use crate::endpoint::{Answer, Endpoint, loopback};
+use crate::watched_store::Watched;
 
 const NOON: OffsetDateTime = datetime!(2026-04-17 12:00 UTC);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -222,6 +222,24 @@ async fn an_event_joins_the_callers_transaction_and_is_woken_for_after_the_commi
 }
 
 #[tokio::test]
+async fn a_transaction_that_holds_the_pools_only_connection_can_emit() {
+    let setup = Setup::new(Contract::allison(), []).await;
+    let path = setup.folder.path().join("hooks.db");
+    let pool = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(Duration::from_millis(100))
+        .connect_with(SqliteConnectOptions::new().filename(path))
+        .await
+        .unwrap();
+    let store = SqliteStore::builder().open_pool(pool.clone()).await.unwrap();
+    let outbox = Outbox::new(store, setup.contract.clone()).with_clock(|| NOON);
+    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    assert_eq!(outbox.emit_in(&mut transaction, "org_1", &call()).await.unwrap().deliveries, 1);
+    transaction.commit().await.unwrap();
+    assert_eq!(setup.dispatcher().step(NOON).await.unwrap().delivered, 1);
+}
+
+#[tokio::test]
 async fn what_a_dead_dispatcher_had_claimed_is_sent_again_when_its_lease_ends() {
     let setup = Setup::new(Contract::allison(), []).await;
     setup.outbox().emit("org_1", &call()).await.unwrap();
@@ -331,77 +349,13 @@ async fn a_shutdown_hands_back_what_did_not_end_in_time() {
     assert_eq!(setup.store.next_due(now).await.unwrap(), Some(Duration::ZERO), "due again at once");
 }
 
-/// A store whose settlements fail a few times.
-struct Flaky {
-    store: Arc<SqliteStore>,
-    failures: AtomicU32,
-}
-
-impl Store for Flaky {
-    async fn put_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
-        self.store.put_subscription(subscription).await
-    }
-
-    async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
-        self.store.subscription(id).await
-    }
-
-    async fn subscriptions(&self, organization: &str) -> Result<Vec<Subscription>, StoreError> {
-        self.store.subscriptions(organization).await
-    }
-
-    async fn set_subscription_status(
-        &self,
-        id: SubscriptionId,
-        status: &SubscriptionStatus,
-    ) -> Result<bool, StoreError> {
-        self.store.set_subscription_status(id, status).await
-    }
-
-    async fn insert(&self, events: &[NewEvent]) -> Result<Vec<Inserted>, StoreError> {
-        self.store.insert(events).await
-    }
-
-    async fn claim(&self, claim: &Claim) -> Result<Claims, StoreError> {
-        self.store.claim(claim).await
-    }
-
-    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
-        let left = self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        if left.is_ok() {
-            return Err(StoreError::new(StoreErrorKind::Unavailable, "the database is away"));
-        }
-        self.store.settle(settlements).await
-    }
-
-    async fn next_due(&self, now: OffsetDateTime) -> Result<Option<Duration>, StoreError> {
-        self.store.next_due(now).await
-    }
-
-    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
-        self.store.delivery(id).await
-    }
-
-    async fn deliveries(
-        &self,
-        subscription: SubscriptionId,
-        after: Option<DeliveryId>,
-        limit: u32,
-    ) -> Result<Vec<Delivery>, StoreError> {
-        self.store.deliveries(subscription, after, limit).await
-    }
-
-    async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
-        self.store.attempts(delivery).await
-    }
-}
-
 #[tokio::test]
 async fn what_was_sent_while_the_store_was_away_is_settled_when_it_is_back() {
     let setup = Setup::new(Contract::allison(), []).await;
     let wake = Wake::new();
     let (stop, stopped) = oneshot::channel::<()>();
-    let store = Flaky { store: Arc::clone(&setup.store), failures: AtomicU32::new(3) };
+    let store = Watched::new(Arc::clone(&setup.store));
+    store.settlements_fail(3);
     let dispatcher = Dispatcher::new(store, HyperClient::new(), setup.contract.clone())
         .with_address_policy(loopback())
         .with_wake(&wake);

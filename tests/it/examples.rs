@@ -139,6 +139,27 @@ fn custom_events_takes_its_event_from_end_to_end() {
     }
 }
 
+#[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
+#[test]
+fn quickstart_shows_the_request_on_the_wire_without_all_of_its_signature() {
+    let run = run("quickstart", &[], b"");
+    assert_eq!(run.code, 0, "{}", run.err);
+    let line = |start: &str| {
+        let mut lines = run.out.lines().filter_map(|line| line.strip_prefix("   | ")?.strip_prefix(start));
+        let found = lines.next().unwrap_or_else(|| panic!("no line of {start} in:\n{}", run.out));
+        assert!(lines.next().is_none(), "the first arrival alone is shown");
+        found
+    };
+    assert_eq!(line("POST "), "/hooks HTTP/1.1");
+    assert!(line("x-allison-event-id: ").starts_with("evt_"));
+    assert!(line("x-allison-timestamp: ").bytes().all(|byte| byte.is_ascii_digit()));
+    let signature = line("x-allison-signature: ").strip_prefix("v1=").unwrap().strip_suffix("...").unwrap();
+    assert!((8..=16).contains(&signature.len()), "{signature}");
+    assert!(line(r#"{"id":"evt_"#).contains(r#""type":"call.ended""#));
+    assert!(run.out.contains("answered 200 OK") && run.out.contains("answered 401 Unauthorized"));
+    assert!(run.out.contains("Handled 1 time"));
+}
+
 #[test]
 fn inspect_proves_an_allison_request_and_prints_its_event() {
     let run = inspect(&allison(BODY), &[]);
@@ -591,6 +612,9 @@ fn binary(example: &str) -> PathBuf {
     let built = BUILT.get_or_init(|| {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(root).args(["build", "--message-format=json"]);
+        if cfg!(all(feature = "dispatch", feature = "hyper", feature = "sqlite")) {
+            cargo.args(["--example", "quickstart", "--features", "full"]);
+        }
         let built = cargo.args(EXAMPLES.iter().flat_map(|example| ["--example", example])).output().unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         let messages = String::from_utf8(built.stdout).unwrap();

@@ -6,6 +6,8 @@ mod contract;
 mod delivery;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
 mod dispatcher;
+#[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
+mod dispatcher_faults;
 #[cfg(feature = "ed25519")]
 mod ed25519;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
@@ -23,4 +25,6 @@ mod signature;
 mod store_sqlite;
 mod transport;
 mod vectors;
+#[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
+mod watched_store;
 mod wycheproof;

@@ -378,6 +378,46 @@ mod faults {
         assert_eq!(claim(&store).await.deliveries.len(), 1);
     }
 
+    #[tokio::test]
+    async fn the_busy_timeout_counts_the_wait_for_writers_of_the_same_store_too() {
+        let directory = directory();
+        let store =
+            SqliteStore::builder().with_busy_timeout(Duration::ZERO).open(path(&directory)).await.unwrap();
+        store.put_subscription(&subscription()).await.unwrap();
+        let (first, second) = ([event(1)], [event(2)]);
+        let mut writing = std::pin::pin!(store.insert(&first));
+        // Begun and not gone on with: its turn does not end by itself.
+        assert!(poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await.is_pending());
+        let waited = tokio::time::timeout(Duration::from_secs(10), store.insert(&second)).await;
+        assert_eq!(
+            waited.expect("it does not wait for ever").unwrap_err().kind(),
+            StoreErrorKind::Unavailable
+        );
+        assert_eq!(writing.await.unwrap(), [Inserted::New]);
+    }
+
+    #[tokio::test]
+    async fn texts_of_any_kind_are_values_and_never_statements() {
+        let (store, _directory) = with_subscription().await;
+        let long = "o".repeat(1024 * 1024);
+        let organizations =
+            ["'; DROP TABLE hookwire_events; --", "nul\0inside", "nul\0other", "", "\u{feff}é🦀", &long];
+        for (number, organization) in (10..).zip(organizations) {
+            let mut odd = event(number);
+            odd.organization = organization.to_owned();
+            odd.id = "~!'\"%_\\".parse().unwrap();
+            odd.payload = vec![0xff; if number == 10 { 10 * 1024 * 1024 } else { 3 }].into();
+            assert_eq!(store.insert(&[odd.clone()]).await.unwrap(), [Inserted::New]);
+            assert_eq!(store.insert(&[odd.clone()]).await.unwrap(), [Inserted::Duplicate]);
+            odd.payload = Bytes::new();
+            assert_eq!(store.insert(&[odd]).await.unwrap(), [Inserted::Conflict]);
+        }
+        let claimed = claim(&store).await;
+        assert_eq!((claimed.deliveries.len(), claimed.unreadable.len()), (organizations.len(), 0));
+        assert!(claimed.deliveries.iter().any(|claimed| claimed.payload.len() == 10 * 1024 * 1024));
+        assert!(store.subscriptions("nul").await.unwrap().is_empty());
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_lock_held_for_a_while_is_waited_for() {
         let (store, directory) = with_subscription().await;

@@ -21,10 +21,10 @@ use std::time::Duration;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Connection as _, Row as _, Sqlite, SqliteConnection, Transaction};
+use sqlx::{Connection as _, Row as _, Sqlite, SqliteConnection, SqliteExecutor, Transaction};
 use time::OffsetDateTime;
 use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use self::rows::Unread;
 use self::savepoint::Savepoint;
@@ -56,6 +56,7 @@ pub struct SqliteStore {
     readers: SqlitePool,
     // Writers wait here and not inside SQLite, where each would hold a connection and whoever polls luckiest wins.
     turn: Arc<Mutex<()>>,
+    busy_timeout: Duration,
 }
 
 impl SqliteStore {
@@ -101,8 +102,24 @@ impl SqliteStore {
         self.writers.close().await;
     }
 
+    async fn subscriptions_by<'e>(
+        &self,
+        connection: impl SqliteExecutor<'e>,
+        organization: &str,
+    ) -> Result<Vec<Subscription>, StoreError> {
+        let rows = sqlx::query(self.sql.subscriptions.clone())
+            .bind(organization)
+            .fetch_all(connection)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(rows::subscription).collect::<Result<_, _>>().map_err(corrupt)
+    }
+
     async fn write(&self) -> Result<Writing<'_>, StoreError> {
-        let turn = self.turn.lock().await;
+        // Others of this process in front count as much as another process that holds the file's lock.
+        let turn = timeout(self.busy_timeout, self.turn.lock()).await.map_err(|_| {
+            StoreError::new(StoreErrorKind::Unavailable, "others wrote for longer than the busy time-out")
+        })?;
         let transaction = self.writers.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         Ok(Writing { transaction, _turn: turn })
     }
@@ -140,12 +157,7 @@ impl Store for SqliteStore {
     }
 
     async fn subscriptions(&self, organization: &str) -> Result<Vec<Subscription>, StoreError> {
-        let rows = sqlx::query(self.sql.subscriptions.clone())
-            .bind(organization)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
-        rows.iter().map(rows::subscription).collect::<Result<_, _>>().map_err(corrupt)
+        self.subscriptions_by(&self.readers, organization).await
     }
 
     async fn set_subscription_status(
@@ -252,6 +264,14 @@ impl Store for SqliteStore {
 impl TransactionalStore for SqliteStore {
     type Connection = SqliteConnection;
 
+    async fn subscriptions_in(
+        &self,
+        connection: &mut SqliteConnection,
+        organization: &str,
+    ) -> Result<Vec<Subscription>, StoreError> {
+        self.subscriptions_by(connection, organization).await
+    }
+
     async fn insert_in(
         &self,
         connection: &mut SqliteConnection,
@@ -355,11 +375,11 @@ impl SqliteStoreBuilder {
         // Nothing to ask a file whether it is still there.
         let pool =
             || SqlitePoolOptions::new().test_before_acquire(false).idle_timeout(None).max_lifetime(None);
-        let deadline = Instant::now() + self.busy_timeout;
+        let began = Instant::now();
         let writers = loop {
             match pool().max_connections(1).connect_with(options.clone()).await {
                 // SQLite does not wait for another connection that is putting the same new file into WAL mode.
-                Err(error) if primary_code(&error) == Some(BUSY) && Instant::now() < deadline => {
+                Err(error) if primary_code(&error) == Some(BUSY) && began.elapsed() < self.busy_timeout => {
                     sleep(OPEN_AGAIN).await;
                 }
                 connected => break connected.map_err(failed)?,
@@ -368,7 +388,7 @@ impl SqliteStoreBuilder {
         prepare(&writers, &prefix).await?;
         let options = options.create_if_missing(false).pragma("query_only", "ON");
         let readers = pool().max_connections(self.readers).connect_lazy_with(options);
-        Ok(SqliteStore::new(&prefix, writers, readers))
+        Ok(SqliteStore::new(&prefix, writers, readers, self.busy_timeout))
     }
 
     /// A store on the application's own pool, whose settings are left as they are: journal mode, durability, time-outs.
@@ -381,13 +401,13 @@ impl SqliteStoreBuilder {
     pub async fn open_pool(self, pool: SqlitePool) -> Result<SqliteStore, StoreError> {
         let prefix = Prefix::parse(&self.prefix)?;
         prepare(&pool, &prefix).await?;
-        Ok(SqliteStore::new(&prefix, pool.clone(), pool))
+        Ok(SqliteStore::new(&prefix, pool.clone(), pool, self.busy_timeout))
     }
 }
 
 impl SqliteStore {
-    fn new(prefix: &Prefix, writers: SqlitePool, readers: SqlitePool) -> Self {
-        Self { sql: Arc::new(Statements::new(prefix)), writers, readers, turn: Arc::new(Mutex::new(())) }
+    fn new(prefix: &Prefix, writers: SqlitePool, readers: SqlitePool, busy_timeout: Duration) -> Self {
+        Self { sql: Arc::new(Statements::new(prefix)), writers, readers, turn: Arc::default(), busy_timeout }
     }
 }
 

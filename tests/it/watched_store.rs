@@ -1,0 +1,168 @@
+//! A store that counts its calls and fails as told, on top of a real one.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use hookwire::store::sqlite::SqliteStore;
+use hookwire::store::{Claim, Claims, Inserted, NewEvent, Settled, Settlement, StoreErrorKind};
+use hookwire::{
+    Attempt, Delivery, DeliveryId, Store, StoreError, Subscription, SubscriptionId, SubscriptionStatus,
+};
+use time::OffsetDateTime;
+
+/// Clones are the same store.
+#[derive(Clone)]
+pub(crate) struct Watched(Arc<Shared>);
+
+struct Shared {
+    store: Arc<SqliteStore>,
+    claims: AtomicU32,
+    settles: AtomicU32,
+    looks: AtomicU32,
+    settlements_fail: AtomicU32,
+    claims_fail: AtomicBool,
+    hangs: AtomicBool,
+    is_empty: AtomicBool,
+    refused: Mutex<Option<DeliveryId>>,
+}
+
+impl Watched {
+    pub(crate) fn new(store: Arc<SqliteStore>) -> Self {
+        Self(Arc::new(Shared {
+            store,
+            claims: AtomicU32::new(0),
+            settles: AtomicU32::new(0),
+            looks: AtomicU32::new(0),
+            settlements_fail: AtomicU32::new(0),
+            claims_fail: AtomicBool::new(false),
+            hangs: AtomicBool::new(false),
+            is_empty: AtomicBool::new(false),
+            refused: Mutex::new(None),
+        }))
+    }
+
+    /// The next `times` settlements find the database away.
+    pub(crate) fn settlements_fail(&self, times: u32) {
+        self.0.settlements_fail.store(times, Ordering::SeqCst);
+    }
+
+    pub(crate) fn claims_fail(&self, fail: bool) {
+        self.0.claims_fail.store(fail, Ordering::SeqCst);
+    }
+
+    /// From now on no claim and no settlement ever ends.
+    pub(crate) fn hangs(&self) {
+        self.0.hangs.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on it has nothing due, and says so at once.
+    pub(crate) fn is_empty(&self) {
+        self.0.is_empty.store(true, Ordering::SeqCst);
+    }
+
+    /// A batch that settles this delivery is refused, now and ever.
+    pub(crate) fn refuses(&self, delivery: DeliveryId) {
+        *self.0.refused.lock().unwrap() = Some(delivery);
+    }
+
+    pub(crate) fn claims(&self) -> u32 {
+        self.0.claims.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn settles(&self) -> u32 {
+        self.0.settles.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn looks(&self) -> u32 {
+        self.0.looks.load(Ordering::SeqCst)
+    }
+
+    async fn hang(&self) {
+        if self.0.hangs.load(Ordering::SeqCst) {
+            std::future::pending().await
+        }
+    }
+}
+
+fn away() -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable, "the database is away")
+}
+
+impl Store for Watched {
+    async fn put_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
+        self.0.store.put_subscription(subscription).await
+    }
+
+    async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
+        self.0.store.subscription(id).await
+    }
+
+    async fn subscriptions(&self, organization: &str) -> Result<Vec<Subscription>, StoreError> {
+        self.0.store.subscriptions(organization).await
+    }
+
+    async fn set_subscription_status(
+        &self,
+        id: SubscriptionId,
+        status: &SubscriptionStatus,
+    ) -> Result<bool, StoreError> {
+        self.0.store.set_subscription_status(id, status).await
+    }
+
+    async fn insert(&self, events: &[NewEvent]) -> Result<Vec<Inserted>, StoreError> {
+        self.0.store.insert(events).await
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Claims, StoreError> {
+        self.0.claims.fetch_add(1, Ordering::SeqCst);
+        self.hang().await;
+        if self.0.claims_fail.load(Ordering::SeqCst) {
+            return Err(away());
+        }
+        if self.0.is_empty.load(Ordering::SeqCst) {
+            return Ok(Claims::default());
+        }
+        self.0.store.claim(claim).await
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+        self.0.settles.fetch_add(1, Ordering::SeqCst);
+        self.hang().await;
+        let fails = &self.0.settlements_fail;
+        if fails.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(away());
+        }
+        let refused = *self.0.refused.lock().unwrap();
+        if settlements.iter().any(|settlement| Some(settlement.delivery) == refused) {
+            return Err(StoreError::new(StoreErrorKind::Backend, "the store refuses this one"));
+        }
+        self.0.store.settle(settlements).await
+    }
+
+    async fn next_due(&self, now: OffsetDateTime) -> Result<Option<Duration>, StoreError> {
+        self.0.looks.fetch_add(1, Ordering::SeqCst);
+        if self.0.is_empty.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
+        self.0.store.next_due(now).await
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
+        self.0.store.delivery(id).await
+    }
+
+    async fn deliveries(
+        &self,
+        subscription: SubscriptionId,
+        after: Option<DeliveryId>,
+        limit: u32,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        self.0.store.deliveries(subscription, after, limit).await
+    }
+
+    async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+        self.0.store.attempts(delivery).await
+    }
+}
