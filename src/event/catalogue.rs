@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
-use crate::event::{DataError, EventPattern};
+use crate::event::format::same;
+use crate::event::{DataError, EventPattern, EventType};
 
 /// The event types a platform publishes: their names, descriptions, samples, and a check of data against a type.
 ///
@@ -30,7 +31,21 @@ impl Catalogue {
     pub const OPEN: Self = Self { kinds: &[] };
 
     /// A catalogue of these types.
+    ///
+    /// # Panics
+    ///
+    /// When two types have the same name: events of the second would be read as the first. In a constant, as
+    /// [`catalogue!`](crate::catalogue) makes one, the compiler reports it.
     pub const fn new(kinds: &'static [EventKind]) -> Self {
+        let mut i = 0;
+        while i < kinds.len() {
+            let mut j = 0;
+            while j < i {
+                assert!(!same(kinds[i].name, kinds[j].name), "two types of the catalogue have the same name");
+                j += 1;
+            }
+            i += 1;
+        }
         Self { kinds }
     }
 
@@ -84,12 +99,21 @@ pub struct EventKind {
 
 impl EventKind {
     /// A type by hand; [`catalogue!`](crate::catalogue) writes these.
+    ///
+    /// # Panics
+    ///
+    /// When the name is no [`EventType`]'s, because no such event could be encoded. In a constant the compiler reports
+    /// it.
     pub const fn new(
         name: &'static str,
         description: &'static str,
         sample: fn() -> Box<RawValue>,
         check: fn(&RawValue) -> Result<(), DataError>,
     ) -> Self {
+        assert!(
+            EventType::check(name).is_ok(),
+            "the name of an event type has 1 to 256 bytes and no control character"
+        );
         Self { name, description, sample, check }
     }
 
@@ -121,5 +145,32 @@ impl EventKind {
 impl fmt::Debug for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("EventKind").field(&self.name).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "two types of the catalogue have the same name")]
+    fn two_types_of_one_name_are_refused() {
+        // Not in a constant, where it would not compile.
+        let kinds = Box::leak(Box::new([kind("call.ended"), kind("call.begun"), kind("call.ended")]));
+        Catalogue::new(kinds);
+    }
+
+    #[test]
+    fn a_name_that_no_event_could_travel_under_is_refused() {
+        for name in ["", "a\nb", "a\u{7f}", "a\u{85}b"] {
+            assert!(std::panic::catch_unwind(|| kind(name)).is_err(), "{name:?}");
+        }
+        for name in ["Call Ended", "anrufbeantworter.gehört", "\u{a0}"] {
+            assert_eq!(kind(name).name(), name);
+        }
+    }
+
+    fn kind(name: &'static str) -> EventKind {
+        EventKind::new(name, "", || unreachable!("no sample is asked for"), |_| Ok(()))
     }
 }

@@ -1,4 +1,4 @@
-//! Reading an envelope: [`DecodeError`] for a body that is not one, [`DataError`] for data that does not fit its type.
+//! Reading an envelope.
 //!
 //! One pass reads the typed data in place when its type stands before it, as every platform writes it. When that
 //! fails, or the type stands after the data, a second reader keeps the data's text and says what was wrong with it.
@@ -10,162 +10,11 @@ use std::marker::PhantomData;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use serde_path_to_error::{Path, Segment};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::event::{EnvelopeFormat, EventData, EventId, EventType, Field};
-
-/// Why a proven body could not be read as an event.
-///
-/// ```
-/// use hookwire::{allison, Contract, DecodeError, Verified};
-/// use time::OffsetDateTime;
-///
-/// let headers = http::HeaderMap::new();
-/// let verified = Verified::dangerous_unsigned_at(&headers, b"[]", OffsetDateTime::UNIX_EPOCH);
-/// let error = Contract::allison().decode::<allison::Event>(&verified).unwrap_err();
-/// assert!(matches!(error, DecodeError::Malformed { .. }));
-/// ```
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DecodeError {
-    /// The body is not a JSON object in UTF-8.
-    #[error("body is not an envelope: {reason}{}", place(*line, *column))]
-    #[non_exhaustive]
-    Malformed {
-        /// What was wrong.
-        reason: &'static str,
-        /// The line, from 1; 0 when the fault has no place.
-        line: usize,
-        /// The column, from 1; 0 for the start of a line, or when the fault has no place.
-        column: usize,
-    },
-    /// A field of the envelope is not there.
-    #[error("envelope has no field `{field}`")]
-    #[non_exhaustive]
-    MissingField {
-        /// The field's name.
-        field: &'static str,
-    },
-    /// A field of the envelope stands twice, so two readers could see two different events.
-    #[error("envelope has {} twice", known(field))]
-    #[non_exhaustive]
-    DuplicateField {
-        /// The field's name; `None` for one that the format does not know.
-        field: Option<&'static str>,
-    },
-    /// A field of the envelope holds something else than it should.
-    #[error("envelope's field `{field}` is not valid: {reason}")]
-    #[non_exhaustive]
-    InvalidField {
-        /// The field's name.
-        field: &'static str,
-        /// What was wrong.
-        reason: &'static str,
-    },
-    /// The id in the body is not the id in the header: one of them was not made by the sender.
-    #[error("event id in the body differs from the one in header `{header}`")]
-    #[non_exhaustive]
-    IdMismatch {
-        /// The header's name.
-        header: &'static str,
-    },
-    /// The event is of another type than the one asked for.
-    #[error("event type `{event_type}` is not the one asked for")]
-    #[non_exhaustive]
-    UnexpectedType {
-        /// The event's type.
-        event_type: EventType,
-    },
-    /// The envelope is sound and the data does not fit its type. The request was not forged: the receiver decides.
-    #[error(transparent)]
-    Data(Box<DataError>),
-}
-
-/// Data that does not fit the type its envelope names.
-///
-/// Neither `Display` nor `Debug` shows the data; [`data`](Self::data) does. They name a field only as far as the type's own
-/// definition does, since any other key is part of the data; [`field`](Self::field) has the whole path.
-#[derive(Clone)]
-pub struct DataError {
-    event_type: EventType,
-    field: Box<str>,
-    /// As much of `field` as no peer wrote.
-    own_field: Option<Box<str>>,
-    expected: Option<Box<str>>,
-    id: Option<EventId>,
-    data: Box<RawValue>,
-}
-
-impl DataError {
-    /// The event's type.
-    pub fn event_type(&self) -> &EventType {
-        &self.event_type
-    }
-
-    /// The path of the field that did not fit, such as `outcome_tags[2]`; `.` for the data as a whole.
-    ///
-    /// Below a field that is a map, the path holds the map's key, which the peer chose.
-    pub fn field(&self) -> &str {
-        &self.field
-    }
-
-    /// What would have fitted, where that can be said.
-    pub fn expected(&self) -> Option<&str> {
-        self.expected.as_deref()
-    }
-
-    /// The event's id, as [`Envelope::id`](crate::Envelope::id) would have been, when the data came in an envelope.
-    pub fn id(&self) -> Option<&EventId> {
-        self.id.as_ref()
-    }
-
-    /// The data, byte for byte as it came.
-    pub fn data(&self) -> &RawValue {
-        &self.data
-    }
-
-    /// Keeps the data as an untyped event.
-    pub fn into_raw(self) -> (EventType, Box<RawValue>) {
-        (self.event_type, self.data)
-    }
-
-    pub(crate) fn with_id(self, id: EventId) -> Self {
-        Self { id: Some(id), ..self }
-    }
-
-    #[doc(hidden)] // for the catalogue macro
-    pub fn check<T: EventData>(event_type: &str, data: &RawValue) -> Result<(), Self> {
-        typed::<T>(event_type, data).map(drop)
-    }
-}
-
-impl std::error::Error for DataError {}
-
-impl fmt::Display for DataError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "data of `{}` does not fit its type", self.event_type)?;
-        if let Some(field) = &self.own_field {
-            write!(f, " at `{field}`")?;
-        }
-        match &self.expected {
-            Some(expected) => write!(f, ", expected {expected}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Debug for DataError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DataError")
-            .field("event_type", &self.event_type)
-            .field("field", &self.own_field)
-            .field("expected", &self.expected)
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
-}
+use crate::event::data::{ObjectForStruct, typed};
+use crate::event::{DecodeError, EnvelopeFormat, EventData, EventId, EventType, Field};
 
 /// What a body said of its event; what it did not say comes from elsewhere.
 pub(crate) struct Received<T> {
@@ -216,8 +65,11 @@ impl EnvelopeFormat {
             Ok(data) => {
                 Ok(Received { id: outer.id, created_at: outer.created_at, version: outer.version, data })
             }
-            Err(mut error) => {
-                error.id = outer.id;
+            Err(error) => {
+                let error = match outer.id {
+                    Some(id) => error.with_id(id),
+                    None => error,
+                };
                 Err(DecodeError::Data(Box::new(error)))
             }
         }
@@ -248,99 +100,6 @@ impl EnvelopeFormat {
             })
         })
     }
-}
-
-fn typed<T: EventData>(event_type: &str, data: &RawValue) -> Result<T, DataError> {
-    let mut track = serde_path_to_error::Track::new();
-    let mut json = serde_json::Deserializer::from_str(data.get());
-    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
-    T::deserialize_data(event_type, ObjectForStruct(tracked)).map_err(|error| {
-        let path = track.path();
-        DataError {
-            event_type: event_type
-                .parse()
-                .unwrap_or_else(|_| "?".parse().expect("invariant: a question mark is a valid type name")),
-            field: bounded(&path.to_string()).into(),
-            own_field: own_field::<T>(event_type, &path).map(String::into_boxed_str),
-            expected: expectation(&error.to_string()).map(String::into_boxed_str),
-            id: None,
-            data: data.to_owned(),
-        }
-    })
-}
-
-/// The start of `path` that stands in the type's definition: a field of its struct, and where in that field's list.
-fn own_field<T: EventData>(event_type: &str, path: &Path) -> Option<String> {
-    let mut segments = path.iter().peekable();
-    let mut own = match segments.next() {
-        None => ".".to_owned(),
-        Some(Segment::Map { key }) => {
-            let mut fields: &[&str] = &[];
-            // It never succeeds: all it does is to be asked for a struct's fields.
-            let _ = T::deserialize_data(event_type, FieldsOf(&mut fields));
-            fields.iter().find(|field| *field == key).map(|field| (*field).to_owned())?
-        }
-        Some(_) => return None,
-    };
-    while let Some(Segment::Seq { index }) = segments.peek() {
-        own.push_str(&format!("[{index}]"));
-        segments.next();
-    }
-    Some(own)
-}
-
-/// Holds no data: notes the fields of the struct that it is asked for.
-struct FieldsOf<'a>(&'a mut &'static [&'static str]);
-
-impl<'de> Deserializer<'de> for FieldsOf<'_> {
-    type Error = serde::de::value::Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
-        Err(Self::Error::custom("no data"))
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Self::Error> {
-        *self.0 = fields;
-        self.deserialize_any(visitor)
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-    }
-}
-
-/// The part of serde's text that says what would have fitted. The part before it may quote the payload, and so may any
-/// text that is not serde's own.
-fn expectation(text: &str) -> Option<String> {
-    if let Some(field) = text.strip_prefix("missing field ") {
-        return Some(format!("a field {}", field.split(" at line ").next().unwrap_or(field)));
-    }
-    const OWN: [&str; 5] =
-        ["invalid type: ", "invalid value: ", "invalid length ", "unknown variant `", "unknown field `"];
-    if !OWN.iter().any(|start| text.starts_with(start)) || text.contains("`, there are no ") {
-        return None;
-    }
-    let (_, expected) = text.rsplit_once(", expected ")?;
-    Some(bounded(expected.split(" at line ").next().unwrap_or(expected)))
-}
-
-/// A path holds keys that a peer chose.
-fn bounded(text: &str) -> String {
-    text.chars().filter(|char| !char.is_control()).take(200).collect()
-}
-
-fn place(line: usize, column: usize) -> String {
-    if line == 0 { String::new() } else { format!(", at line {line} column {column}") }
-}
-
-fn known(field: &Option<&'static str>) -> String {
-    field.map_or_else(|| "an unknown field".to_owned(), |name| format!("field `{name}`"))
 }
 
 /// How the data field is read.
@@ -406,73 +165,6 @@ impl<'de, T: EventData> DeserializeSeed<'de> for Typed<'_, T> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
         let InPlace(PhantomData) = self.data;
         T::deserialize_data(self.event_type, ObjectForStruct(deserializer))
-    }
-}
-
-/// Reads a struct from an object alone. Derived code would take an array too, its values as the fields in turn.
-struct ObjectForStruct<D>(D);
-
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectForStruct<D> {
-    type Error = D::Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_any(visitor)
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_map(visitor)
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_option(visitor)
-    }
-
-    // Raw values are asked for as a newtype of a name that only JSON's own reader knows.
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_newtype_struct(name, visitor)
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_enum(name, variants, visitor)
-    }
-
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_ignored_any(visitor)
-    }
-
-    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_i128(visitor)
-    }
-
-    fn deserialize_u128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_u128(visitor)
-    }
-
-    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_bytes(visitor)
-    }
-
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.0.deserialize_byte_buf(visitor)
-    }
-
-    // To the rest, JSON's own kind of the value is the answer.
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string unit unit_struct seq tuple tuple_struct map identifier
     }
 }
 

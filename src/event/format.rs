@@ -214,7 +214,7 @@ fn timestamp(at: OffsetDateTime, precision: TimePrecision) -> Result<String, &'s
     ))
 }
 
-const fn same(left: &str, right: &str) -> bool {
+pub(super) const fn same(left: &str, right: &str) -> bool {
     let (left, right) = (left.as_bytes(), right.as_bytes());
     if left.len() != right.len() {
         return false;

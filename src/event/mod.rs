@@ -2,7 +2,9 @@
 //! and the types a platform knows ([`catalogue!`](crate::catalogue), [`Catalogue`]).
 
 mod catalogue;
+mod data;
 mod decode;
+mod decode_error;
 mod envelope;
 mod format;
 mod id;
@@ -12,7 +14,8 @@ mod pattern;
 mod raw;
 
 pub use catalogue::{Catalogue, EventKind};
-pub use decode::{DataError, DecodeError};
+pub use data::DataError;
+pub use decode_error::DecodeError;
 pub use envelope::{Envelope, EventData};
 pub use format::{EnvelopeFormat, Field, TimePrecision};
 pub use id::EventId;

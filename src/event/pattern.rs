@@ -3,10 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::EventType;
 
 /// One type by name, all types below a prefix (`call.*`), or all (`*`).
+///
+/// A `*` anywhere else (`call*`, `*.ended`) is refused: as the name of a type it would never match, without a word.
 ///
 /// ```
 /// use hookwire::EventPattern;
@@ -49,7 +51,13 @@ impl FromStr for EventPattern {
         }
         let name: EventType = text.parse()?;
         match text.strip_suffix('*') {
-            Some(prefix) if prefix.ends_with('.') => Ok(Self::Prefix(prefix.to_owned())),
+            Some(prefix) if prefix.ends_with('.') && !prefix.contains('*') => {
+                Ok(Self::Prefix(prefix.to_owned()))
+            }
+            _ if text.contains('*') => Err(Error::new(
+                ErrorKind::Event,
+                "event pattern has a `*` in the wrong place, expected it alone or after the last full stop",
+            )),
             _ => Ok(Self::Exact(name)),
         }
     }

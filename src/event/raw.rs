@@ -34,15 +34,23 @@ impl EventType {
         &self.0
     }
 
-    pub(crate) fn check(text: &str) -> Result<(), &'static str> {
+    pub(crate) const fn check(text: &str) -> Result<(), &'static str> {
         if text.is_empty() {
             return Err("event type is empty, expected 1 to 256 bytes");
         }
         if text.len() > Self::MAX_LEN {
             return Err("event type is too long, expected at most 256 bytes");
         }
-        if text.chars().any(char::is_control) {
-            return Err("event type has a control character, expected none");
+        let bytes = text.as_bytes();
+        let mut at = 0;
+        while at < bytes.len() {
+            // U+0000 to U+001F, U+007F, and U+0080 to U+009F as UTF-8 has them: no iterator of characters is const.
+            let control = bytes[at].is_ascii_control()
+                || bytes[at] == 0xc2 && at + 1 < bytes.len() && matches!(bytes[at + 1], 0x80..=0x9f);
+            if control {
+                return Err("event type has a control character, expected none");
+            }
+            at += 1;
         }
         Ok(())
     }

@@ -246,4 +246,11 @@ pub(super) const WHSEC: &str = "whsec_";
 
 const MAX_PREVIEW: usize = 8;
 const PREFIXES: [&str; 3] = [WHSEC, ed25519::PRIVATE, ed25519::PUBLIC];
-const VERSIONED: [(&str, &str); 3] = [("v1,", WHSEC), ("v1a,", ed25519::PRIVATE), ("v1a,", ed25519::PUBLIC)];
+/// A key of Ed25519 is one behind either version, or else a public key could become the text of an HMAC key.
+const VERSIONED: [(&str, &str); 5] = [
+    ("v1,", WHSEC),
+    ("v1a,", ed25519::PRIVATE),
+    ("v1a,", ed25519::PUBLIC),
+    ("v1,", ed25519::PRIVATE),
+    ("v1,", ed25519::PUBLIC),
+];

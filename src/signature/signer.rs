@@ -75,7 +75,7 @@ impl Signer {
     /// # Errors
     ///
     /// [`ErrorKind::Sign`] for an id or a time that no verifier accepts: an id is 1 to 256 visible ASCII characters
-    /// and, where it is signed, holds no full stop; a time is after 1970 and of at most 12 digits in seconds.
+    /// and, where it is signed, holds no full stop; a time is not before 1970 and of at most 12 digits in seconds.
     pub fn sign(&self, id: &str, now: OffsetDateTime, body: &[u8]) -> Result<HeaderMap, Error> {
         let mut headers = HeaderMap::with_capacity(3);
         self.sign_into(&mut headers, id, now, body)?;

@@ -23,7 +23,16 @@ fn a_pasted_version_is_cut_off() {
     assert_eq!(secret("v1a,whpk_abc").expose(), "whpk_abc");
     // Not what a platform shows, so perhaps part of the secret.
     assert_eq!(secret("v1a,whsec_abc").expose(), "v1a,whsec_abc");
-    assert_eq!(secret("v1,whsk_abc").expose(), "v1,whsk_abc");
+}
+
+#[test]
+fn an_ed25519_key_behind_the_wrong_version_is_no_hmac_key_either() {
+    for text in ["v1,whpk_abc", "v1,whsk_abc"] {
+        for scheme in [Scheme::ALLISON, Scheme::GITHUB, Scheme::STANDARD_WEBHOOKS] {
+            let error = Verifier::new(scheme, &secret(text)).unwrap_err();
+            assert!(error.to_string().contains("is an Ed25519 key"), "{error}");
+        }
+    }
 }
 
 #[test]
