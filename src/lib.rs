@@ -76,20 +76,25 @@ pub use event::{
     EventType, Field, RawEvent, TimePrecision,
 };
 pub use id::{DeliveryId, SubscriptionId};
-pub use outcome::{ErrorClass, Outcome};
+pub use outcome::{ErrorClass, Outcome, Timings};
 pub use platform::{allison, allo, allo_v1, nectar_desk, recept_ai};
 pub use retry::{Jitter, Planned, RetryPolicy, Timeline};
 pub use signature::{
     DangerousVerifier, Part, Proof, Scheme, Secret, Signer, Verified, Verifier, VerifyError,
 };
 pub use store::{Inbox, Store, StoreError, TransactionalStore};
-pub use subscription::{DisabledReason, EventFilter, Subscription, SubscriptionStatus};
-pub use transport::{Exchange, HttpClient, Limits, Timings, TransportError};
+pub use subscription::{
+    Authentication, DisabledReason, EventFilter, Health, Options, Rate, Subscription, SubscriptionStatus,
+    TokenSource,
+};
+pub use transport::{Exchange, HttpClient, Limits, TransportError};
 
 #[cfg(feature = "hyper")]
 pub use rustls;
 #[cfg(feature = "sqlite")]
 pub use sqlx;
+#[cfg(feature = "memory")]
+pub use store::memory::MemoryStore;
 #[cfg(feature = "hyper")]
 pub use transport::hyper::{HyperClient, HyperClientBuilder, Resolve, SystemResolver};
 

@@ -1,4 +1,4 @@
-//! [`Outcome`]: what came of one attempt, before any contract has judged it.
+//! [`Outcome`]: what came of one attempt, before any contract has judged it; [`Timings`]: how long it took.
 
 use std::fmt;
 use std::time::Duration;
@@ -122,5 +122,31 @@ impl ErrorClass {
 impl fmt::Display for ErrorClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// How long the phases of one exchange took, as far as they took place.
+///
+/// A phase that was not reached, or not needed because a connection was reused, is `None`; the phase in which an
+/// exchange failed counts up to the failure.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Timings {
+    /// Resolving the host name.
+    pub dns: Option<Duration>,
+    /// Connecting, all addresses that were tried together.
+    pub connect: Option<Duration>,
+    /// The TLS handshake.
+    pub tls: Option<Duration>,
+    /// From the start of the exchange to the complete head of the response.
+    pub first_byte: Option<Duration>,
+    /// The whole exchange.
+    pub total: Duration,
+}
+
+impl Timings {
+    /// Timings of an exchange of which only its length is known.
+    pub const fn new(total: Duration) -> Self {
+        Self { dns: None, connect: None, tls: None, first_byte: None, total }
     }
 }

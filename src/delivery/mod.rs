@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use crate::event::{EventId, EventType};
 use crate::id::{DeliveryId, SubscriptionId};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Timings};
 
 /// One event on its way to one subscription, as a store reads it back.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,12 +70,14 @@ pub enum DeliveryState {
 
 impl DeliveryState {
     /// Every state.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Pending,
         Self::Delivered,
         Self::Dead(DeadReason::Exhausted),
         Self::Dead(DeadReason::Refused),
         Self::Dead(DeadReason::Gone),
+        Self::Dead(DeadReason::Cancelled),
+        Self::Dead(DeadReason::Replayed),
     ];
 
     /// The state as stored and shown: `snake_case`, stable across versions.
@@ -86,6 +88,8 @@ impl DeliveryState {
             Self::Dead(DeadReason::Exhausted) => "exhausted",
             Self::Dead(DeadReason::Refused) => "refused",
             Self::Dead(DeadReason::Gone) => "gone",
+            Self::Dead(DeadReason::Cancelled) => "cancelled",
+            Self::Dead(DeadReason::Replayed) => "replayed",
         }
     }
 
@@ -105,6 +109,10 @@ pub enum DeadReason {
     Refused,
     /// The endpoint said that it is gone.
     Gone,
+    /// Somebody cancelled it, or deleted its subscription.
+    Cancelled,
+    /// It was a dead letter and a new delivery of the same event was made in its place.
+    Replayed,
 }
 
 /// One attempt of a delivery, as it is logged.
@@ -119,6 +127,8 @@ pub struct Attempt {
     pub duration: Duration,
     /// What came of it.
     pub outcome: Outcome,
+    /// How long its phases took, as far as the client measured them.
+    pub timings: Timings,
     /// The first bytes of the response's body as text, with what is not UTF-8 replaced.
     pub response_excerpt: String,
 }
@@ -126,7 +136,20 @@ pub struct Attempt {
 impl Attempt {
     /// An attempt without an excerpt of a response.
     pub fn new(number: u32, started_at: OffsetDateTime, duration: Duration, outcome: Outcome) -> Self {
-        Self { number, started_at, duration, outcome, response_excerpt: String::new() }
+        Self {
+            number,
+            started_at,
+            duration,
+            outcome,
+            timings: Timings::new(duration),
+            response_excerpt: String::new(),
+        }
+    }
+
+    /// The same attempt with the client's own measurements.
+    pub const fn with_timings(mut self, timings: Timings) -> Self {
+        self.timings = timings;
+        self
     }
 
     /// The same attempt with the text that the endpoint answered.

@@ -4,22 +4,26 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Method, Request};
+use http::{Method, Request, StatusCode};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::contract::Contract;
 use crate::delivery::{Attempt, DeadReason, Next, Progress};
 use crate::dispatch::clock::AttemptTime;
-use crate::dispatch::erased::ErasedClient;
+use crate::dispatch::erased::{ErasedClient, ErasedTokens};
+use crate::dispatch::lanes::End;
+use crate::dispatch::telemetry;
 use crate::error::{Error, ErrorKind};
-use crate::outcome::{ErrorClass, Outcome};
+use crate::id::DeliveryId;
+use crate::outcome::{ErrorClass, Outcome, Timings};
 use crate::retry::retry_after;
-use crate::signature::Signer;
-use crate::store::{Claimed, Settlement, Unreadable};
-use crate::subscription::{DisabledReason, Subscription};
+use crate::signature::{Secret, Signer};
+use crate::store::{Claimed, Lease, Settlement, Unreadable};
+use crate::subscription::{Authentication, DisabledReason, Subscription};
 use crate::transport::Limits;
 
 /// Everything an attempt needs besides its delivery.
@@ -29,82 +33,115 @@ pub(super) struct Sender {
     pub(super) contract: Arc<Contract>,
     pub(super) limits: Limits,
     pub(super) excerpt: usize,
+    pub(super) tokens: Option<Arc<dyn ErasedTokens>>,
+}
+
+/// An attempt that ended, with what it was an attempt of.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) settlement: Settlement,
+    /// Nothing when its row could not be read.
+    pub(super) claimed: Option<Claimed>,
+}
+
+impl Ended {
+    /// How it ended, as far as the endpoint's lane cares.
+    pub(super) fn end(&self) -> End {
+        match (&self.settlement.next, &self.settlement.attempt) {
+            (Next::Delivered, _) => End::Delivered,
+            (_, Some(attempt)) if !is_ours(&attempt.outcome) => End::Failed { pause: self.settlement.pause },
+            _ => End::Ours,
+        }
+    }
 }
 
 impl Sender {
     /// Carries out one attempt and says what becomes of the delivery.
-    pub(super) async fn attempt(&self, claimed: Claimed, time: AttemptTime) -> Settlement {
+    pub(super) async fn attempt(&self, claimed: Claimed, time: AttemptTime) -> Ended {
+        let settlement = telemetry::in_span(&claimed, self.try_once(&claimed, time)).await;
+        Ended { settlement, claimed: Some(claimed) }
+    }
+
+    async fn try_once(&self, claimed: &Claimed, time: AttemptTime) -> Settlement {
         let started_at = time.now();
         let began = Instant::now();
         // A client may be the caller's own: it may panic, and it may forget its deadline.
-        let guarded = AssertUnwindSafe(self.send(&claimed, started_at)).catch_unwind();
-        let (outcome, excerpt) =
-            match tokio::time::timeout(self.limits.deadline.saturating_add(GRACE), guarded).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(_panic)) => (Outcome::Failed(ErrorClass::Internal), String::new()),
-                Err(_elapsed) => (Outcome::Failed(ErrorClass::Timeout), String::new()),
-            };
-        let attempt = Attempt::new(claimed.attempt, started_at, began.elapsed(), outcome)
-            .with_response_excerpt(excerpt);
-        self.settle(
-            claimed.delivery.as_u128(),
-            claimed.first_attempt_at,
-            attempt,
-            time,
-            |attempt, next, now| Settlement::new(claimed.delivery, claimed.lease, now, attempt, next),
-        )
+        let guarded = AssertUnwindSafe(self.send(claimed, started_at)).catch_unwind();
+        let answer = match tokio::time::timeout(self.limits.deadline.saturating_add(GRACE), guarded).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_panic)) => Answer::failed(ErrorClass::Internal, "a part of the sender panicked"),
+            Err(_elapsed) => Answer::failed(ErrorClass::Timeout, ""),
+        };
+        let attempt = Attempt::new(claimed.attempt, started_at, began.elapsed(), answer.outcome)
+            .with_timings(answer.timings)
+            .with_response_excerpt(answer.excerpt);
+        self.judge(claimed.delivery, claimed.lease, claimed.first_attempt_at, attempt, time.now())
     }
 
     /// What becomes of a delivery whose row cannot be read: a failed attempt, by this side's fault.
-    pub(super) fn unreadable(&self, unreadable: &Unreadable, time: AttemptTime) -> Settlement {
+    pub(super) fn unreadable(&self, unreadable: &Unreadable, now: OffsetDateTime) -> Ended {
         let outcome = Outcome::Failed(ErrorClass::Internal);
-        let attempt = Attempt::new(unreadable.attempt, time.now(), Duration::ZERO, outcome)
+        let attempt = Attempt::new(unreadable.attempt, now, Duration::ZERO, outcome)
             .with_response_excerpt(unreadable.error.to_string());
-        self.settle(
-            unreadable.delivery.as_u128(),
-            unreadable.first_attempt_at,
-            attempt,
-            time,
-            |attempt, next, now| Settlement::new(unreadable.delivery, unreadable.lease, now, attempt, next),
-        )
+        let settlement =
+            self.judge(unreadable.delivery, unreadable.lease, unreadable.first_attempt_at, attempt, now);
+        Ended { settlement, claimed: None }
     }
 
-    fn settle(
+    fn judge(
         &self,
-        delivery: u128,
+        delivery: DeliveryId,
+        lease: Lease,
         first_attempt_at: Option<OffsetDateTime>,
         attempt: Attempt,
-        time: AttemptTime,
-        settlement: impl FnOnce(Attempt, Next, OffsetDateTime) -> Settlement,
+        now: OffsetDateTime,
     ) -> Settlement {
-        let now = time.now();
         let first = first_attempt_at.unwrap_or(attempt.started_at);
         let elapsed = Duration::try_from(now - first).unwrap_or(Duration::ZERO);
         // The random half of the id: each delivery has its own jitter, the same whichever process computes it.
-        let progress = Progress::new(attempt.number, elapsed, delivery as u64);
-        let next = Next::after(&self.contract, progress, &attempt.outcome);
-        let settlement = settlement(attempt, next, now);
-        match next {
-            Next::Dead { reason: DeadReason::Gone } => settlement.with_disable(DisabledReason::Gone),
+        let progress = Progress::new(attempt.number, elapsed, delivery.as_u128() as u64);
+        let outcome = attempt.outcome;
+        let next = Next::after(&self.contract, progress, &outcome);
+        telemetry::attempted(&attempt, &next);
+        let settlement = Settlement::new(delivery, lease, now, attempt, next);
+        match (next, self.pause(&outcome)) {
+            (Next::Dead { reason: DeadReason::Gone }, _) => settlement.with_disable(DisabledReason::Gone),
+            (Next::Retry { .. }, Some(pause)) => settlement.with_pause(pause),
             _ => settlement,
         }
     }
 
-    async fn send(&self, claimed: &Claimed, now: OffsetDateTime) -> (Outcome, String) {
-        let request = match self.request(claimed, now) {
+    /// For how long the endpoint asked to be left alone: by `429` and `503` with `Retry-After` (RFC 9110 section 10.2.3),
+    /// within the policy's bound.
+    fn pause(&self, outcome: &Outcome) -> Option<Duration> {
+        let busy =
+            matches!(outcome.status()?, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        let asked = outcome.retry_after().filter(|asked| busy && !asked.is_zero())?;
+        Some(asked.min(self.contract.retry().largest_delay()?))
+    }
+
+    async fn send(&self, claimed: &Claimed, now: OffsetDateTime) -> Answer {
+        let request = match self.request(claimed, now).await {
             Ok(request) => request,
-            Err(error) => return (Outcome::Failed(ErrorClass::Internal), error.to_string()),
+            Err(error) => return Answer::failed(ErrorClass::Internal, &error.to_string()),
         };
         match self.client.send_dyn(request, &self.limits).await {
             Ok(exchange) => {
                 let asked = retry_after(exchange.response.headers(), now);
-                (exchange.outcome().with_retry_after(asked), excerpt(exchange.response.body(), self.excerpt))
+                Answer {
+                    outcome: exchange.outcome().with_retry_after(asked),
+                    timings: exchange.timings,
+                    excerpt: excerpt(exchange.response.body(), self.excerpt),
+                }
             }
-            Err(error) => (error.outcome(), String::new()),
+            Err(error) => {
+                Answer { outcome: error.outcome(), timings: *error.timings(), excerpt: String::new() }
+            }
         }
     }
 
-    fn request(&self, claimed: &Claimed, now: OffsetDateTime) -> Result<Request<bytes::Bytes>, Error> {
+    async fn request(&self, claimed: &Claimed, now: OffsetDateTime) -> Result<Request<Bytes>, Error> {
+        let token = self.token(&claimed.subscription).await?;
         let mut request = Request::new(claimed.payload.clone());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = claimed.subscription.url.uri().clone();
@@ -113,7 +150,21 @@ impl Sender {
         if let Some(signer) = self.signer(&claimed.subscription)? {
             signer.sign_into(headers, claimed.event.as_str(), now, &claimed.payload)?;
         }
+        claimed.subscription.options.apply(headers, token.as_ref().map(Secret::expose))?;
         Ok(request)
+    }
+
+    async fn token(&self, subscription: &Subscription) -> Result<Option<Secret>, Error> {
+        if !matches!(subscription.options.authentication(), Authentication::BearerFromSource) {
+            return Ok(None);
+        }
+        let missing =
+            "subscription wants a bearer token from a source, and the dispatcher has none; expected one";
+        let tokens = self.tokens.as_ref().ok_or_else(|| Error::new(ErrorKind::Subscription, missing))?;
+        let token = tokens.token_dyn(subscription.id).await;
+        token.map(Some).map_err(|source| {
+            Error::new(ErrorKind::Subscription, "token source gave no token").with_source(source)
+        })
     }
 
     fn signer(&self, subscription: &Subscription) -> Result<Option<Signer>, Error> {
@@ -128,6 +179,24 @@ impl Sender {
         };
         older.iter().try_fold(self.contract.signer(newest)?, Signer::with_secret).map(Some)
     }
+}
+
+/// What came back, and what the log keeps of it.
+struct Answer {
+    outcome: Outcome,
+    timings: Timings,
+    excerpt: String,
+}
+
+impl Answer {
+    fn failed(class: ErrorClass, why: &str) -> Self {
+        Self { outcome: Outcome::Failed(class), timings: Timings::default(), excerpt: why.to_owned() }
+    }
+}
+
+/// Whether the fault is on this side.
+pub(super) fn is_ours(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed(class) if class.is_ours())
 }
 
 fn excerpt(body: &[u8], cap: usize) -> String {

@@ -2,26 +2,32 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
 use time::OffsetDateTime;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::address::AddressPolicy;
 use crate::clock::{Clock, SystemClock};
 use crate::contract::Contract;
 use crate::delivery::Next;
-use crate::dispatch::Wake;
-use crate::dispatch::attempt::Sender;
+use crate::dispatch::attempt::{Ended, Sender};
 use crate::dispatch::clock::{AttemptTime, SharedClock};
 use crate::dispatch::erased::ErasedStore;
-use crate::id::DeliveryId;
-use crate::store::{Claim, Claims, Lease, Settled, Settlement, Store, StoreError};
+use crate::dispatch::flight::{Flight, LONGEST_PAUSE, Pause, after};
+use crate::dispatch::health::{self, Change};
+use crate::dispatch::lanes::{Lanes, Taken};
+use crate::dispatch::observer::{Happening, Observer};
+use crate::dispatch::telemetry;
+use crate::dispatch::wake::{News, Wake};
+use crate::id::SubscriptionId;
+use crate::store::{Claim, Claims, Look, Settled, Settlement, Share, Store, StoreError};
+use crate::subscription::{DisabledReason, TokenSource};
 use crate::transport::{HttpClient, Limits};
 
 /// Claims due deliveries, signs and sends them, and settles what came of each under the contract.
@@ -34,6 +40,9 @@ pub struct Dispatcher {
     sender: Sender,
     clock: SharedClock,
     wake: Wake,
+    lanes: Mutex<Lanes>,
+    observer: Option<Arc<dyn Observer>>,
+    thresholds: Vec<Duration>,
     batch: u32,
     in_flight: usize,
     lease: Option<Duration>,
@@ -44,16 +53,25 @@ pub struct Dispatcher {
 impl Dispatcher {
     /// A dispatcher that delivers what `store` holds through `client`, as `contract` has it.
     ///
-    /// It claims 100 deliveries at a time and has 256 in flight, denies addresses as [`AddressPolicy::new`] does, and keeps
-    /// the first 1,024 bytes of each answer.
+    /// It claims 100 deliveries at a time, has 256 in flight and 64 of one subscription, denies addresses as
+    /// [`AddressPolicy::new`] does, and keeps the first 1,024 bytes of each answer.
     pub fn new(store: impl Store + 'static, client: impl HttpClient + 'static, contract: Contract) -> Self {
         let limits = Limits::new(contract.timeout());
-        let sender = Sender { client: Arc::new(client), contract: Arc::new(contract), limits, excerpt: 1024 };
+        let sender = Sender {
+            client: Arc::new(client),
+            contract: Arc::new(contract),
+            limits,
+            excerpt: 1024,
+            tokens: None,
+        };
         Self {
             store: Arc::new(store),
             sender,
             clock: SharedClock::new(SystemClock),
             wake: Wake::new(),
+            lanes: Mutex::new(Lanes::new(64)),
+            observer: None,
+            thresholds: DEFAULT_THRESHOLDS.to_vec(),
             batch: 100,
             in_flight: 256,
             lease: None,
@@ -92,6 +110,33 @@ impl Dispatcher {
         self
     }
 
+    /// The same dispatcher, with at most `attempts` of one subscription under way at once (at least one), unless the subscription
+    /// has a cap of its own.
+    pub fn with_max_in_flight_per_subscription(self, attempts: u32) -> Self {
+        self.lanes().set_cap(attempts.max(1));
+        self
+    }
+
+    /// The same dispatcher, asking `tokens` for the bearer tokens of subscriptions that want them
+    /// ([`Authentication::BearerFromSource`](crate::Authentication::BearerFromSource)), within the attempt's deadline.
+    pub fn with_token_source(mut self, tokens: impl TokenSource + 'static) -> Self {
+        self.sender.tokens = Some(Arc::new(tokens));
+        self
+    }
+
+    /// The same dispatcher, telling `observer` what happens.
+    pub fn with_observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// The same dispatcher, telling its observer when an endpoint has failed for each of these. The default is an hour and a
+    /// day.
+    pub fn with_failing_thresholds(mut self, thresholds: impl IntoIterator<Item = Duration>) -> Self {
+        self.thresholds = thresholds.into_iter().collect();
+        self
+    }
+
     /// The same dispatcher, claiming deliveries for `lease`. Until a lease ends, a crashed dispatcher's deliveries wait; a lease
     /// that is shorter than an attempt has it made twice. The default is the contract's time-out and 30 s.
     pub fn with_lease(mut self, lease: Duration) -> Self {
@@ -102,7 +147,7 @@ impl Dispatcher {
     /// The same dispatcher, looking at the store at least every `interval` (10 ms or longer), woken or not. The default
     /// is 5 s.
     pub fn with_poll_interval(mut self, interval: Duration) -> Self {
-        self.poll = interval.max(SHORTEST_POLL);
+        self.poll = interval.max(SOON);
         self
     }
 
@@ -125,19 +170,17 @@ impl Dispatcher {
     ///
     /// The store's. What was attempted and could not be settled is due again when its lease ends.
     pub async fn step(&self, now: OffsetDateTime) -> Result<Step, StoreError> {
-        let claims = self.store.claim_dyn(&Claim::new(now, self.batch, self.lease())).await?;
+        self.look(now).await?;
+        let shares = self.lanes().shares(now, self.batch);
+        let claims = self.claim(now, &shares).await?;
         let time = AttemptTime::Still(now);
-        let mut settlements: Vec<_> = claims
-            .unreadable
-            .iter()
-            .map(|unreadable| self.sender.unreadable(unreadable, time.clone()))
-            .collect();
+        let mut ended: Vec<_> =
+            claims.unreadable.iter().map(|unreadable| self.sender.unreadable(unreadable, now)).collect();
         let attempts =
             claims.deliveries.into_iter().map(|claimed| self.sender.attempt(claimed, time.clone()));
-        settlements.extend(futures_util::future::join_all(attempts).await);
-        let settled = self.store.settle_dyn(&settlements).await?;
-        let mut step = Step { next_due: self.store.next_due_dyn(now).await?, ..Step::default() };
-        for (settlement, settled) in settlements.iter().zip(settled) {
+        ended.extend(futures_util::future::join_all(attempts).await);
+        let mut step = Step::default();
+        for (settlement, settled) in self.settle(&ended).await? {
             match (settled, &settlement.next) {
                 (Settled::Stale, _) => step.stale += 1,
                 (Settled::Done, Next::Delivered) => step.delivered += 1,
@@ -145,6 +188,9 @@ impl Dispatcher {
                 (Settled::Done, Next::Dead { .. }) => step.dead += 1,
             }
         }
+        let later = self.look(now).await?;
+        let opening = self.lanes().opening(&later.ready, now);
+        step.next_due = opening.into_iter().chain(later.wait).min();
         Ok(step)
     }
 
@@ -159,30 +205,27 @@ impl Dispatcher {
         let mut flight = Flight::default();
         let mut pause = Pause::default();
         let mut look_at = Instant::now();
+        let mut extend_at = after(self.lease() / 3);
         // Waiting for the store, the shutdown may have been seen already.
         while !shutdown.is_terminated() {
-            let room = self.in_flight.saturating_sub(flight.tasks.len() + flight.ended.len());
+            let lanes = self.lanes_at(&flight);
+            let work_at =
+                if flight.ended.is_empty() { lanes.map(|at| at.max(pause.until)) } else { Some(pause.until) };
+            let due = work_at.into_iter().chain([look_at.max(pause.until), extend_at]).min();
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
-                // What ended goes into the store in batches: while one is written, the next one gathers.
-                () = pause.over(), if !flight.ended.is_empty() => {
-                    tokio::select! {
-                        biased;
-                        () = self.settle(&mut flight, &mut pause) => {}
-                        () = self.out_of_patience(&mut shutdown) => {}
-                    }
-                }
+                news = self.wake.woken() => self.hear(news, &mut look_at),
                 ended = flight.tasks.join_next(), if !flight.tasks.is_empty() => flight.end(ended),
-                () = self.wake.woken(), if room > 0 => look_at = Instant::now(),
-                () = sleep_until(look_at.max(pause.until)), if room > 0 => {
-                    // Not given up at once: what a claim has leased waits for the end of its lease if nobody starts it.
-                    tokio::select! {
-                        biased;
-                        then = self.take_off(room, &mut flight, &mut pause) => look_at = then,
-                        () = self.out_of_patience(&mut shutdown) => {}
-                    }
-                }
+                () = sleep_until(due.unwrap_or(look_at)) => {}
+            }
+            flight.gather();
+            telemetry::in_flight(flight.tasks.len());
+            // Not given up at once: what a claim has leased waits for the end of its lease if nobody starts it.
+            tokio::select! {
+                biased;
+                () = self.work(&mut flight, &mut pause, &mut look_at, &mut extend_at) => {}
+                () = self.out_of_patience(&mut shutdown) => {}
             }
         }
         self.drain(flight).await;
@@ -194,70 +237,170 @@ impl Dispatcher {
         sleep(self.drain).await;
     }
 
-    /// Claims up to `room` deliveries and starts their attempts; tells when to look again.
-    async fn take_off(&self, room: usize, flight: &mut Flight, pause: &mut Pause) -> Instant {
-        let limit = self.batch.min(u32::try_from(room).unwrap_or(u32::MAX));
+    /// One settlement, one claim, one look, as far as they are due: what ends while one is written goes into the next.
+    async fn work(
+        &self,
+        flight: &mut Flight,
+        pause: &mut Pause,
+        look_at: &mut Instant,
+        extend_at: &mut Instant,
+    ) {
+        if pause.until <= Instant::now() {
+            if let Some(retry) = self.land(flight, pause).await {
+                *look_at = (*look_at).min(after(retry));
+            }
+            self.take_off(flight, pause).await;
+            if *look_at <= Instant::now() {
+                *look_at = self.look_around(pause).await;
+            }
+        }
+        if *extend_at <= Instant::now() {
+            self.extend(flight).await;
+            *extend_at = after(self.lease() / 3);
+        }
+    }
+
+    /// When a lane may claim for which there is room.
+    fn lanes_at(&self, flight: &Flight) -> Option<Instant> {
+        if flight.len() >= self.in_flight {
+            return None;
+        }
         let now = self.clock.now();
-        let looked = async {
-            let claims = self.store.claim_dyn(&Claim::new(now, limit, self.lease())).await?;
-            let taken = claims.deliveries.len() + claims.unreadable.len();
-            self.start(claims, flight);
-            if taken == limit as usize {
-                return Ok(Duration::ZERO);
-            }
-            let next_due = self.store.next_due_dyn(now).await?;
-            Ok::<_, StoreError>(next_due.map_or(self.poll, |due| due.min(self.poll)))
-        };
-        match looked.await {
-            Ok(wait) => {
+        let mut lanes = self.lanes();
+        let wait = if lanes.is_ready(now) { Some(Duration::ZERO) } else { lanes.wait(now) };
+        wait.map(after)
+    }
+
+    fn hear(&self, news: News, look_at: &mut Instant) {
+        self.lanes().found(news.subscriptions);
+        if news.look {
+            *look_at = Instant::now();
+        }
+    }
+
+    /// Asks the store who has something due; tells when to ask again.
+    async fn look_around(&self, pause: &mut Pause) -> Instant {
+        match self.look(self.clock.now()).await {
+            Ok(look) => {
                 pause.reset();
-                after(wait)
+                let wait = look.wait.map_or(self.poll, |wait| wait.min(self.poll));
+                // With more than one look can tell, the next one comes soon.
+                let more = look.ready.len() >= LOOK_LIMIT as usize;
+                after(if more { SOON } else { wait.max(SOON) })
             }
-            Err(_) => {
+            Err(error) => {
+                telemetry::store_failed("look", &error);
                 pause.lengthen();
                 pause.until
             }
         }
     }
 
-    fn start(&self, claims: Claims, flight: &mut Flight) {
-        for unreadable in &claims.unreadable {
-            flight.ended.push(self.sender.unreadable(unreadable, AttemptTime::Running(self.clock.clone())));
+    async fn look(&self, now: OffsetDateTime) -> Result<Look, StoreError> {
+        let look = self.store.look_dyn(now, LOOK_LIMIT).await?;
+        let mut lanes = self.lanes();
+        lanes.tick(now);
+        lanes.found(look.ready.iter().copied());
+        Ok(look)
+    }
+
+    /// Claims what there is room for and starts the attempts.
+    async fn take_off(&self, flight: &mut Flight, pause: &mut Pause) {
+        let now = self.clock.now();
+        let room = u32::try_from(self.in_flight.saturating_sub(flight.len())).unwrap_or(u32::MAX);
+        let shares = {
+            let mut lanes = self.lanes();
+            lanes.tick(now);
+            lanes.shares(now, self.batch.min(room))
+        };
+        if shares.is_empty() {
+            return;
         }
-        for claimed in claims.deliveries {
-            let sender = self.sender.clone();
-            let time = AttemptTime::Running(self.clock.clone());
-            flight.leases.insert(claimed.delivery, claimed.lease);
-            flight.tasks.spawn(async move { sender.attempt(claimed, time).await });
+        match self.claim(now, &shares).await {
+            Ok(claims) => {
+                pause.reset();
+                let unreadable =
+                    claims.unreadable.iter().map(|unreadable| self.sender.unreadable(unreadable, now));
+                flight.ended.extend(unreadable);
+                for claimed in claims.deliveries {
+                    let sender = self.sender.clone();
+                    let time = AttemptTime::Running(self.clock.clone());
+                    flight.leases.insert(claimed.delivery, claimed.lease);
+                    flight.tasks.spawn(async move { sender.attempt(claimed, time).await });
+                }
+            }
+            Err(error) => {
+                telemetry::store_failed("claim", &error);
+                pause.lengthen();
+            }
         }
     }
 
-    async fn settle(&self, flight: &mut Flight, pause: &mut Pause) {
-        while let Some(ended) = flight.tasks.try_join_next() {
-            flight.end(Some(ended));
+    async fn claim(&self, now: OffsetDateTime, shares: &[Share]) -> Result<Claims, StoreError> {
+        if shares.is_empty() {
+            return Ok(Claims::default());
         }
-        match self.store.settle_dyn(&flight.ended).await {
-            Ok(_) => {
+        let claims = match self.store.claim_dyn(&Claim::new(now, self.lease(), shares.to_vec())).await {
+            Ok(claims) => claims,
+            Err(error) => {
+                self.lanes().not_claimed(now, shares);
+                return Err(error);
+            }
+        };
+        let mut taken: HashMap<SubscriptionId, Taken> = HashMap::new();
+        let mut lanes = self.lanes();
+        for claimed in &claims.deliveries {
+            let taken = taken.entry(claimed.subscription.id).or_default();
+            if taken.count == 0 {
+                lanes.learn(&claimed.subscription, now);
+            }
+            taken.count += 1;
+            taken.last_due_at = taken.last_due_at.max(claimed.due_at);
+        }
+        lanes.claimed(now, shares, &taken);
+        Ok(claims)
+    }
+
+    /// Settles what ended; tells how soon the first of it is tried again.
+    async fn land(&self, flight: &mut Flight, pause: &mut Pause) -> Option<Duration> {
+        if flight.ended.is_empty() {
+            return None;
+        }
+        match self.settle(&flight.ended).await {
+            Ok(settled) => {
+                let retry = settled.iter().filter_map(|(settlement, _)| match settlement.next {
+                    Next::Retry { after } => Some(after),
+                    _ => None,
+                });
+                let soonest = retry.min();
                 flight.ended.clear();
                 pause.reset();
+                soonest
             }
-            Err(error) if error.is_retryable() => pause.lengthen(),
-            Err(_) => self.settle_each(flight, pause).await,
+            Err(error) => {
+                telemetry::store_failed("settle", &error);
+                if error.is_retryable() {
+                    pause.lengthen();
+                } else {
+                    self.land_each(flight, pause).await;
+                }
+                None
+            }
         }
     }
 
     /// Settles one by one what was refused as a batch, so that one that cannot be written costs no others.
-    async fn settle_each(&self, flight: &mut Flight, pause: &mut Pause) {
+    async fn land_each(&self, flight: &mut Flight, pause: &mut Pause) {
         let mut refused = Vec::new();
         let mut settled = false;
-        while let Some(settlement) = flight.ended.pop() {
-            match self.store.settle_dyn(std::slice::from_ref(&settlement)).await {
+        while let Some(ended) = flight.ended.pop() {
+            match self.settle(std::slice::from_ref(&ended)).await {
                 Ok(_) => settled = true,
                 Err(error) if error.is_retryable() => {
-                    flight.ended.push(settlement);
+                    flight.ended.push(ended);
                     break;
                 }
-                Err(_) => refused.push(settlement),
+                Err(_) => refused.push(ended),
             }
         }
         if settled && flight.ended.is_empty() {
@@ -269,6 +412,52 @@ impl Dispatcher {
         pause.lengthen();
     }
 
+    /// Writes down what ended, then what it says of the endpoints, then tells the lanes and the observer.
+    async fn settle<'a>(&self, ended: &'a [Ended]) -> Result<Vec<(&'a Settlement, Settled)>, StoreError> {
+        if ended.is_empty() {
+            return Ok(Vec::new());
+        }
+        let settlements: Vec<_> = ended.iter().map(|ended| ended.settlement.clone()).collect();
+        let settled = self.store.settle_dyn(&settlements).await?;
+        telemetry::settled(ended, &settled);
+        {
+            let mut lanes = self.lanes();
+            for ended in ended {
+                if let Some(claimed) = &ended.claimed {
+                    lanes.ended(claimed.subscription.id, ended.settlement.now, ended.end());
+                }
+            }
+        }
+        // The attempts are written; health that cannot be is caught up with by the next attempt.
+        let recorded = health::record(&*self.store, &self.sender.contract, &self.thresholds, ended).await;
+        let changes = recorded.unwrap_or_else(|error| {
+            telemetry::store_failed("put_health", &error);
+            Vec::new()
+        });
+        if let Some(observer) = &self.observer {
+            for (ended, settled) in ended.iter().zip(&settled) {
+                if *settled == Settled::Done {
+                    observe(&**observer, ended);
+                }
+            }
+            for (id, change) in changes {
+                observe_change(&**observer, id, &change);
+            }
+        }
+        Ok(ended.iter().map(|ended| &ended.settlement).zip(settled).collect())
+    }
+
+    async fn extend(&self, flight: &Flight) {
+        if flight.leases.is_empty() {
+            return;
+        }
+        let leases: Vec<_> = flight.leases.iter().map(|(delivery, lease)| (*delivery, *lease)).collect();
+        // One that cannot be extended now may be at the next turn; otherwise its settlement will be stale.
+        if let Err(error) = self.store.extend_dyn(&leases, self.clock.now(), self.lease()).await {
+            telemetry::store_failed("extend", &error);
+        }
+    }
+
     async fn drain(&self, mut flight: Flight) {
         let deadline = after(self.drain);
         while !flight.tasks.is_empty() {
@@ -277,9 +466,7 @@ impl Dispatcher {
                 () = sleep_until(deadline) => break,
             }
         }
-        while let Some(ended) = flight.tasks.try_join_next() {
-            flight.end(Some(ended));
-        }
+        flight.gather();
         // Joined, so that what is handed back is no longer being sent; not for long, as a client may block its thread.
         flight.tasks.abort_all();
         let aborted = after(ABORT);
@@ -287,21 +474,27 @@ impl Dispatcher {
             flight.end(Some(ended));
         }
         let now = self.clock.now();
-        let handed_back =
-            flight.leases.iter().map(|(delivery, lease)| Settlement::hand_back(*delivery, *lease, now));
-        flight.ended.extend(handed_back);
+        for (delivery, lease) in flight.leases.drain() {
+            let settlement = Settlement::hand_back(delivery, lease, now);
+            flight.ended.push(Ended { settlement, claimed: None });
+        }
         // A store that stays away does not keep the process: the leases end by themselves.
         let give_up = after(LONGEST_PAUSE);
         let mut pause = Pause::default();
         while !flight.ended.is_empty() && Instant::now() < give_up {
             let settled = async {
                 pause.over().await;
-                self.settle(&mut flight, &mut pause).await;
+                self.land(&mut flight, &mut pause).await;
             };
             if timeout_at(give_up, settled).await.is_err() {
                 return;
             }
         }
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        // What a panic left behind is at worst a lane that is asked once more.
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lease(&self) -> Duration {
@@ -331,67 +524,47 @@ pub struct Step {
     pub next_due: Option<Duration>,
 }
 
-/// Attempts under way, and those that ended and are not settled yet.
-#[derive(Default)]
-struct Flight {
-    tasks: JoinSet<Settlement>,
-    leases: HashMap<DeliveryId, Lease>,
-    ended: Vec<Settlement>,
-}
-
-impl Flight {
-    /// An attempt that was aborted keeps its lease here, to be handed back.
-    fn end(&mut self, ended: Option<Result<Settlement, tokio::task::JoinError>>) {
-        if let Some(Ok(settlement)) = ended {
-            // A delivery whose lease ended too early may be under way a second time, under another lease.
-            if self.leases.get(&settlement.delivery) == Some(&settlement.lease) {
-                self.leases.remove(&settlement.delivery);
-            }
-            self.ended.push(settlement);
+fn observe(observer: &dyn Observer, ended: &Ended) {
+    let (Some(claimed), Some(attempt)) = (&ended.claimed, &ended.settlement.attempt) else { return };
+    let happening = Happening {
+        delivery: claimed.delivery,
+        subscription: claimed.subscription.id,
+        event: &claimed.event,
+        event_type: claimed.event_type.as_str(),
+        attempt,
+    };
+    guarded(|| match ended.settlement.next {
+        Next::Delivered => observer.delivered(&happening),
+        Next::Retry { .. } => observer.attempt_failed(&happening),
+        Next::Dead { reason } => {
+            observer.attempt_failed(&happening);
+            observer.given_up(&happening, reason);
         }
+    });
+    if let Some(reason) = ended.settlement.disable {
+        guarded(|| observer.disabled(claimed.subscription.id, reason));
     }
 }
 
-/// How long to leave a store alone that could not be reached.
-struct Pause {
-    until: Instant,
-    next: Duration,
+fn observe_change(observer: &dyn Observer, id: SubscriptionId, change: &Change) {
+    guarded(|| match *change {
+        Change::Recovered { failing_since } => observer.recovered(id, failing_since),
+        Change::Failing { since, threshold } => observer.failing(id, since, threshold),
+        Change::Disabled => observer.disabled(id, DisabledReason::Failing),
+    });
 }
 
-impl Pause {
-    async fn over(&self) {
-        sleep_until(self.until).await;
-    }
-
-    fn reset(&mut self) {
-        *self = Self::default();
-    }
-
-    fn lengthen(&mut self) {
-        self.until = Instant::now() + self.next;
-        self.next = (self.next * 2).min(LONGEST_PAUSE);
-    }
+/// An observer is the caller's own: its panic ends the call and nothing else.
+fn guarded(call: impl FnOnce()) {
+    drop(catch_unwind(AssertUnwindSafe(call)));
 }
 
-impl Default for Pause {
-    fn default() -> Self {
-        Self { until: Instant::now(), next: FIRST_PAUSE }
-    }
-}
-
-/// That long from now, or as good as never.
-fn after(wait: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(wait).unwrap_or_else(|| now + FOREVER)
-}
-
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Shorter ones would only keep the store and a processor busy.
-const SHORTEST_POLL: Duration = Duration::from_millis(10);
-/// How long aborted attempts may take to end.
-const ABORT: Duration = Duration::from_secs(1);
-/// For a wait beyond what an instant can hold.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// What a lease has beyond the attempt's own deadline, for signing, waiting for a thread and settling.
 const LEASE_MARGIN: Duration = Duration::from_secs(30);
+const DEFAULT_THRESHOLDS: [Duration; 2] = [Duration::from_secs(3_600), Duration::from_secs(86_400)];
+/// How many subscriptions one look may tell.
+const LOOK_LIMIT: u32 = 1_000;
+/// How long aborted attempts may take to end.
+const ABORT: Duration = Duration::from_secs(1);
+/// Looks are never closer to each other than this.
+const SOON: Duration = Duration::from_millis(10);

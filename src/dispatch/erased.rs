@@ -1,27 +1,63 @@
 //! Stores and clients behind one pointer, so that a dispatcher has no type parameters.
 
+use std::error::Error as StdError;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use time::OffsetDateTime;
 
-use crate::store::{Claim, Claims, Settled, Settlement, Store, StoreError};
+use crate::id::{DeliveryId, SubscriptionId};
+use crate::signature::Secret;
+use crate::store::{Claim, Claims, Lease, Look, Settled, Settlement, Store, StoreError};
+use crate::subscription::{Health, Subscription, SubscriptionStatus, TokenSource};
 use crate::transport::{Exchange, HttpClient, Limits, TransportError};
 
 /// What a dispatcher needs of a [`Store`].
 pub(super) trait ErasedStore: Send + Sync {
+    fn look_dyn(&self, now: OffsetDateTime, limit: u32) -> BoxFuture<'_, Result<Look, StoreError>>;
     fn claim_dyn<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<Claims, StoreError>>;
+    fn extend_dyn<'a>(
+        &'a self,
+        leases: &'a [(DeliveryId, Lease)],
+        now: OffsetDateTime,
+        lease: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Settled>, StoreError>>;
     fn settle_dyn<'a>(
         &'a self,
         settlements: &'a [Settlement],
     ) -> BoxFuture<'a, Result<Vec<Settled>, StoreError>>;
-    fn next_due_dyn(&self, now: OffsetDateTime) -> BoxFuture<'_, Result<Option<Duration>, StoreError>>;
+    fn subscription_dyn(&self, id: SubscriptionId)
+    -> BoxFuture<'_, Result<Option<Subscription>, StoreError>>;
+    fn put_health_dyn<'a>(
+        &'a self,
+        id: SubscriptionId,
+        seen: &'a Health,
+        health: &'a Health,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
+    fn set_status_dyn<'a>(
+        &'a self,
+        id: SubscriptionId,
+        status: &'a SubscriptionStatus,
+    ) -> BoxFuture<'a, Result<bool, StoreError>>;
 }
 
 impl<S: Store> ErasedStore for S {
+    fn look_dyn(&self, now: OffsetDateTime, limit: u32) -> BoxFuture<'_, Result<Look, StoreError>> {
+        Box::pin(self.look(now, limit))
+    }
+
     fn claim_dyn<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<Claims, StoreError>> {
         Box::pin(self.claim(claim))
+    }
+
+    fn extend_dyn<'a>(
+        &'a self,
+        leases: &'a [(DeliveryId, Lease)],
+        now: OffsetDateTime,
+        lease: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Settled>, StoreError>> {
+        Box::pin(self.extend(leases, now, lease))
     }
 
     fn settle_dyn<'a>(
@@ -31,8 +67,28 @@ impl<S: Store> ErasedStore for S {
         Box::pin(self.settle(settlements))
     }
 
-    fn next_due_dyn(&self, now: OffsetDateTime) -> BoxFuture<'_, Result<Option<Duration>, StoreError>> {
-        Box::pin(self.next_due(now))
+    fn subscription_dyn(
+        &self,
+        id: SubscriptionId,
+    ) -> BoxFuture<'_, Result<Option<Subscription>, StoreError>> {
+        Box::pin(self.subscription(id))
+    }
+
+    fn put_health_dyn<'a>(
+        &'a self,
+        id: SubscriptionId,
+        seen: &'a Health,
+        health: &'a Health,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(self.put_health(id, seen, health))
+    }
+
+    fn set_status_dyn<'a>(
+        &'a self,
+        id: SubscriptionId,
+        status: &'a SubscriptionStatus,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
+        Box::pin(self.set_subscription_status(id, status))
     }
 }
 
@@ -52,5 +108,22 @@ impl<C: HttpClient> ErasedClient for C {
         limits: &'a Limits,
     ) -> BoxFuture<'a, Result<Exchange, TransportError>> {
         Box::pin(self.send(request, limits))
+    }
+}
+
+/// A [`TokenSource`].
+pub(super) trait ErasedTokens: Send + Sync {
+    fn token_dyn(
+        &self,
+        subscription: SubscriptionId,
+    ) -> BoxFuture<'_, Result<Secret, Box<dyn StdError + Send + Sync>>>;
+}
+
+impl<T: TokenSource> ErasedTokens for T {
+    fn token_dyn(
+        &self,
+        subscription: SubscriptionId,
+    ) -> BoxFuture<'_, Result<Secret, Box<dyn StdError + Send + Sync>>> {
+        Box::pin(self.token(subscription))
     }
 }

@@ -5,9 +5,15 @@ mod attempt;
 mod clock;
 mod dispatcher;
 mod erased;
+mod flight;
+mod health;
+mod lanes;
+mod observer;
 mod outbox;
+pub mod telemetry;
 mod wake;
 
 pub use dispatcher::{Dispatcher, Step};
-pub use outbox::{EmitError, Emitted, Outbox};
+pub use observer::{Happening, Observer};
+pub use outbox::{EmitError, Emitted, Outbox, Routing, WhileDisabled};
 pub use wake::Wake;

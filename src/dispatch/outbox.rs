@@ -1,17 +1,22 @@
 //! [`Outbox`]: puts an event and its deliveries into the store.
 
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
 use crate::clock::{Clock, SystemClock};
 use crate::contract::Contract;
 use crate::dispatch::Wake;
 use crate::dispatch::clock::SharedClock;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::{Envelope, EventData, EventId};
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{Inserted, NewEvent, Store, StoreError, TransactionalStore};
-use crate::subscription::Subscription;
+use crate::subscription::{Subscription, SubscriptionStatus};
 
-/// Puts an event and its deliveries into the store: one delivery for each enabled subscription of the organization that
-/// asks for the event's type.
+/// Puts an event and its deliveries into the store: one delivery for each subscription of the organization that asks for
+/// the event's type.
 ///
 /// The envelope is encoded once; those bytes are stored, signed and sent. In a [`TransactionalStore`] the event can join
 /// the caller's transaction with [`emit_in`](Self::emit_in), so that no event is without its business row and no row
@@ -22,12 +27,19 @@ pub struct Outbox<S> {
     contract: Contract,
     wake: Wake,
     clock: SharedClock,
+    while_disabled: WhileDisabled,
 }
 
 impl<S: Store> Outbox<S> {
     /// An outbox that writes envelopes as `contract` has them.
     pub fn new(store: S, contract: Contract) -> Self {
-        Self { store, contract, wake: Wake::new(), clock: SharedClock::new(SystemClock) }
+        Self {
+            store,
+            contract,
+            wake: Wake::new(),
+            clock: SharedClock::new(SystemClock),
+            while_disabled: WhileDisabled::Keep,
+        }
     }
 
     /// The same outbox, waking the dispatcher that listens to `wake`.
@@ -39,6 +51,12 @@ impl<S: Store> Outbox<S> {
     /// The same outbox, reading another clock: deliveries are due from its time on.
     pub fn with_clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = SharedClock::new(clock);
+        self
+    }
+
+    /// The same outbox, doing this with events for endpoints that are disabled. The default keeps them.
+    pub fn with_disabled(mut self, while_disabled: WhileDisabled) -> Self {
+        self.while_disabled = while_disabled;
         self
     }
 
@@ -56,8 +74,22 @@ impl<S: Store> Outbox<S> {
         organization: &str,
         envelope: &Envelope<T>,
     ) -> Result<Emitted, EmitError> {
-        let mut event = self.event(organization, envelope)?;
-        event.deliveries = fan_out(&event, &self.store.subscriptions(organization).await?);
+        self.emit_with(organization, envelope, Routing::new()).await
+    }
+
+    /// [`emit`](Self::emit) with an ordering key or attributes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`emit`](Self::emit).
+    pub async fn emit_with<T: EventData>(
+        &self,
+        organization: &str,
+        envelope: &Envelope<T>,
+        routing: Routing,
+    ) -> Result<Emitted, EmitError> {
+        let mut event = self.new_event(organization, envelope, routing)?;
+        event.deliveries = self.fan_out(&event, &self.store.subscriptions(organization).await?);
         let inserted = self.store.insert(std::slice::from_ref(&event)).await?;
         let emitted = self.emitted(event, &inserted)?;
         emitted.wake();
@@ -78,18 +110,59 @@ impl<S: Store> Outbox<S> {
     where
         S: TransactionalStore,
     {
-        let mut event = self.event(organization, envelope)?;
+        self.emit_in_with(connection, organization, envelope, Routing::new()).await
+    }
+
+    /// [`emit_in`](Self::emit_in) with an ordering key or attributes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`emit_in`](Self::emit_in).
+    pub async fn emit_in_with<T: EventData>(
+        &self,
+        connection: &mut S::Connection,
+        organization: &str,
+        envelope: &Envelope<T>,
+        routing: Routing,
+    ) -> Result<Emitted, EmitError>
+    where
+        S: TransactionalStore,
+    {
+        let mut event = self.new_event(organization, envelope, routing)?;
         // By the same connection: the transaction may hold the pool's last one, and would wait for itself.
-        event.deliveries = fan_out(&event, &self.store.subscriptions_in(connection, organization).await?);
+        event.deliveries =
+            self.fan_out(&event, &self.store.subscriptions_in(connection, organization).await?);
         let inserted = self.store.insert_in(connection, std::slice::from_ref(&event)).await?;
         self.emitted(event, &inserted)
     }
 
-    /// The event as it is stored, going nowhere yet.
-    fn event<T: EventData>(&self, organization: &str, envelope: &Envelope<T>) -> Result<NewEvent, EmitError> {
+    fn new_event<T: EventData>(
+        &self,
+        organization: &str,
+        envelope: &Envelope<T>,
+        routing: Routing,
+    ) -> Result<NewEvent, EmitError> {
         let payload = self.contract.encode(envelope).map_err(EmitError::Envelope)?;
         let event_type = envelope.event_type().parse().map_err(EmitError::Envelope)?;
-        Ok(NewEvent::new(organization, envelope.id.clone(), event_type, self.clock.now(), payload))
+        let mut event =
+            NewEvent::new(organization, envelope.id.clone(), event_type, self.clock.now(), payload);
+        event.ordering_key = routing.ordering_key;
+        event.attributes = routing.attributes;
+        if event.ordering_key.is_none() && !self.contract.ordering().is_empty() {
+            let data = raw_data(&envelope.data).map_err(EmitError::Envelope)?;
+            event.ordering_key = self.contract.ordering_key(envelope.event_type(), &data);
+        }
+        Ok(event)
+    }
+
+    /// One delivery for each subscription that asks for the event.
+    fn fan_out(&self, event: &NewEvent, subscriptions: &[Subscription]) -> Vec<(DeliveryId, SubscriptionId)> {
+        let kept = |subscription: &&Subscription| {
+            self.while_disabled == WhileDisabled::Keep || subscription.status == SubscriptionStatus::Enabled
+        };
+        let wanted = |subscription: &&Subscription| subscription.wants(event.event_type.as_str());
+        let targets = subscriptions.iter().filter(kept).filter(wanted);
+        targets.map(|subscription| (DeliveryId::generate(), subscription.id)).collect()
     }
 
     fn emitted(&self, event: NewEvent, inserted: &[Inserted]) -> Result<Emitted, EmitError> {
@@ -98,15 +171,66 @@ impl<S: Store> Outbox<S> {
             [Inserted::Duplicate] => true,
             _ => return Err(EmitError::Conflict { id: event.id }),
         };
-        let deliveries = if duplicate { 0 } else { event.deliveries.len() };
-        Ok(Emitted { id: event.id, deliveries, duplicate, wake: self.wake.clone() })
+        let subscriptions =
+            if duplicate { Vec::new() } else { event.deliveries.iter().map(|(_, to)| *to).collect() };
+        let deliveries = subscriptions.len();
+        Ok(Emitted { id: event.id, deliveries, duplicate, subscriptions, wake: self.wake.clone() })
     }
 }
 
-/// One delivery for each subscription that asks for the event.
-fn fan_out(event: &NewEvent, subscriptions: &[Subscription]) -> Vec<(DeliveryId, SubscriptionId)> {
-    let wanted = subscriptions.iter().filter(|subscription| subscription.wants(event.event_type.as_str()));
-    wanted.map(|subscription| (DeliveryId::generate(), subscription.id)).collect()
+fn raw_data<T: EventData>(data: &T) -> Result<Box<RawValue>, Error> {
+    struct Data<'a, T>(&'a T);
+
+    impl<T: EventData> Serialize for Data<'_, T> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            self.0.serialize_data(serializer)
+        }
+    }
+
+    serde_json::value::to_raw_value(&Data(data)).map_err(|source| {
+        Error::new(ErrorKind::Encode, "event data cannot be written as JSON").with_source(source)
+    })
+}
+
+/// What guides an event besides its type.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Routing {
+    /// Keeps the deliveries to one subscription in order with others of the same key. Nothing leaves it to the contract,
+    /// which may find a key in the data ([`Contract::ordering_key`]).
+    pub ordering_key: Option<String>,
+    /// Names and values by which filters choose the event; never sent.
+    pub attributes: BTreeMap<String, Vec<String>>,
+}
+
+impl Routing {
+    /// No guidance.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same routing in order with other events of `key`.
+    pub fn with_ordering_key(mut self, key: impl Into<String>) -> Self {
+        self.ordering_key = Some(key.into());
+        self
+    }
+
+    /// The same routing with one more value of the attribute `name`.
+    pub fn with_attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.attributes.entry(name.into()).or_default().push(value.into());
+        self
+    }
+}
+
+/// What becomes of events for an endpoint while it is disabled.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum WhileDisabled {
+    /// They wait, within retention, and are sent when the endpoint is enabled again.
+    #[default]
+    Keep,
+    /// No delivery is made.
+    Drop,
 }
 
 /// An event that was written down.
@@ -119,6 +243,7 @@ pub struct Emitted {
     pub deliveries: usize,
     /// Whether the same event had been written down before, so that nothing was changed.
     pub duplicate: bool,
+    subscriptions: Vec<SubscriptionId>,
     wake: Wake,
 }
 
@@ -126,7 +251,7 @@ impl Emitted {
     /// Wakes the dispatcher: call it after the commit of the transaction that [`Outbox::emit_in`] joined.
     pub fn wake(&self) {
         if self.deliveries > 0 {
-            self.wake.wake();
+            self.wake.wake_for(&self.subscriptions);
         }
     }
 }

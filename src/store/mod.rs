@@ -4,13 +4,22 @@
 //! A store is small and batch-shaped. Its rules, which an implementation has to keep:
 //!
 //! - **Insert** is idempotent on (organization, event id): the same payload again is a duplicate and changes nothing, another
-//!   payload under the same id a conflict that changes nothing. An event and its deliveries are written together or not
-//!   at all.
-//! - **Claim** takes pending deliveries that are due, earliest first, and leases them: until the lease ends nobody else is
-//!   given them, afterwards they are due again. Every claim of a delivery gives it a [`Lease`] that no earlier claim had.
+//!   payload under the same id a conflict that changes nothing, also after the payload was expunged. An event and its
+//!   deliveries are written together or not at all. A payload is stored once, however many deliveries it has.
+//! - **Look** tells which subscriptions have a delivery that could be claimed now: pending, due, first of its ordering key, its
+//!   subscription enabled and not paused. Its cost grows with the subscriptions that have something pending, not with their
+//!   deliveries.
+//! - **Claim** takes up to a share of each named subscription's due deliveries, earliest first (in which order subscriptions
+//!   follow each other is the store's choice), and leases them: until the lease ends nobody else is given them, afterwards they
+//!   are due again. Every claim of a delivery gives it a [`Lease`] that no
+//!   earlier claim had. Of a subscription that is disabled, paused or deleted nothing is taken.
+//! - **Order**: of the pending deliveries of one subscription that share an ordering key, only the one inserted first is
+//!   claimed. When it ends (delivered, dead, cancelled), the next one is due at that instant and no earlier. A delivery that waits
+//!   behind another costs a look and a claim nothing, and tells no due time or its own, as the store likes.
 //! - **Settle** writes an attempt and the next state together, and only where the lease is the delivery's last. A stale
 //!   one changes nothing and is told as [`Settled::Stale`]. Settling uses the lease up: the same settlement again is stale,
 //!   so that a call whose answer was lost can be repeated.
+//! - **Extend** moves the end of leases that are still the last.
 //!
 //! Due times are instants on the store's clock: `now` is the caller's, and a store that has a better one (a database shared
 //! by several machines) may use its own instead. That is why settlements carry delays and not instants.
@@ -19,10 +28,12 @@
 
 pub mod conformance;
 mod inbox;
+pub(crate) mod memory;
 pub mod sqlite;
 
 pub use inbox::{Inbox, InboxKey, Reservation};
 
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
@@ -35,13 +46,13 @@ use time::OffsetDateTime;
 use crate::delivery::{Attempt, Delivery, Next};
 use crate::event::{EventId, EventType};
 use crate::id::{DeliveryId, SubscriptionId};
-use crate::subscription::{DisabledReason, Subscription, SubscriptionStatus};
+use crate::subscription::{DisabledReason, Health, Subscription, SubscriptionStatus};
 
 /// Where subscriptions, events, deliveries and attempts live.
 ///
 /// The module's text states the rules an implementation has to keep. `Arc<S>` and `&S` are stores where `S` is one.
 pub trait Store: Send + Sync {
-    /// Writes a subscription, in place of the one with its id if there is one.
+    /// Writes a subscription, in place of the one with its id if there is one; of that one the health and a pause stay.
     fn put_subscription(
         &self,
         subscription: &Subscription,
@@ -66,11 +77,33 @@ pub trait Store: Send + Sync {
         status: &SubscriptionStatus,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
+    /// Deletes a subscription and cancels its pending deliveries, also those that are being attempted; `false` when there is none.
+    /// Its deliveries stay readable. One that is made for it afterwards is never claimed; a store may write it as cancelled.
+    fn delete_subscription(
+        &self,
+        id: SubscriptionId,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
     /// Writes events with their deliveries, and tells of each whether it was new, in the order given.
     fn insert(&self, events: &[NewEvent]) -> impl Future<Output = Result<Vec<Inserted>, StoreError>> + Send;
 
-    /// Leases up to `claim.limit` due deliveries of enabled subscriptions, with everything needed to send them.
+    /// Which subscriptions have something to claim at `now`, at most `limit` of them in any order, and when another one will
+    /// have.
+    ///
+    /// With more than `limit`, looks find others in turn, also when nothing is claimed in between: none is left out for ever.
+    fn look(&self, now: OffsetDateTime, limit: u32) -> impl Future<Output = Result<Look, StoreError>> + Send;
+
+    /// Leases due deliveries of the subscriptions that `claim` names, with everything needed to send them.
     fn claim(&self, claim: &Claim) -> impl Future<Output = Result<Claims, StoreError>> + Send;
+
+    /// Has leases end at `now` and `lease`, and tells of each whether it was still good, in the order given.
+    fn extend(
+        &self,
+        leases: &[(DeliveryId, Lease)],
+        now: OffsetDateTime,
+        lease: Duration,
+    ) -> impl Future<Output = Result<Vec<Settled>, StoreError>> + Send;
 
     /// Writes attempts and what becomes of their deliveries, and tells of each whether its lease was still good, in the
     /// order given.
@@ -79,11 +112,52 @@ pub trait Store: Send + Sync {
         settlements: &[Settlement],
     ) -> impl Future<Output = Result<Vec<Settled>, StoreError>> + Send;
 
-    /// How long after `now` the next pending delivery of an enabled subscription is due; zero when one is already.
-    fn next_due(
+    /// Writes how a subscription's endpoint fares, unless somebody else wrote it since `seen`; `false` tells that.
+    fn put_health(
         &self,
+        id: SubscriptionId,
+        seen: &Health,
+        health: &Health,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Cancels a pending delivery, also one that is being attempted: its settlement is stale then. `false` when there is no such
+    /// pending delivery.
+    fn cancel(
+        &self,
+        id: DeliveryId,
         now: OffsetDateTime,
-    ) -> impl Future<Output = Result<Option<Duration>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Makes new pending deliveries, due at `now`, of the events whose deliveries `replay` names; at most `limit`, oldest first. An
+    /// event that already has a pending delivery to the subscription, or whose payload or subscription is gone, gets none.
+    ///
+    /// Whichever kind of replay it was, a dead letter in whose place a delivery was made becomes
+    /// [`Replayed`](crate::DeadReason::Replayed); a delivered one stays delivered. A new delivery has its event's ordering key and
+    /// takes the last place there.
+    fn replay(
+        &self,
+        replay: &Replay,
+        now: OffsetDateTime,
+        limit: u32,
+    ) -> impl Future<Output = Result<Replayed, StoreError>> + Send;
+
+    /// Deletes one event's payload and cancels its pending deliveries, also those that are being attempted; `false` when there is
+    /// no such event, `true` also when its payload was gone already. Its id stays taken.
+    fn expunge(
+        &self,
+        organization: &str,
+        event: &EventId,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Deletes what `retention` no longer wants, at most `limit` rows of each kind (payloads, attempts, deliveries, events), and
+    /// tells how many in all: zero when nothing is left to delete.
+    fn prune(
+        &self,
+        retention: &Retention,
+        now: OffsetDateTime,
+        limit: u32,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// The delivery of this id.
     fn delivery(&self, id: DeliveryId) -> impl Future<Output = Result<Option<Delivery>, StoreError>> + Send;
@@ -139,6 +213,10 @@ pub struct NewEvent {
     pub payload: Bytes,
     /// Where it goes: one delivery for each subscription.
     pub deliveries: Vec<(DeliveryId, SubscriptionId)>,
+    /// What keeps its deliveries to one subscription in order with others of the same key.
+    pub ordering_key: Option<String>,
+    /// Names and values by which filters choose it; never sent.
+    pub attributes: BTreeMap<String, Vec<String>>,
 }
 
 impl NewEvent {
@@ -157,7 +235,15 @@ impl NewEvent {
             inserted_at,
             payload,
             deliveries: Vec::new(),
+            ordering_key: None,
+            attributes: BTreeMap::new(),
         }
+    }
+
+    /// The same event, kept in order with others of the same key.
+    pub fn with_ordering_key(mut self, key: impl Into<Option<String>>) -> Self {
+        self.ordering_key = key.into();
+        self
     }
 
     /// The same event with one more delivery.
@@ -179,22 +265,66 @@ pub enum Inserted {
     Conflict,
 }
 
+/// What a [`Store::look`] saw.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Look {
+    /// Subscriptions that have something to claim, each once.
+    pub ready: Vec<SubscriptionId>,
+    /// How long until one that is not in `ready` has something to claim: a delivery of it is due, a lease or its pause ends. Zero
+    /// when the limit left one out; `None` when no other enabled subscription has anything pending.
+    pub wait: Option<Duration>,
+}
+
+impl Look {
+    /// A look that saw `ready` and will see more after `wait`.
+    pub const fn new(ready: Vec<SubscriptionId>, wait: Option<Duration>) -> Self {
+        Self { ready, wait }
+    }
+}
+
 /// A wish for due deliveries.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Claim {
     /// The caller's time.
     pub now: OffsetDateTime,
-    /// How many at the most.
-    pub limit: u32,
     /// How long they are nobody else's: longer than an attempt can take.
     pub lease: Duration,
+    /// How many at the most of which subscriptions; each named once.
+    pub shares: Vec<Share>,
 }
 
 impl Claim {
-    /// Up to `limit` deliveries, for `lease` from `now` on.
-    pub const fn new(now: OffsetDateTime, limit: u32, lease: Duration) -> Self {
-        Self { now, limit, lease }
+    /// What `shares` name, for `lease` from `now` on.
+    pub const fn new(now: OffsetDateTime, lease: Duration, shares: Vec<Share>) -> Self {
+        Self { now, lease, shares }
+    }
+}
+
+/// How much a claim takes of one subscription.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Share {
+    /// The subscription.
+    pub subscription: SubscriptionId,
+    /// How many of its deliveries at the most.
+    pub limit: u32,
+    /// Where in its queue to begin: nothing that was due before this is expected. A hint, so that a store need not walk
+    /// over what was taken before; `None` begins at the start.
+    pub since: Option<OffsetDateTime>,
+}
+
+impl Share {
+    /// Up to `limit` deliveries of `subscription`, from the start of its queue.
+    pub const fn new(subscription: SubscriptionId, limit: u32) -> Self {
+        Self { subscription, limit, since: None }
+    }
+
+    /// The same share, beginning with what is due at `since` or later.
+    pub const fn with_since(mut self, since: Option<OffsetDateTime>) -> Self {
+        self.since = since;
+        self
     }
 }
 
@@ -220,6 +350,8 @@ pub struct Claimed {
     pub attempt: u32,
     /// When the first attempt began; `None` when this is it.
     pub first_attempt_at: Option<OffsetDateTime>,
+    /// When it was due, for the next claim's [`Share::since`]; `None` where the store does not tell.
+    pub due_at: Option<OffsetDateTime>,
     /// The event's id.
     pub event: EventId,
     /// The event's type.
@@ -240,13 +372,29 @@ impl Claimed {
         payload: Bytes,
         subscription: Arc<Subscription>,
     ) -> Self {
-        Self { delivery, lease, attempt: 1, first_attempt_at: None, event, event_type, payload, subscription }
+        Self {
+            delivery,
+            lease,
+            attempt: 1,
+            first_attempt_at: None,
+            due_at: None,
+            event,
+            event_type,
+            payload,
+            subscription,
+        }
     }
 
     /// The same delivery at a later attempt.
     pub const fn at_attempt(mut self, attempt: u32, first_attempt_at: Option<OffsetDateTime>) -> Self {
         self.attempt = attempt;
         self.first_attempt_at = first_attempt_at;
+        self
+    }
+
+    /// The same delivery, which was due at `due_at`.
+    pub const fn due_at(mut self, due_at: OffsetDateTime) -> Self {
+        self.due_at = Some(due_at);
         self
     }
 }
@@ -313,6 +461,9 @@ pub struct Settlement {
     pub next: Next,
     /// Why the delivery's subscription is disabled along with this, if it is.
     pub disable: Option<DisabledReason>,
+    /// For how long after `now` nothing more is claimed of the delivery's subscription. A pause that ends later stays. Leases are
+    /// not touched by it.
+    pub pause: Option<Duration>,
 }
 
 impl Settlement {
@@ -324,12 +475,26 @@ impl Settlement {
         attempt: Attempt,
         next: Next,
     ) -> Self {
-        Self { delivery, lease, now, attempt: Some(attempt), next, disable: None }
+        Self { delivery, lease, now, attempt: Some(attempt), next, disable: None, pause: None }
     }
 
     /// A delivery handed back untried, due again at once.
     pub const fn hand_back(delivery: DeliveryId, lease: Lease, now: OffsetDateTime) -> Self {
-        Self { delivery, lease, now, attempt: None, next: Next::retry(Duration::ZERO), disable: None }
+        Self {
+            delivery,
+            lease,
+            now,
+            attempt: None,
+            next: Next::retry(Duration::ZERO),
+            disable: None,
+            pause: None,
+        }
+    }
+
+    /// The same settlement, pausing the delivery's subscription for `pause`.
+    pub const fn with_pause(mut self, pause: Duration) -> Self {
+        self.pause = Some(pause);
+        self
     }
 
     /// The same settlement, disabling the delivery's subscription.
@@ -347,6 +512,75 @@ pub enum Settled {
     Done,
     /// The lease had ended and somebody else claimed or settled the delivery: nothing was changed.
     Stale,
+}
+
+/// Which deliveries are made again, as new deliveries of the same events.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Replay {
+    /// This one, whatever became of it.
+    Delivery(DeliveryId),
+    /// Every dead letter of this subscription, less those that were cancelled (somebody did not want them sent) or replayed
+    /// already.
+    DeadLetters(SubscriptionId),
+    /// Everything of this subscription that was made at this time or later and was not delivered, what was cancelled too; less
+    /// what was replayed already.
+    Since(SubscriptionId, OffsetDateTime),
+}
+
+/// What a replay did.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Replayed {
+    /// How many new deliveries were made.
+    pub made: u32,
+    /// Whether the limit was reached, so that another call may find more.
+    pub more: bool,
+}
+
+impl Replayed {
+    /// A replay that made this many, and may find more.
+    pub const fn new(made: u32, more: bool) -> Self {
+        Self { made, more }
+    }
+}
+
+/// For how long after a delivery ended its traces are kept; `None` keeps for ever.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Retention {
+    /// Payloads, once none of their event's deliveries is pending. The event's id stays taken. An event without deliveries
+    /// counts as ended when it was inserted.
+    pub payloads: Option<Duration>,
+    /// Attempts.
+    pub attempts: Option<Duration>,
+    /// Deliveries with their attempts; and events, once they have no delivery left, whose ids are free then.
+    pub deliveries: Option<Duration>,
+}
+
+impl Retention {
+    /// Keeps everything for ever.
+    pub const fn new() -> Self {
+        Self { payloads: None, attempts: None, deliveries: None }
+    }
+
+    /// Keeps payloads for `age` after the last delivery of their event ended.
+    pub const fn with_payloads(mut self, age: Duration) -> Self {
+        self.payloads = Some(age);
+        self
+    }
+
+    /// Keeps attempts for `age` after their delivery ended.
+    pub const fn with_attempts(mut self, age: Duration) -> Self {
+        self.attempts = Some(age);
+        self
+    }
+
+    /// Keeps deliveries for `age` after they ended.
+    pub const fn with_deliveries(mut self, age: Duration) -> Self {
+        self.deliveries = Some(age);
+        self
+    }
 }
 
 /// Why a store could not do what it was asked.
@@ -430,6 +664,14 @@ macro_rules! forward {
                 S::set_subscription_status(self, id, status).await
             }
 
+            async fn delete_subscription(
+                &self,
+                id: SubscriptionId,
+                now: OffsetDateTime,
+            ) -> Result<bool, StoreError> {
+                S::delete_subscription(self, id, now).await
+            }
+
             async fn insert(&self, events: &[NewEvent]) -> Result<Vec<Inserted>, StoreError> {
                 S::insert(self, events).await
             }
@@ -442,8 +684,57 @@ macro_rules! forward {
                 S::settle(self, settlements).await
             }
 
-            async fn next_due(&self, now: OffsetDateTime) -> Result<Option<Duration>, StoreError> {
-                S::next_due(self, now).await
+            async fn look(&self, now: OffsetDateTime, limit: u32) -> Result<Look, StoreError> {
+                S::look(self, now, limit).await
+            }
+
+            async fn extend(
+                &self,
+                leases: &[(DeliveryId, Lease)],
+                now: OffsetDateTime,
+                lease: Duration,
+            ) -> Result<Vec<Settled>, StoreError> {
+                S::extend(self, leases, now, lease).await
+            }
+
+            async fn put_health(
+                &self,
+                id: SubscriptionId,
+                seen: &Health,
+                health: &Health,
+            ) -> Result<bool, StoreError> {
+                S::put_health(self, id, seen, health).await
+            }
+
+            async fn cancel(&self, id: DeliveryId, now: OffsetDateTime) -> Result<bool, StoreError> {
+                S::cancel(self, id, now).await
+            }
+
+            async fn replay(
+                &self,
+                replay: &Replay,
+                now: OffsetDateTime,
+                limit: u32,
+            ) -> Result<Replayed, StoreError> {
+                S::replay(self, replay, now, limit).await
+            }
+
+            async fn expunge(
+                &self,
+                organization: &str,
+                event: &EventId,
+                now: OffsetDateTime,
+            ) -> Result<bool, StoreError> {
+                S::expunge(self, organization, event, now).await
+            }
+
+            async fn prune(
+                &self,
+                retention: &Retention,
+                now: OffsetDateTime,
+                limit: u32,
+            ) -> Result<u64, StoreError> {
+                S::prune(self, retention, now, limit).await
             }
 
             async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {

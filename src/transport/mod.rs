@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{AddressPolicy, ErrorClass, Outcome};
+use crate::address::AddressPolicy;
+use crate::outcome::{ErrorClass, Outcome, Timings};
 
 /// Sends one request and returns one response, within [`Limits`].
 ///
@@ -168,32 +169,6 @@ impl fmt::Debug for Exchange {
             .field("truncated", &self.truncated)
             .field("timings", &self.timings)
             .finish()
-    }
-}
-
-/// How long the phases of one exchange took, as far as they took place.
-///
-/// A phase that was not reached, or not needed because a connection was reused, is `None`; the phase in which an
-/// exchange failed counts up to the failure.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Timings {
-    /// Resolving the host name.
-    pub dns: Option<Duration>,
-    /// Connecting, all addresses that were tried together.
-    pub connect: Option<Duration>,
-    /// The TLS handshake.
-    pub tls: Option<Duration>,
-    /// From the start of the exchange to the complete head of the response.
-    pub first_byte: Option<Duration>,
-    /// The whole exchange.
-    pub total: Duration,
-}
-
-impl Timings {
-    /// Timings of an exchange of which only its length is known.
-    pub const fn new(total: Duration) -> Self {
-        Self { dns: None, connect: None, tls: None, first_byte: None, total }
     }
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookwire::allison::{CallEnded, Event};
-use hookwire::dispatch::{Dispatcher, EmitError, Outbox, Step, Wake};
+use hookwire::dispatch::{Dispatcher, EmitError, Outbox, Step, Wake, WhileDisabled};
 use hookwire::sqlx::SqlitePool;
 use hookwire::sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use hookwire::store::Claim;
 use hookwire::store::sqlite::SqliteStore;
+use hookwire::store::{Claim, Share};
 use hookwire::{
     Attempt, Contract, DeadReason, Delivery, DeliveryState, DisabledReason, Envelope, ErrorClass,
     EventFilter, Exchange, HttpClient, HyperClient, Limits, Outcome, Scheme, Secret, Store, Subscription,
@@ -144,7 +144,12 @@ async fn an_endpoint_that_is_gone_ends_the_delivery_and_disables_the_subscriptio
 
     let stored = setup.store.subscription(setup.subscription.id).await.unwrap().unwrap();
     assert_eq!(stored.status, SubscriptionStatus::disabled(DisabledReason::Gone, NOON));
-    assert_eq!(setup.outbox().emit("org_1", &call()).await.unwrap().deliveries, 0);
+    // What comes meanwhile waits for the endpoint's return, or is dropped, as the outbox is told.
+    assert_eq!(setup.outbox().emit("org_1", &call()).await.unwrap().deliveries, 1);
+    let dropping = setup.outbox().with_disabled(WhileDisabled::Drop);
+    assert_eq!(dropping.emit("org_1", &call()).await.unwrap().deliveries, 0);
+    let step = setup.dispatcher().step(NOON).await.unwrap();
+    assert_eq!((step.delivered, step.next_due), (0, None));
 }
 
 #[tokio::test]
@@ -182,7 +187,8 @@ async fn an_event_goes_only_to_subscriptions_of_its_organization_that_ask_for_it
     {
         setup.store.put_subscription(&subscription).await.unwrap();
     }
-    assert_eq!(setup.outbox().emit("org_1", &call()).await.unwrap().deliveries, 2);
+    let outbox = setup.outbox().with_disabled(WhileDisabled::Drop);
+    assert_eq!(outbox.emit("org_1", &call()).await.unwrap().deliveries, 2);
     assert_eq!(setup.outbox().emit("org_3", &call()).await.unwrap().deliveries, 0);
 }
 
@@ -243,7 +249,11 @@ async fn a_transaction_that_holds_the_pools_only_connection_can_emit() {
 async fn what_a_dead_dispatcher_had_claimed_is_sent_again_when_its_lease_ends() {
     let setup = Setup::new(Contract::allison(), []).await;
     setup.outbox().emit("org_1", &call()).await.unwrap();
-    let claims = setup.store.claim(&Claim::new(NOON, 10, MINUTE)).await.unwrap();
+    let claims = setup
+        .store
+        .claim(&Claim::new(NOON, MINUTE, vec![Share::new(setup.subscription.id, 10)]))
+        .await
+        .unwrap();
     assert_eq!(claims.deliveries.len(), 1);
 
     let dispatcher = setup.dispatcher();
@@ -346,7 +356,7 @@ async fn a_shutdown_hands_back_what_did_not_end_in_time() {
     running.await.unwrap();
     assert!(setup.attempts().await.is_empty(), "no attempt was finished");
     let now = OffsetDateTime::now_utc();
-    assert_eq!(setup.store.next_due(now).await.unwrap(), Some(Duration::ZERO), "due again at once");
+    assert_eq!(setup.store.look(now, 10).await.unwrap().ready, [setup.subscription.id], "due again at once");
 }
 
 #[tokio::test]

@@ -168,7 +168,7 @@ async fn a_poll_interval_of_zero_does_not_spin() {
         tokio::task::yield_now().await;
     }
     running.stop().await;
-    assert!(setup.store.claims() <= 2, "{} claims within an instant", setup.store.claims());
+    assert!(setup.store.looks() <= 2, "{} looks within an instant", setup.store.looks());
 }
 
 #[tokio::test]
@@ -221,7 +221,8 @@ async fn a_store_that_hangs_does_not_keep_a_shutdown() {
     setup.client.arrived(1).await;
     setup.store.hangs();
     setup.wake.wake();
-    while setup.store.claims() < 2 {
+    let calls = setup.store.looks() + setup.store.claims();
+    while setup.store.looks() + setup.store.claims() == calls {
         tokio::task::yield_now().await;
     }
     tokio::time::pause();
@@ -245,16 +246,16 @@ async fn what_ended_by_the_drains_deadline_is_settled_and_not_handed_back() {
 }
 
 #[tokio::test]
-async fn a_store_that_errs_on_every_claim_is_left_alone_ever_longer_and_used_when_it_is_back() {
+async fn a_store_that_errs_on_every_look_is_left_alone_ever_longer_and_used_when_it_is_back() {
     let setup = Setup::new().await;
-    setup.store.claims_fail(true);
+    setup.store.looks_fail(true);
     setup.emit(1).await;
     tokio::time::pause();
     let running = Running::start(setup.dispatcher());
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert!((15..=25).contains(&setup.store.claims()), "{} claims in a minute", setup.store.claims());
+    assert!((15..=25).contains(&setup.store.looks()), "{} looks in a minute", setup.store.looks());
     tokio::time::resume();
-    setup.store.claims_fail(false);
+    setup.store.looks_fail(false);
     setup.client.arrived(1).await;
     running.stop().await;
     assert_eq!(setup.delivered().await, 1);
@@ -318,7 +319,7 @@ async fn a_stale_attempt_that_ends_first_leaves_the_later_lease_to_be_handed_bac
     }
     running.stop().await;
     let now = OffsetDateTime::from_unix_timestamp(at.load(Ordering::SeqCst)).unwrap();
-    assert_eq!(setup.store.next_due(now).await.unwrap(), Some(Duration::ZERO), "handed back");
+    assert_eq!(setup.store.look(now, 10).await.unwrap().ready, [setup.subscription.id], "handed back");
 }
 
 #[tokio::test]

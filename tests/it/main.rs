@@ -21,8 +21,11 @@ mod receiver;
 mod retry;
 mod secrets;
 mod signature;
+#[cfg(all(feature = "memory", feature = "testing"))]
+mod store_memory;
 #[cfg(all(feature = "sqlite", feature = "testing"))]
 mod store_sqlite;
+mod subscription;
 mod transport;
 mod vectors;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]

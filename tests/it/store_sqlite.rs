@@ -14,10 +14,10 @@ use hookwire::sqlx::{
     self, AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _, SqliteConnection,
 };
 use hookwire::store::sqlite::SqliteStore;
-use hookwire::store::{Claim, Claims, Inserted, NewEvent, Settled, Settlement, StoreErrorKind};
+use hookwire::store::{Claim, Claims, Inserted, NewEvent, Settled, Settlement, Share, StoreErrorKind};
 use hookwire::{
-    AddressPolicy, Attempt, DeadReason, DeliveryId, EndpointUrl, ErrorClass, EventFilter, Next, Outcome,
-    Secret, Store as _, Subscription, SubscriptionId, TransactionalStore as _,
+    AddressPolicy, Attempt, DeadReason, DeliveryId, DeliveryState, EndpointUrl, ErrorClass, EventFilter,
+    Next, Outcome, Secret, Store as _, Subscription, SubscriptionId, TransactionalStore as _,
 };
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -85,9 +85,9 @@ mod transactions {
         business_row(&mut transaction).await;
         let told = store.insert_in(&mut transaction, &[event(1), event(2), event(1)]).await.unwrap();
         assert_eq!(told, [Inserted::New, Inserted::New, Inserted::Duplicate]);
-        assert_eq!(store.next_due(NOW).await.unwrap(), None);
+        assert!(store.look(NOW, 10).await.unwrap().ready.is_empty());
         transaction.commit().await.unwrap();
-        assert_eq!(store.next_due(NOW).await.unwrap(), Some(Duration::ZERO));
+        assert_eq!(store.look(NOW, 10).await.unwrap().ready, [SUBSCRIPTION]);
         assert_eq!(claim(&store).await.deliveries.len(), 2);
     }
 
@@ -254,7 +254,7 @@ mod durability {
     async fn a_file_opened_again_has_everything() {
         let (store, directory) = with_subscription().await;
         store.insert(&[event(1), event(2)]).await.unwrap();
-        let claims = store.claim(&Claim::new(NOW, 1, LEASE)).await.unwrap();
+        let claims = store.claim(&wish(NOW, 1)).await.unwrap();
         let claimed = &claims.deliveries[0];
         let attempt = Attempt::new(1, NOW, LEASE, Outcome::Failed(ErrorClass::Timeout));
         let retry = Next::retry(Duration::from_secs(60));
@@ -265,7 +265,7 @@ mod durability {
 
         let store = SqliteStore::open(path(&directory)).await.unwrap();
         assert_eq!(store.attempts(delivery_id(1)).await.unwrap(), [attempt]);
-        let claims = store.claim(&Claim::new(NOW + Duration::from_secs(60), 10, LEASE)).await.unwrap();
+        let claims = store.claim(&wish(NOW + Duration::from_secs(60), 10)).await.unwrap();
         let attempts: Vec<_> =
             claims.deliveries.iter().map(|claimed| (claimed.delivery, claimed.attempt)).collect();
         assert_eq!(attempts, [(delivery_id(2), 1), (delivery_id(1), 2)]);
@@ -308,8 +308,7 @@ mod faults {
             "UPDATE hookwire_events SET type = '' WHERE id = 'evt_2'",
             "UPDATE hookwire_events SET id = 'two words' WHERE id = 'evt_2'",
             "DELETE FROM hookwire_events WHERE id = 'evt_2'",
-            "UPDATE hookwire_deliveries SET subscription = x'00' WHERE event = 2",
-            "UPDATE hookwire_deliveries SET subscription = zeroblob(16) WHERE event = 2",
+            "UPDATE hookwire_events SET payload = NULL WHERE id = 'evt_2'",
             "UPDATE hookwire_deliveries SET attempts = -1 WHERE event = 2",
             "UPDATE hookwire_deliveries SET first_attempt_at = 9223372036854775807 WHERE event = 2",
         ];
@@ -337,7 +336,8 @@ mod faults {
             "UPDATE hookwire_subscriptions SET url = 'nonsense'",
             "UPDATE hookwire_subscriptions SET filter = '{'",
             "UPDATE hookwire_subscriptions SET secrets = '[\"\"]'",
-            "UPDATE hookwire_subscriptions SET status = 'unheard-of'",
+            "UPDATE hookwire_subscriptions SET options = '{'",
+            "UPDATE hookwire_subscriptions SET health = '{'",
         ];
         for damage in damages {
             let (store, directory) = with_subscription().await;
@@ -370,7 +370,7 @@ mod faults {
         let error = store.insert(&[event(1)]).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable);
         assert!(error.is_retryable());
-        assert!(store.claim(&Claim::new(NOW, 1, LEASE)).await.unwrap_err().is_retryable());
+        assert!(store.claim(&wish(NOW, 1)).await.unwrap_err().is_retryable());
         // Who only reads does not wait.
         assert!(store.subscription(SUBSCRIPTION).await.unwrap().is_some());
         transaction.rollback().await.unwrap();
@@ -457,10 +457,140 @@ mod faults {
         let batch: Vec<_> = (1..=50).map(event).collect();
         store.insert(&batch).await.unwrap();
         for polls in 0..5 {
-            let wish = Claim::new(NOW, 50, LEASE);
+            let wish = wish(NOW, 50);
             drop_after(polls, store.claim(&wish)).await;
         }
         assert_eq!(claim(&store).await.deliveries.len(), 50);
+    }
+}
+
+mod queue {
+    use hookwire::store::{Replay, Retention};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_behind_another_is_in_no_index_that_a_claim_reads() {
+        let (store, directory) = with_subscription().await;
+        let batch: Vec<_> =
+            (1..=500).map(|number| event(number).with_ordering_key("call".to_owned())).collect();
+        store.insert(&batch).await.unwrap();
+        let mut application = application(&directory).await;
+        for number in 1..=3 {
+            let due: i64 = sqlx::query("SELECT count(*) FROM hookwire_deliveries WHERE due_at IS NOT NULL")
+                .fetch_one(&mut application)
+                .await
+                .unwrap()
+                .get(0);
+            assert_eq!(due, 1);
+            let claims = claim(&store).await;
+            assert_eq!(claims.deliveries.len(), 1);
+            assert_eq!(claims.deliveries[0].delivery, delivery_id(number));
+            assert!(store.cancel(delivery_id(number), NOW).await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn one_event_twice_to_one_subscription_keeps_its_order() {
+        let (store, _directory) = with_subscription().await;
+        let twice = event(1).with_delivery(delivery_id(2), SUBSCRIPTION).with_ordering_key("call".to_owned());
+        store.insert(&[twice]).await.unwrap();
+        assert_eq!(claim(&store).await.deliveries.len(), 1);
+        assert!(store.cancel(delivery_id(1), NOW).await.unwrap());
+        assert_eq!(claim(&store).await.deliveries[0].delivery, delivery_id(2));
+    }
+
+    #[tokio::test]
+    async fn looks_that_are_cut_or_dropped_leave_their_connection_usable() {
+        let directory = directory();
+        let store = SqliteStore::builder().with_readers(1).open(path(&directory)).await.unwrap();
+        let many = 300;
+        for number in 1..=many {
+            store.put_subscription(&subscription_of(number)).await.unwrap();
+        }
+        let batch: Vec<_> = (1..=many)
+            .map(|number| {
+                let mut event = event(number);
+                event.deliveries[0].1 = subscription_of(number).id;
+                event
+            })
+            .collect();
+        store.insert(&batch).await.unwrap();
+        for polls in 0..4 {
+            drop_after(polls, store.look(NOW, 1_000)).await;
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..30 {
+            let look = store.look(NOW, 10).await.unwrap();
+            assert_eq!((look.ready.len(), look.wait), (10, Some(Duration::ZERO)));
+            seen.extend(look.ready);
+        }
+        assert_eq!(seen.len(), 300, "each in its turn");
+        assert_eq!(store.look(NOW, 1_000).await.unwrap().ready.len(), 300);
+    }
+
+    #[tokio::test]
+    async fn attributes_are_stored_and_go_with_the_payload() {
+        let (store, directory) = with_subscription().await;
+        let mut event = event(1);
+        event.attributes.insert("list".to_owned(), vec!["a \"b\"".to_owned(), "c".to_owned()]);
+        store.insert(&[event.clone()]).await.unwrap();
+        let mut application = application(&directory).await;
+        let mut attributes = async || -> Option<String> {
+            let select = "SELECT attributes FROM hookwire_events";
+            sqlx::query(select).fetch_one(&mut application).await.unwrap().get(0)
+        };
+        assert_eq!(attributes().await.unwrap(), r#"{"list":["a \"b\"","c"]}"#);
+        assert!(store.expunge("org_1", &event.id, NOW).await.unwrap());
+        assert_eq!(attributes().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_delivery_for_a_subscription_that_is_not_there_is_cancelled() {
+        let (store, _directory) = fresh().await;
+        store.insert(&[event(1)]).await.unwrap();
+        let state = store.delivery(delivery_id(1)).await.unwrap().unwrap().state;
+        assert_eq!(state, DeliveryState::Dead(DeadReason::Cancelled));
+        store.put_subscription(&subscription()).await.unwrap();
+        assert!(claim(&store).await.deliveries.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_dead_letter_that_is_there_twice_is_replayed_once() {
+        let (store, directory) = with_subscription().await;
+        store.insert(&[event(1).with_delivery(delivery_id(2), SUBSCRIPTION)]).await.unwrap();
+        let dead = "UPDATE hookwire_deliveries SET state = 'gone', due_at = NULL, finished_at = 0";
+        application(&directory).await.execute(dead).await.unwrap();
+        let replayed = store.replay(&Replay::DeadLetters(SUBSCRIPTION), NOW, 10).await.unwrap();
+        assert_eq!((replayed.made, replayed.more), (1, false));
+        for number in [1, 2] {
+            let state = store.delivery(delivery_id(number)).await.unwrap().unwrap().state;
+            assert_eq!(state, DeliveryState::Dead(DeadReason::Replayed));
+        }
+    }
+
+    #[tokio::test]
+    async fn replaying_and_pruning_that_are_dropped_do_nothing_by_halves() {
+        let (store, directory) = with_subscription().await;
+        let batch: Vec<_> = (1..=50).map(event).collect();
+        store.insert(&batch).await.unwrap();
+        let dead = "UPDATE hookwire_deliveries SET state = 'gone', due_at = NULL, finished_at = 0";
+        let mut application = application(&directory).await;
+        application.execute(dead).await.unwrap();
+        for polls in 0..4 {
+            drop_after(polls, store.replay(&Replay::DeadLetters(SUBSCRIPTION), NOW, 50)).await;
+        }
+        assert!(claim(&store).await.deliveries.is_empty());
+        let retention = Retention::new().with_deliveries(LEASE);
+        for polls in 0..4 {
+            drop_after(polls, hookwire::Store::prune(&store, &retention, NOW, 50)).await;
+        }
+        let orphans =
+            "SELECT count(*) FROM hookwire_events WHERE pk NOT IN (SELECT event FROM hookwire_deliveries)";
+        assert_eq!(sqlx::query(orphans).fetch_one(&mut application).await.unwrap().get::<i64, _>(0), 0);
+        while hookwire::Store::prune(&store, &retention, NOW, 7).await.unwrap() > 0 {}
+        assert!(store.deliveries(SUBSCRIPTION, None, 10).await.unwrap().is_empty());
+        assert_eq!(store.insert(&[event(1)]).await.unwrap(), [Inserted::New]);
     }
 }
 
@@ -483,7 +613,7 @@ mod statements {
         store.insert(&batch).await.unwrap();
         for limit in [1, 10, 300] {
             let before = counted();
-            let claims = store.claim(&Claim::new(NOW, limit, LEASE)).await.unwrap();
+            let claims = store.claim(&wish(NOW, limit)).await.unwrap();
             assert_eq!(claims.deliveries.len(), usize::try_from(limit).unwrap());
             assert_eq!(counted() - before, 3, "claim of {limit}");
             let attempt = Attempt::new(1, NOW, LEASE, Outcome::Failed(ErrorClass::Reset));
@@ -501,14 +631,60 @@ mod statements {
         }
     }
 
+    #[tokio::test]
+    async fn neither_shares_nor_pauses_nor_ordering_keys_make_it_more_than_a_few() {
+        let directory = directory();
+        let store = SqliteStore::builder().with_prefix(COUNTED_SHARES).open(path(&directory)).await.unwrap();
+        let many = 150;
+        for number in 1..=many {
+            store.put_subscription(&subscription_of(number)).await.unwrap();
+        }
+        let batch: Vec<_> = (1..=many * 4)
+            .map(|number| {
+                let mut event = event(number).with_ordering_key(format!("call {}", number % 2));
+                event.deliveries[0].1 = subscription_of(number % many + 1).id;
+                event
+            })
+            .collect();
+        store.insert(&batch).await.unwrap();
+        // Up to 64 shares fit in one statement.
+        for (shares, statements) in [(1, 3), (10, 3), (64, 3), (150, 5)] {
+            let shares: Vec<_> =
+                (1..=shares).map(|number| Share::new(subscription_of(number).id, 10)).collect();
+            let taken = shares.len();
+            let before = counted_of(COUNTED_SHARES);
+            let claims = store.claim(&Claim::new(NOW, LEASE, shares)).await.unwrap();
+            assert_eq!(counted_of(COUNTED_SHARES) - before, statements, "claim of {taken} shares");
+            assert!(claims.deliveries.len() >= taken, "the first of each key");
+            let attempt = Attempt::new(1, NOW, LEASE, Outcome::Failed(ErrorClass::Reset));
+            let settlements: Vec<_> = claims
+                .deliveries
+                .iter()
+                .map(|claimed| {
+                    let (delivery, lease) = (claimed.delivery, claimed.lease);
+                    let settlement = Settlement::new(delivery, lease, NOW, attempt.clone(), Next::Delivered);
+                    settlement.with_pause(Duration::ZERO)
+                })
+                .collect();
+            let before = counted_of(COUNTED_SHARES);
+            let told = store.settle(&settlements).await.unwrap();
+            assert!(told.iter().all(|told| *told == Settled::Done));
+            assert_eq!(counted_of(COUNTED_SHARES) - before, 4, "settlement of {}", told.len());
+        }
+    }
+
     /// How many statements on this test's own tables the driver has reported.
     fn counted() -> usize {
+        counted_of(COUNTED)
+    }
+
+    fn counted_of(prefix: &str) -> usize {
         static INSTALLED: OnceLock<()> = OnceLock::new();
         INSTALLED.get_or_init(|| {
             // Global, for the driver works on threads of its own.
             tracing::subscriber::set_global_default(Counter).unwrap();
         });
-        COUNT.load(Ordering::SeqCst)
+        COUNTS[usize::from(prefix == COUNTED_SHARES)].load(Ordering::SeqCst)
     }
 
     struct Counter;
@@ -527,10 +703,10 @@ mod statements {
         fn record_follows_from(&self, _: &Id, _: &Id) {}
 
         fn event(&self, event: &Event<'_>) {
-            let mut found = Found(false);
+            let mut found = Found([false; 2]);
             event.record(&mut found);
-            if found.0 {
-                COUNT.fetch_add(1, Ordering::SeqCst);
+            for (count, _) in COUNTS.iter().zip(found.0).filter(|(_, is_named)| *is_named) {
+                count.fetch_add(1, Ordering::SeqCst);
             }
         }
 
@@ -539,17 +715,20 @@ mod statements {
         fn exit(&self, _: &Id) {}
     }
 
-    /// Whether an event names this test's tables.
-    struct Found(bool);
+    /// Whether an event names the tables of the one test, and of the other.
+    struct Found([bool; 2]);
 
     impl Visit for Found {
         fn record_debug(&mut self, _: &Field, value: &dyn std::fmt::Debug) {
-            self.0 |= format!("{value:?}").contains(COUNTED);
+            let text = format!("{value:?}");
+            self.0[0] |= text.contains(COUNTED);
+            self.0[1] |= text.contains(COUNTED_SHARES);
         }
     }
 
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    static COUNTS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
     const COUNTED: &str = "counted_";
+    const COUNTED_SHARES: &str = "tallied_";
 }
 
 mod pools {
@@ -583,7 +762,7 @@ mod pools {
                 tokio::spawn(async move {
                     let mut taken = 0;
                     loop {
-                        let claims = store.claim(&Claim::new(NOW, 7, LEASE)).await.unwrap();
+                        let claims = store.claim(&wish(NOW, 7)).await.unwrap();
                         if claims.deliveries.is_empty() {
                             return taken;
                         }
@@ -649,8 +828,13 @@ async fn business_rows(connection: &mut SqliteConnection) -> i64 {
     sqlx::query("SELECT count(*) FROM calls").fetch_one(connection).await.unwrap().get(0)
 }
 
+/// A claim of at most `limit` deliveries of the subscription of these tests.
+fn wish(now: OffsetDateTime, limit: u32) -> Claim {
+    Claim::new(now, LEASE, vec![Share::new(SUBSCRIPTION, limit)])
+}
+
 async fn claim(store: &SqliteStore) -> Claims {
-    store.claim(&Claim::new(NOW, 1_000, LEASE)).await.unwrap()
+    store.claim(&wish(NOW, 1_000)).await.unwrap()
 }
 
 fn directory() -> TempDir {
@@ -659,6 +843,13 @@ fn directory() -> TempDir {
 
 fn path(directory: &TempDir) -> PathBuf {
     directory.path().join("hooks.db")
+}
+
+/// Subscription `number` of many.
+fn subscription_of(number: u32) -> Subscription {
+    let mut subscription = subscription();
+    subscription.id = SubscriptionId::from_u128((1 << 64) + u128::from(number));
+    subscription
 }
 
 fn subscription() -> Subscription {

@@ -6,9 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use hookwire::store::sqlite::SqliteStore;
-use hookwire::store::{Claim, Claims, Inserted, NewEvent, Settled, Settlement, StoreErrorKind};
+use hookwire::store::{
+    Claim, Claims, Inserted, Lease, Look, NewEvent, Replay, Replayed, Retention, Settled, Settlement,
+    StoreErrorKind,
+};
 use hookwire::{
-    Attempt, Delivery, DeliveryId, Store, StoreError, Subscription, SubscriptionId, SubscriptionStatus,
+    Attempt, Delivery, DeliveryId, EventId, Health, Store, StoreError, Subscription, SubscriptionId,
+    SubscriptionStatus,
 };
 use time::OffsetDateTime;
 
@@ -22,7 +26,7 @@ struct Shared {
     settles: AtomicU32,
     looks: AtomicU32,
     settlements_fail: AtomicU32,
-    claims_fail: AtomicBool,
+    looks_fail: AtomicBool,
     hangs: AtomicBool,
     is_empty: AtomicBool,
     refused: Mutex<Option<DeliveryId>>,
@@ -36,7 +40,7 @@ impl Watched {
             settles: AtomicU32::new(0),
             looks: AtomicU32::new(0),
             settlements_fail: AtomicU32::new(0),
-            claims_fail: AtomicBool::new(false),
+            looks_fail: AtomicBool::new(false),
             hangs: AtomicBool::new(false),
             is_empty: AtomicBool::new(false),
             refused: Mutex::new(None),
@@ -48,8 +52,8 @@ impl Watched {
         self.0.settlements_fail.store(times, Ordering::SeqCst);
     }
 
-    pub(crate) fn claims_fail(&self, fail: bool) {
-        self.0.claims_fail.store(fail, Ordering::SeqCst);
+    pub(crate) fn looks_fail(&self, fail: bool) {
+        self.0.looks_fail.store(fail, Ordering::SeqCst);
     }
 
     /// From now on no claim and no settlement ever ends.
@@ -118,9 +122,6 @@ impl Store for Watched {
     async fn claim(&self, claim: &Claim) -> Result<Claims, StoreError> {
         self.0.claims.fetch_add(1, Ordering::SeqCst);
         self.hang().await;
-        if self.0.claims_fail.load(Ordering::SeqCst) {
-            return Err(away());
-        }
         if self.0.is_empty.load(Ordering::SeqCst) {
             return Ok(Claims::default());
         }
@@ -141,12 +142,59 @@ impl Store for Watched {
         self.0.store.settle(settlements).await
     }
 
-    async fn next_due(&self, now: OffsetDateTime) -> Result<Option<Duration>, StoreError> {
+    async fn look(&self, now: OffsetDateTime, limit: u32) -> Result<Look, StoreError> {
         self.0.looks.fetch_add(1, Ordering::SeqCst);
-        if self.0.is_empty.load(Ordering::SeqCst) {
-            return Ok(None);
+        self.hang().await;
+        if self.0.looks_fail.load(Ordering::SeqCst) {
+            return Err(away());
         }
-        self.0.store.next_due(now).await
+        if self.0.is_empty.load(Ordering::SeqCst) {
+            return Ok(Look::default());
+        }
+        self.0.store.look(now, limit).await
+    }
+
+    async fn extend(
+        &self,
+        leases: &[(DeliveryId, Lease)],
+        now: OffsetDateTime,
+        lease: Duration,
+    ) -> Result<Vec<Settled>, StoreError> {
+        self.0.store.extend(leases, now, lease).await
+    }
+
+    async fn put_health(
+        &self,
+        id: SubscriptionId,
+        seen: &Health,
+        health: &Health,
+    ) -> Result<bool, StoreError> {
+        self.0.store.put_health(id, seen, health).await
+    }
+
+    async fn delete_subscription(&self, id: SubscriptionId, now: OffsetDateTime) -> Result<bool, StoreError> {
+        self.0.store.delete_subscription(id, now).await
+    }
+
+    async fn cancel(&self, id: DeliveryId, now: OffsetDateTime) -> Result<bool, StoreError> {
+        self.0.store.cancel(id, now).await
+    }
+
+    async fn replay(&self, replay: &Replay, now: OffsetDateTime, limit: u32) -> Result<Replayed, StoreError> {
+        self.0.store.replay(replay, now, limit).await
+    }
+
+    async fn expunge(
+        &self,
+        organization: &str,
+        event: &EventId,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        self.0.store.expunge(organization, event, now).await
+    }
+
+    async fn prune(&self, retention: &Retention, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
+        self.0.store.prune(retention, now, limit).await
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {

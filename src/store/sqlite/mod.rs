@@ -3,10 +3,11 @@
 //! One store is for one machine. Several processes may open the same file, and the application may keep its own tables
 //! in it: the store writes in short `BEGIN IMMEDIATE` transactions, one at a time, and waits for others that write.
 //!
-//! Deliveries of a disabled subscription are marked as held when the subscription is disabled (one statement, linear
-//! in its pending deliveries) and released when it is enabled, so a claim never meets one.
+//! Due deliveries are indexed by subscription, so a look takes one step for each subscription and a claim reads only what it
+//! takes, whatever else is due. A delivery that waits behind another of its ordering key is in no index that they read.
 #![cfg(feature = "sqlite")]
 
+mod history;
 mod inbox;
 mod queue;
 mod rows;
@@ -15,9 +16,10 @@ mod schema;
 mod statements;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::Duration;
 
+use futures_util::TryStreamExt as _;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -31,12 +33,13 @@ use self::savepoint::Savepoint;
 use self::schema::Prefix;
 use self::statements::Statements;
 use crate::delivery::{Attempt, Delivery};
+use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{
-    Claim, Claims, Inserted, NewEvent, Settled, Settlement, Store, StoreError, StoreErrorKind,
-    TransactionalStore,
+    Claim, Claims, Inserted, Lease, Look, NewEvent, Replay, Replayed, Retention, Settled, Settlement, Store,
+    StoreError, StoreErrorKind, TransactionalStore,
 };
-use crate::subscription::{Subscription, SubscriptionStatus};
+use crate::subscription::{Health, Subscription, SubscriptionStatus};
 
 /// Subscriptions, events, deliveries and attempts in a SQLite file, and the [`Inbox`](crate::Inbox) beside them.
 ///
@@ -57,6 +60,8 @@ pub struct SqliteStore {
     // Writers wait here and not inside SQLite, where each would hold a connection and whoever polls luckiest wins.
     turn: Arc<Mutex<()>>,
     busy_timeout: Duration,
+    // The last subscription that a look listed before its limit cut it: the next one goes on behind it.
+    looked_at: Arc<Lock<Vec<u8>>>,
 }
 
 impl SqliteStore {
@@ -115,6 +120,32 @@ impl SqliteStore {
         rows.iter().map(rows::subscription).collect::<Result<_, _>>().map_err(corrupt)
     }
 
+    /// Adds to `look` what is ready among the subscriptions behind `from` up to `to`; `false` when the limit cut it.
+    async fn look_between(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        now: i64,
+        limit: usize,
+        look: &mut Look,
+    ) -> Result<bool, StoreError> {
+        let mut rows = sqlx::query(self.sql.look.clone()).bind(from).bind(to).fetch(&self.readers);
+        while let Some(row) = rows.try_next().await.map_err(failed)? {
+            // A subscription whose last due delivery was taken since is none that waits.
+            let Some(ready_at) = row.try_get::<Option<i64>, _>("ready_at").map_err(failed)? else { continue };
+            let wait = Duration::from_micros(u64::try_from(ready_at.saturating_sub(now)).unwrap_or(0));
+            if wait.is_zero() && look.ready.len() < limit {
+                look.ready.push(SubscriptionId::from_u128(rows::uuid(&row, "id").map_err(corrupt)?));
+                continue;
+            }
+            look.wait = Some(look.wait.map_or(wait, |least| least.min(wait)));
+            if wait.is_zero() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     async fn write(&self) -> Result<Writing<'_>, StoreError> {
         // Others of this process in front count as much as another process that holds the file's lock.
         let turn = timeout(self.busy_timeout, self.turn.lock()).await.map_err(|_| {
@@ -129,6 +160,7 @@ impl Store for SqliteStore {
     async fn put_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
         let (status, disabled_at) = rows::status_columns(&subscription.status);
         let secrets = rows::secrets_text(&subscription.secrets);
+        let options = subscription.options.to_storage();
         let mut writing = self.write().await?;
         sqlx::query(self.sql.put_subscription.clone())
             .bind(rows::blob(subscription.id.as_u128()))
@@ -138,12 +170,12 @@ impl Store for SqliteStore {
             .bind(secrets.as_str())
             .bind(status)
             .bind(disabled_at)
+            .bind(options.as_str())
+            .bind(subscription.health.to_storage())
             .bind(rows::micros(subscription.created_at))
             .execute(writing.connection())
             .await
             .map_err(failed)?;
-        let held = subscription.status != SubscriptionStatus::Enabled;
-        queue::hold(&self.sql, writing.connection(), subscription.id, held).await?;
         writing.commit().await
     }
 
@@ -174,10 +206,15 @@ impl Store for SqliteStore {
             .execute(writing.connection())
             .await
             .map_err(failed)?;
-        let held = *status != SubscriptionStatus::Enabled;
-        queue::hold(&self.sql, writing.connection(), id, held).await?;
         writing.commit().await?;
         Ok(done.rows_affected() > 0)
+    }
+
+    async fn delete_subscription(&self, id: SubscriptionId, now: OffsetDateTime) -> Result<bool, StoreError> {
+        let mut writing = self.write().await?;
+        let is_deleted = history::delete_subscription(&self.sql, writing.connection(), id, now).await?;
+        writing.commit().await?;
+        Ok(is_deleted)
     }
 
     async fn insert(&self, events: &[NewEvent]) -> Result<Vec<Inserted>, StoreError> {
@@ -190,7 +227,26 @@ impl Store for SqliteStore {
         Ok(told)
     }
 
+    async fn look(&self, now: OffsetDateTime, limit: u32) -> Result<Look, StoreError> {
+        let (now, limit) = (rows::micros(now), usize::try_from(limit).unwrap_or(usize::MAX));
+        let begin = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut look = Look::default();
+        let mut is_whole = self.look_between(&begin, AFTER_EVERY_ID, now, limit, &mut look).await?;
+        if is_whole && !begin.is_empty() {
+            is_whole = self.look_between(&[], &begin, now, limit, &mut look).await?;
+        }
+        let next = match look.ready.last() {
+            Some(last) if !is_whole => rows::blob(last.as_u128()),
+            _ => Vec::new(),
+        };
+        *self.looked_at.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        Ok(look)
+    }
+
     async fn claim(&self, claim: &Claim) -> Result<Claims, StoreError> {
+        if claim.shares.is_empty() {
+            return Ok(Claims::default());
+        }
         let mut writing = self.write().await?;
         // What could not be handed out has to be due again: the leases are committed after everything was read.
         let claims = queue::claim(&self.sql, writing.connection(), claim).await?;
@@ -208,14 +264,102 @@ impl Store for SqliteStore {
         Ok(told)
     }
 
-    async fn next_due(&self, now: OffsetDateTime) -> Result<Option<Duration>, StoreError> {
-        let due: Option<i64> = sqlx::query(self.sql.next_due.clone())
-            .fetch_one(&self.readers)
+    async fn extend(
+        &self,
+        leases: &[(DeliveryId, Lease)],
+        now: OffsetDateTime,
+        lease: Duration,
+    ) -> Result<Vec<Settled>, StoreError> {
+        if leases.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut writing = self.write().await?;
+        let until = rows::later(now, lease);
+        let told = queue::extend(&self.sql, writing.connection(), leases, until).await?;
+        writing.commit().await?;
+        Ok(told)
+    }
+
+    async fn put_health(
+        &self,
+        id: SubscriptionId,
+        seen: &Health,
+        health: &Health,
+    ) -> Result<bool, StoreError> {
+        let mut writing = self.write().await?;
+        let done = sqlx::query(self.sql.put_health.clone())
+            .bind(rows::blob(id.as_u128()))
+            .bind(seen.to_storage())
+            .bind(health.to_storage())
+            .execute(writing.connection())
             .await
-            .and_then(|row| row.try_get(0))
             .map_err(failed)?;
-        let wait = |due: i64| u64::try_from(due.saturating_sub(rows::micros(now))).unwrap_or(0);
-        Ok(due.map(|due| Duration::from_micros(wait(due))))
+        writing.commit().await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    async fn cancel(&self, id: DeliveryId, now: OffsetDateTime) -> Result<bool, StoreError> {
+        let mut writing = self.write().await?;
+        let is_cancelled = history::cancel(&self.sql, writing.connection(), id, now).await?;
+        writing.commit().await?;
+        Ok(is_cancelled)
+    }
+
+    async fn replay(&self, replay: &Replay, now: OffsetDateTime, limit: u32) -> Result<Replayed, StoreError> {
+        let mut writing = self.write().await?;
+        let replayed = history::replay(&self.sql, writing.connection(), replay, now, limit).await?;
+        writing.commit().await?;
+        Ok(replayed)
+    }
+
+    async fn expunge(
+        &self,
+        organization: &str,
+        event: &EventId,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let mut writing = self.write().await?;
+        let is_known = history::expunge(&self.sql, writing.connection(), organization, event, now).await?;
+        writing.commit().await?;
+        Ok(is_known)
+    }
+
+    async fn prune(&self, retention: &Retention, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
+        if limit == 0 {
+            return Ok(0);
+        }
+        let mut rows = 0;
+        for (kind, age) in [
+            (Prunable::Payloads, retention.payloads),
+            (Prunable::Attempts, retention.attempts),
+            (Prunable::Deliveries, retention.deliveries),
+        ] {
+            let Some(age) = age else { continue };
+            let before = rows::micros(now).saturating_sub(rows::span(age));
+            // A batch may find nothing to delete, as where an event's other deliveries are pending; each is short, and is
+            // looked at once, so that it ends.
+            loop {
+                let mut writing = self.write().await?;
+                let connection = writing.connection();
+                let pruned = match kind {
+                    Prunable::Payloads => {
+                        history::prune_payloads(&self.sql, connection, before, limit).await?
+                    }
+                    Prunable::Attempts => {
+                        history::prune_attempts(&self.sql, connection, before, limit).await?
+                    }
+                    Prunable::Deliveries => {
+                        history::prune_deliveries(&self.sql, connection, before, limit).await?
+                    }
+                };
+                writing.commit().await?;
+                rows += pruned.rows;
+                if pruned.rows > 0 || pruned.is_last {
+                    break;
+                }
+            }
+        }
+        Ok(rows)
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
@@ -233,8 +377,7 @@ impl Store for SqliteStore {
         after: Option<DeliveryId>,
         limit: u32,
     ) -> Result<Vec<Delivery>, StoreError> {
-        // Longer than every id, and so after the last.
-        let before = after.map_or_else(|| vec![u8::MAX; 17], |after| rows::blob(after.as_u128()));
+        let before = after.map_or_else(|| AFTER_EVERY_ID.to_vec(), |after| rows::blob(after.as_u128()));
         let rows = sqlx::query(self.sql.deliveries.clone())
             .bind(rows::blob(subscription.as_u128()))
             .bind(before)
@@ -407,8 +550,23 @@ impl SqliteStoreBuilder {
 
 impl SqliteStore {
     fn new(prefix: &Prefix, writers: SqlitePool, readers: SqlitePool, busy_timeout: Duration) -> Self {
-        Self { sql: Arc::new(Statements::new(prefix)), writers, readers, turn: Arc::default(), busy_timeout }
+        Self {
+            sql: Arc::new(Statements::new(prefix)),
+            writers,
+            readers,
+            turn: Arc::default(),
+            busy_timeout,
+            looked_at: Arc::default(),
+        }
     }
+}
+
+/// What retention deletes, in turn.
+#[derive(Clone, Copy)]
+enum Prunable {
+    Payloads,
+    Attempts,
+    Deliveries,
 }
 
 /// The one write transaction of this store; dropped without a commit it changes nothing.
@@ -477,6 +635,9 @@ fn primary_code(error: &sqlx::Error) -> Option<u32> {
     let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
     Some(code & 0xff)
 }
+
+/// Longer than every id, and so after the last.
+const AFTER_EVERY_ID: &[u8] = &[u8::MAX; 17];
 
 const DEFAULT_PREFIX: &str = "hookwire_";
 const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(5);

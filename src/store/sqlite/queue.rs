@@ -1,95 +1,148 @@
-//! Inserting, claiming and settling on one connection, inside whatever transaction it has.
+//! Inserting, claiming, extending and settling on one connection, inside whatever transaction it has.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 use time::OffsetDateTime;
 
-use super::rows::{self, AttemptRow, SettlementRow, Unread, blob, hex, json, micros};
-use super::statements::Statements;
+use super::rows::{
+    self, AttemptRow, DeliveryRow, SettlementRow, SubscriptionRow, Unread, blob, hex, json, micros,
+};
+use super::statements::{MAX_SHARES, Statements};
 use super::{corrupt, failed};
+use crate::delivery::Next;
 use crate::event::{EventId, EventType};
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{
-    Claim, Claimed, Claims, Inserted, Lease, NewEvent, Settled, Settlement, StoreError, Unreadable,
+    Claim, Claimed, Claims, Inserted, Lease, NewEvent, Settled, Settlement, Share, StoreError, Unreadable,
 };
-use crate::subscription::{DisabledReason, Subscription};
+use crate::subscription::Subscription;
 
+/// One statement for each event, one more for each that was there already, and one for all deliveries.
 pub(super) async fn insert(
     sql: &Statements,
     connection: &mut SqliteConnection,
     events: &[NewEvent],
 ) -> Result<Vec<Inserted>, StoreError> {
     let mut told = Vec::with_capacity(events.len());
+    let mut deliveries = Deliveries::default();
     for event in events {
-        told.push(insert_one(sql, connection, event).await?);
+        match insert_event(sql, connection, event).await? {
+            Ok(pk) => {
+                let at = micros(event.inserted_at);
+                for (delivery, subscription) in &event.deliveries {
+                    deliveries.push(*delivery, pk, *subscription, event.ordering_key.as_deref(), at);
+                }
+                told.push(Inserted::New);
+            }
+            Err(known) => told.push(known),
+        }
     }
+    deliveries.insert(sql, connection).await?;
     Ok(told)
 }
 
-async fn insert_one(
+/// The row of an event that is new, or what became of one that is not.
+async fn insert_event(
     sql: &Statements,
     connection: &mut SqliteConnection,
     event: &NewEvent,
-) -> Result<Inserted, StoreError> {
+) -> Result<Result<i64, Inserted>, StoreError> {
     let at = micros(event.inserted_at);
+    let digest = Sha256::digest(&event.payload);
     let inserted = sqlx::query(sql.insert_event.clone())
         .bind(event.organization.as_str())
         .bind(event.id.as_str())
         .bind(event.event_type.as_str())
-        .bind(event.payload.as_ref())
+        .bind(digest.as_slice())
         .bind(at)
+        .bind(event.deliveries.is_empty().then_some(at))
+        .bind((!event.attributes.is_empty()).then(|| json(&event.attributes)))
+        .bind(event.payload.as_ref())
         .fetch_optional(&mut *connection)
         .await
         .map_err(failed)?;
-    let Some(row) = inserted else {
-        let same: bool = sqlx::query(sql.same_payload.clone())
-            .bind(event.organization.as_str())
-            .bind(event.id.as_str())
-            .bind(event.payload.as_ref())
-            .fetch_one(connection)
-            .await
-            .and_then(|row| row.try_get(0))
-            .map_err(failed)?;
-        return Ok(if same { Inserted::Duplicate } else { Inserted::Conflict });
-    };
-    if !event.deliveries.is_empty() {
-        let pk: i64 = row.try_get(0).map_err(failed)?;
-        sqlx::query(sql.insert_deliveries.clone())
-            .bind(rows::new_deliveries(event))
-            .bind(pk)
-            .bind(at)
-            .execute(connection)
-            .await
-            .map_err(failed)?;
+    if let Some(row) = inserted {
+        return Ok(Ok(row.try_get(0).map_err(failed)?));
     }
-    Ok(Inserted::New)
+    let same: bool = sqlx::query(sql.same_payload.clone())
+        .bind(event.organization.as_str())
+        .bind(event.id.as_str())
+        .bind(digest.as_slice())
+        .fetch_one(connection)
+        .await
+        .and_then(|row| row.try_get(0))
+        .map_err(failed)?;
+    Ok(Err(if same { Inserted::Duplicate } else { Inserted::Conflict }))
 }
 
-/// Three statements whatever the number of deliveries: lease them, read each of their events once, each of their
-/// subscriptions once.
+/// Deliveries to be made in one statement.
+#[derive(Default)]
+pub(super) struct Deliveries<'a> {
+    rows: Vec<DeliveryRow<'a>>,
+    ranks: HashMap<(SubscriptionId, &'a str), u32>,
+}
+
+impl<'a> Deliveries<'a> {
+    pub(super) fn push(
+        &mut self,
+        delivery: DeliveryId,
+        event: i64,
+        subscription: SubscriptionId,
+        key: Option<&'a str>,
+        at: i64,
+    ) {
+        let rank = match key {
+            None => 0,
+            Some(key) => {
+                let next = self.ranks.entry((subscription, key)).or_default();
+                *next += 1;
+                *next - 1
+            }
+        };
+        self.rows.push(DeliveryRow::new(delivery, event, subscription, key, rank, at));
+    }
+
+    pub(super) async fn insert(
+        self,
+        sql: &Statements,
+        connection: &mut SqliteConnection,
+    ) -> Result<(), StoreError> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let insert = sqlx::query(sql.insert_deliveries.clone()).bind(json(&self.rows));
+        insert.execute(connection).await.map_err(failed)?;
+        Ok(())
+    }
+}
+
+/// Three statements whatever the number of deliveries: read the subscriptions that may be claimed from, lease, read each
+/// event once. Many shares are leased by a statement for each [`MAX_SHARES`].
 pub(super) async fn claim(
     sql: &Statements,
     connection: &mut SqliteConnection,
     claim: &Claim,
 ) -> Result<Claims, StoreError> {
-    let leased = sqlx::query(sql.claim.clone())
-        .bind(micros(claim.now))
-        .bind(rows::later(claim.now, claim.lease))
-        .bind(claim.limit)
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(failed)?;
-    let mut leased = leased.iter().map(Leased::read).collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
+    let subscriptions = claimable_subscriptions(sql, connection, claim).await?;
+    let shares: Vec<_> = claim
+        .shares
+        .iter()
+        .filter(|share| share.limit > 0 && subscriptions.contains_key(&share.subscription))
+        .collect();
+    let mut leased = Vec::new();
+    for shares in shares.chunks(MAX_SHARES) {
+        leased.extend(lease(sql, connection, claim, shares).await?);
+    }
     if leased.is_empty() {
         return Ok(Claims::default());
     }
     leased.sort_by_key(|leased| (leased.was_due_at, leased.delivery));
     let events = events(sql, connection, &leased).await?;
-    let subscriptions = claimed_subscriptions(sql, connection, &leased).await?;
     let mut claims = Claims::default();
     for leased in leased {
         match leased.join(&events, &subscriptions) {
@@ -98,6 +151,27 @@ pub(super) async fn claim(
         }
     }
     Ok(claims)
+}
+
+async fn lease(
+    sql: &Statements,
+    connection: &mut SqliteConnection,
+    claim: &Claim,
+    shares: &[&Share],
+) -> Result<Vec<Leased>, StoreError> {
+    let (size, lease) = sql.lease(shares.len());
+    let mut query = sqlx::query(lease).bind(micros(claim.now)).bind(rows::later(claim.now, claim.lease));
+    for share in shares {
+        query = query
+            .bind(blob(share.subscription.as_u128()))
+            .bind(share.since.map_or(i64::MIN, micros))
+            .bind(share.limit);
+    }
+    for _ in shares.len()..size {
+        query = query.bind(Vec::new()).bind(i64::MIN).bind(0);
+    }
+    let leased = query.fetch_all(connection).await.map_err(failed)?;
+    leased.iter().map(Leased::read).collect::<Result<_, _>>().map_err(corrupt)
 }
 
 /// A row that the claim returned. The columns that name it and its lease are read strictly, the rest as far as it goes:
@@ -114,6 +188,7 @@ struct Rest {
     event: i64,
     subscription: SubscriptionId,
     first_attempt_at: Option<OffsetDateTime>,
+    due_at: OffsetDateTime,
 }
 
 impl Leased {
@@ -151,7 +226,8 @@ impl Leased {
             event.payload.clone(),
             Arc::clone(subscription),
         )
-        .at_attempt(self.attempt, rest.first_attempt_at))
+        .at_attempt(self.attempt, rest.first_attempt_at)
+        .due_at(rest.due_at))
     }
 
     fn unreadable(&self, unread: String) -> Unreadable {
@@ -168,6 +244,7 @@ impl Rest {
             event: row.try_get("event")?,
             subscription: SubscriptionId::from_u128(rows::uuid(row, "subscription")?),
             first_attempt_at: rows::optional_instant(row.try_get("first_attempt_at")?)?,
+            due_at: rows::instant(row.try_get("was_due_at")?)?,
         })
     }
 }
@@ -184,7 +261,7 @@ impl Event {
         Ok(Self {
             id: row.try_get::<&str, _>("id")?.parse()?,
             event_type: row.try_get::<&str, _>("type")?.parse()?,
-            payload: row.try_get::<Vec<u8>, _>("payload")?.into(),
+            payload: row.try_get::<Option<Vec<u8>>, _>("payload")?.ok_or("its payload is gone")?.into(),
         })
     }
 }
@@ -201,16 +278,16 @@ async fn events(
     found.iter().map(|row| Ok((row.try_get("pk").map_err(failed)?, Event::read(row)))).collect()
 }
 
-async fn claimed_subscriptions(
+/// Those that the claim names and that are enabled and not paused.
+async fn claimable_subscriptions(
     sql: &Statements,
     connection: &mut SqliteConnection,
-    leased: &[Leased],
+    claim: &Claim,
 ) -> Result<HashMap<SubscriptionId, Result<Arc<Subscription>, Unread>>, StoreError> {
-    let wanted: HashSet<SubscriptionId> =
-        leased.iter().filter_map(|leased| leased.rest.as_ref().ok()).map(|rest| rest.subscription).collect();
-    let wanted: Vec<_> = wanted.into_iter().map(|id| hex(id.as_u128())).collect();
+    let wanted: Vec<_> = claim.shares.iter().map(|share| hex(share.subscription.as_u128())).collect();
     let found = sqlx::query(sql.subscriptions_of_claim.clone())
         .bind(json(&wanted))
+        .bind(micros(claim.now))
         .fetch_all(connection)
         .await
         .map_err(failed)?;
@@ -223,7 +300,37 @@ async fn claimed_subscriptions(
         .collect()
 }
 
-/// Two statements whatever the number of settlements, and two more for each subscription that is disabled along.
+/// Has leases end at `until`.
+pub(super) async fn extend(
+    sql: &Statements,
+    connection: &mut SqliteConnection,
+    leases: &[(DeliveryId, Lease)],
+    until: i64,
+) -> Result<Vec<Settled>, StoreError> {
+    let asked: Vec<_> = leases
+        .iter()
+        .filter_map(|(delivery, lease)| Some((hex(delivery.as_u128()), stored_lease(*lease)?)))
+        .collect();
+    let extended = sqlx::query(sql.extend.clone())
+        .bind(json(&asked))
+        .bind(until)
+        .fetch_all(connection)
+        .await
+        .map_err(failed)?;
+    let extended = extended
+        .iter()
+        .map(|row| {
+            let lease = u64::try_from(row.try_get::<i64, _>("lease")?)?;
+            Ok((DeliveryId::from_u128(rows::uuid(row, "id")?), Lease::new(lease)))
+        })
+        .collect::<Result<HashSet<_>, Unread>>()
+        .map_err(corrupt)?;
+    let tell = |lease| if extended.contains(lease) { Settled::Done } else { Settled::Stale };
+    Ok(leases.iter().map(tell).collect())
+}
+
+/// Two statements whatever the number of settlements; one more when subscriptions are paused or disabled along, and one
+/// more when deliveries with an ordering key end.
 pub(super) async fn settle(
     sql: &Statements,
     connection: &mut SqliteConnection,
@@ -234,11 +341,7 @@ pub(super) async fn settle(
     let asked: Vec<_> = settlements
         .iter()
         .filter(|settlement| seen.insert((settlement.delivery, settlement.lease)))
-        .filter_map(|settlement| {
-            // A number that no row can hold is stale.
-            let lease = i64::try_from(settlement.lease.number()).ok()?;
-            Some(SettlementRow::new(settlement, lease))
-        })
+        .filter_map(|settlement| Some(SettlementRow::new(settlement, stored_lease(settlement.lease)?)))
         .collect();
     let changed = sqlx::query(sql.settle.clone())
         .bind(json(&asked))
@@ -250,67 +353,82 @@ pub(super) async fn settle(
         .map(|row| {
             let lease = u64::try_from(row.try_get::<i64, _>("lease")?)?;
             // Settling ends the lease by raising it, so that the same settlement again is stale.
-            Ok((DeliveryId::from_u128(rows::uuid(row, "id")?), Lease::new(lease.saturating_sub(1))))
+            let lease = Lease::new(lease.saturating_sub(1));
+            Ok(((DeliveryId::from_u128(rows::uuid(row, "id")?), lease), Place::read(row)?))
         })
-        .collect::<Result<HashSet<_>, Unread>>()
+        .collect::<Result<HashMap<_, _>, Unread>>()
         .map_err(corrupt)?;
-    let told: Vec<_> = settlements
-        .iter()
-        .map(|settlement| match changed.remove(&(settlement.delivery, settlement.lease)) {
-            true => Settled::Done,
-            false => Settled::Stale,
-        })
-        .collect();
-    let done =
-        || settlements.iter().zip(&told).filter(|(_, told)| **told == Settled::Done).map(|(done, _)| done);
-    let attempts: Vec<_> = done()
-        .filter_map(|settlement| Some(AttemptRow::new(settlement.delivery, settlement.attempt.as_ref()?)))
-        .collect();
-    if !attempts.is_empty() {
-        sqlx::query(sql.insert_attempts.clone())
-            .bind(json(&attempts))
-            .execute(&mut *connection)
-            .await
-            .map_err(failed)?;
-    }
-    for settlement in done() {
-        if let Some(reason) = settlement.disable {
-            disable(sql, connection, settlement, reason).await?;
+    let mut told = Vec::with_capacity(settlements.len());
+    let mut attempts = Vec::with_capacity(settlements.len());
+    let mut subscriptions = BTreeMap::new();
+    let mut ended = Vec::new();
+    for settlement in settlements {
+        let Some(place) = changed.remove(&(settlement.delivery, settlement.lease)) else {
+            told.push(Settled::Stale);
+            continue;
+        };
+        told.push(Settled::Done);
+        attempts
+            .extend(settlement.attempt.as_ref().map(|attempt| AttemptRow::new(settlement.delivery, attempt)));
+        if settlement.pause.is_some() || settlement.disable.is_some() {
+            subscriptions
+                .entry(place.subscription.clone())
+                .or_insert_with_key(|id| SubscriptionRow::new(id))
+                .add(settlement);
+        }
+        if !matches!(settlement.next, Next::Retry { .. }) {
+            ended.extend(place.ended_at(micros(settlement.now)));
         }
     }
+    for (statement, rows) in [
+        (&sql.insert_attempts, (!attempts.is_empty()).then(|| json(&attempts))),
+        (
+            &sql.settle_subscriptions,
+            (!subscriptions.is_empty()).then(|| json(&subscriptions.values().collect::<Vec<_>>())),
+        ),
+    ] {
+        let Some(rows) = rows else { continue };
+        sqlx::query(statement.clone()).bind(rows).execute(&mut *connection).await.map_err(failed)?;
+    }
+    next_of_keys(sql, connection, &ended).await?;
     Ok(told)
 }
 
-async fn disable(
+/// Lets the next delivery of each of these keys be due.
+pub(super) async fn next_of_keys(
     sql: &Statements,
     connection: &mut SqliteConnection,
-    settlement: &Settlement,
-    reason: DisabledReason,
+    ended: &[(String, String, i64)],
 ) -> Result<(), StoreError> {
-    let disabled = sqlx::query(sql.disable_of_delivery.clone())
-        .bind(blob(settlement.delivery.as_u128()))
-        .bind(reason.as_str())
-        .bind(micros(settlement.now))
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(failed)?;
-    let Some(row) = disabled else { return Ok(()) };
-    let subscription = SubscriptionId::from_u128(rows::uuid(&row, "id").map_err(corrupt)?);
-    hold(sql, connection, subscription, true).await
+    if !ended.is_empty() {
+        let next = sqlx::query(sql.next_of_keys.clone()).bind(json(ended));
+        next.execute(connection).await.map_err(failed)?;
+    }
+    Ok(())
 }
 
-/// Takes a subscription's pending deliveries out of the claim's reach, or puts them back.
-pub(super) async fn hold(
-    sql: &Statements,
-    connection: &mut SqliteConnection,
-    subscription: SubscriptionId,
-    held: bool,
-) -> Result<(), StoreError> {
-    sqlx::query(sql.hold.clone())
-        .bind(blob(subscription.as_u128()))
-        .bind(held)
-        .execute(connection)
-        .await
-        .map_err(failed)?;
-    Ok(())
+/// Where a delivery stood: its subscription, in hex as it is stored, and its ordering key.
+pub(super) struct Place {
+    subscription: String,
+    key: Option<String>,
+}
+
+impl Place {
+    pub(super) fn read(row: &SqliteRow) -> Result<Self, Unread> {
+        let subscription: &[u8] = row.try_get("subscription")?;
+        Ok(Self {
+            subscription: subscription.iter().map(|byte| format!("{byte:02x}")).collect(),
+            key: row.try_get("ordering_key")?,
+        })
+    }
+
+    /// What [`next_of_keys`] wants to know of a delivery that ended here.
+    pub(super) fn ended_at(self, at: i64) -> Option<(String, String, i64)> {
+        Some((self.subscription, self.key?, at))
+    }
+}
+
+/// A number that no row can hold, or no claim gave, is stale.
+fn stored_lease(lease: Lease) -> Option<i64> {
+    i64::try_from(lease.number()).ok().filter(|number| *number > 0)
 }

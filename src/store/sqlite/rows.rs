@@ -14,10 +14,10 @@ use zeroize::Zeroizing;
 use crate::address::EndpointUrl;
 use crate::delivery::{Attempt, Delivery, DeliveryState, Next};
 use crate::id::{DeliveryId, SubscriptionId};
-use crate::outcome::{ErrorClass, Outcome};
+use crate::outcome::{ErrorClass, Outcome, Timings};
 use crate::signature::Secret;
-use crate::store::{NewEvent, Settlement, StoreError, StoreErrorKind};
-use crate::subscription::{DisabledReason, EventFilter, Subscription, SubscriptionStatus};
+use crate::store::{Settlement, StoreError, StoreErrorKind};
+use crate::subscription::{DisabledReason, EventFilter, Health, Options, Subscription, SubscriptionStatus};
 
 /// Why a row cannot be read; its text names the column and never the value.
 #[derive(Debug)]
@@ -56,6 +56,8 @@ pub(super) fn subscription(row: &SqliteRow) -> Result<Subscription, Unread> {
     );
     subscription.secrets = secrets(Zeroizing::new(row.try_get("secrets")?))?;
     subscription.status = status(row.try_get("status")?, row.try_get("disabled_at")?)?;
+    subscription.options = Options::from_storage(&Zeroizing::new(row.try_get::<String, _>("options")?))?;
+    subscription.health = Health::from_storage(row.try_get("health")?)?;
     Ok(subscription)
 }
 
@@ -96,7 +98,13 @@ pub(super) fn attempt(row: &SqliteRow) -> Result<Attempt, Unread> {
         duration(row.try_get("duration")?)?,
         outcome,
     );
-    Ok(attempt.with_response_excerpt(row.try_get::<String, _>("excerpt")?))
+    let phase = |name| row.try_get::<Option<i64>, _>(name)?.map(duration).transpose();
+    let mut timings = Timings::new(duration(row.try_get("total")?)?);
+    timings.dns = phase("dns")?;
+    timings.connect = phase("connect")?;
+    timings.tls = phase("tls")?;
+    timings.first_byte = phase("first_byte")?;
+    Ok(attempt.with_timings(timings).with_response_excerpt(row.try_get::<String, _>("excerpt")?))
 }
 
 pub(super) fn uuid(row: &SqliteRow, column: &str) -> Result<u128, Unread> {
@@ -149,14 +157,53 @@ pub(super) fn span(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// One delivery of a new event, as JSON.
-pub(super) fn new_deliveries(event: &NewEvent) -> String {
-    let deliveries: Vec<_> = event
-        .deliveries
-        .iter()
-        .map(|(delivery, subscription)| (hex(delivery.as_u128()), hex(subscription.as_u128())))
-        .collect();
-    json(&deliveries)
+/// A delivery to be made, as JSON that the inserting statement reads.
+#[derive(Serialize)]
+pub(super) struct DeliveryRow<'a> {
+    id: String,
+    event: i64,
+    subscription: String,
+    key: Option<&'a str>,
+    rank: u32,
+    at: i64,
+}
+
+impl<'a> DeliveryRow<'a> {
+    /// One that has `rank` others of its subscription and key before it in its batch.
+    pub(super) fn new(
+        id: DeliveryId,
+        event: i64,
+        subscription: SubscriptionId,
+        key: Option<&'a str>,
+        rank: u32,
+        at: i64,
+    ) -> Self {
+        Self { id: hex(id.as_u128()), event, subscription: hex(subscription.as_u128()), key, rank, at }
+    }
+}
+
+/// What settlements change on a subscription, as JSON that a statement reads.
+#[derive(Default, Serialize)]
+pub(super) struct SubscriptionRow {
+    id: String,
+    paused_until: Option<i64>,
+    status: Option<&'static str>,
+    disabled_at: Option<i64>,
+}
+
+impl SubscriptionRow {
+    pub(super) fn new(id: &str) -> Self {
+        Self { id: id.to_owned(), ..Self::default() }
+    }
+
+    /// The longest pause counts, and the first reason.
+    pub(super) fn add(&mut self, settlement: &Settlement) {
+        self.paused_until = self.paused_until.max(settlement.pause.map(|pause| later(settlement.now, pause)));
+        if let (None, Some(reason)) = (self.status, settlement.disable) {
+            self.status = Some(reason.as_str());
+            self.disabled_at = Some(micros(settlement.now));
+        }
+    }
 }
 
 /// One settlement's new state, as JSON that the settling statement reads.
@@ -197,6 +244,11 @@ pub(super) struct AttemptRow<'a> {
     number: u32,
     started_at: i64,
     duration: i64,
+    dns: Option<i64>,
+    connect: Option<i64>,
+    tls: Option<i64>,
+    first_byte: Option<i64>,
+    total: i64,
     status: Option<u16>,
     retry_after: Option<i64>,
     error: Option<&'static str>,
@@ -210,6 +262,11 @@ impl<'a> AttemptRow<'a> {
             number: attempt.number,
             started_at: micros(attempt.started_at),
             duration: span(attempt.duration),
+            dns: attempt.timings.dns.map(span),
+            connect: attempt.timings.connect.map(span),
+            tls: attempt.timings.tls.map(span),
+            first_byte: attempt.timings.first_byte.map(span),
+            total: span(attempt.timings.total),
             status: attempt.outcome.status().map(|status| status.as_u16()),
             retry_after: attempt.outcome.retry_after().map(span),
             error: match attempt.outcome {
@@ -221,7 +278,7 @@ impl<'a> AttemptRow<'a> {
     }
 }
 
-pub(super) fn json(value: &impl Serialize) -> String {
+pub(super) fn json(value: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(value).expect("invariant: rows of text and numbers can be written as JSON")
 }
 
@@ -229,7 +286,7 @@ pub(super) fn optional_instant(micros: Option<i64>) -> Result<Option<OffsetDateT
     micros.map(instant).transpose()
 }
 
-fn instant(micros: i64) -> Result<OffsetDateTime, Unread> {
+pub(super) fn instant(micros: i64) -> Result<OffsetDateTime, Unread> {
     Ok(OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)?)
 }
 

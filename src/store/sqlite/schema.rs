@@ -114,8 +114,13 @@ const MAX_PREFIX: usize = 40;
 /// Never change one that was released: add another, and raise `min_code_version` only when older code would do harm.
 const MIGRATIONS: [Migration; 1] = [Migration {
     version: 1,
-    // `held` follows the subscription's status, so that the claim's index holds nothing that must not be claimed.
+    // `due_at` is set where a delivery waits for nothing but time: one that is finished, or waits behind another of its
+    // ordering key, has none and is in no index that a look or a claim walks.
+    // `place` is the order of insertion among those of one subscription and key.
     // `was_due_at` keeps the claim's order: RETURNING sees new values only.
+    // `pruned` says what retention has seen to: 1 the attempts, 2 the payload.
+    // `unwanted_at` is set on an event that was inserted without deliveries.
+    // The payload comes last, for a column behind it is reached through all of its pages.
     // Instants are microseconds since 1970 in UTC.
     sql: "\
 CREATE TABLE {p}schema (
@@ -132,6 +137,9 @@ CREATE TABLE {p}subscriptions (
   secrets TEXT NOT NULL,
   status TEXT NOT NULL,
   disabled_at INTEGER,
+  paused_until INTEGER NOT NULL DEFAULT 0,
+  options TEXT NOT NULL,
+  health TEXT NOT NULL,
   created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX {p}subscriptions_organization ON {p}subscriptions (organization, created_at);
@@ -141,28 +149,41 @@ CREATE TABLE {p}events (
   organization TEXT NOT NULL,
   id TEXT NOT NULL,
   type TEXT NOT NULL,
-  payload BLOB NOT NULL,
+  digest BLOB NOT NULL,
   created_at INTEGER NOT NULL,
+  unwanted_at INTEGER,
+  attributes TEXT,
+  payload BLOB,
   UNIQUE (organization, id)
 ) STRICT;
+CREATE INDEX {p}events_unwanted ON {p}events (unwanted_at) WHERE unwanted_at IS NOT NULL;
+CREATE INDEX {p}events_unwanted_payload ON {p}events (unwanted_at)
+  WHERE unwanted_at IS NOT NULL AND payload IS NOT NULL;
 
 CREATE TABLE {p}deliveries (
   id BLOB NOT NULL PRIMARY KEY CHECK (length(id) = 16),
   event INTEGER NOT NULL,
   subscription BLOB NOT NULL,
-  state TEXT NOT NULL DEFAULT 'pending',
-  held INTEGER NOT NULL DEFAULT 0,
+  state TEXT NOT NULL,
   lease INTEGER NOT NULL DEFAULT 0,
   attempts INTEGER NOT NULL DEFAULT 0,
-  due_at INTEGER,
+  due_at INTEGER CHECK (due_at IS NULL OR state = 'pending'),
   was_due_at INTEGER,
   first_attempt_at INTEGER,
   created_at INTEGER NOT NULL,
-  finished_at INTEGER
+  finished_at INTEGER CHECK (finished_at IS NULL = (state = 'pending')),
+  pruned INTEGER NOT NULL DEFAULT 0,
+  place INTEGER,
+  ordering_key TEXT
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX {p}deliveries_due ON {p}deliveries (due_at) WHERE state = 'pending' AND held = 0;
-CREATE INDEX {p}deliveries_pending ON {p}deliveries (subscription) WHERE state = 'pending';
+CREATE INDEX {p}deliveries_due ON {p}deliveries (subscription, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX {p}deliveries_order ON {p}deliveries (subscription, ordering_key, place)
+  WHERE ordering_key IS NOT NULL AND state = 'pending';
 CREATE INDEX {p}deliveries_subscription ON {p}deliveries (subscription, id);
+CREATE INDEX {p}deliveries_event ON {p}deliveries (event, subscription);
+CREATE INDEX {p}deliveries_dead ON {p}deliveries (subscription, created_at)
+  WHERE state IN ('exhausted', 'refused', 'gone', 'cancelled');
+CREATE INDEX {p}deliveries_finished ON {p}deliveries (pruned, finished_at) WHERE finished_at IS NOT NULL;
 
 CREATE TABLE {p}attempts (
   pk INTEGER PRIMARY KEY,
@@ -170,6 +191,11 @@ CREATE TABLE {p}attempts (
   number INTEGER NOT NULL,
   started_at INTEGER NOT NULL,
   duration INTEGER NOT NULL,
+  dns INTEGER,
+  connect INTEGER,
+  tls INTEGER,
+  first_byte INTEGER,
+  total INTEGER NOT NULL,
   status INTEGER,
   retry_after INTEGER,
   error TEXT,

@@ -1,5 +1,13 @@
 //! [`Subscription`]: an organization's endpoint, what it asks for, and the secrets that sign for it.
 
+mod authentication;
+mod health;
+mod options;
+
+pub use authentication::{Authentication, TokenSource};
+pub use health::Health;
+pub use options::{Options, Rate};
+
 use time::OffsetDateTime;
 
 use crate::address::EndpointUrl;
@@ -34,6 +42,11 @@ pub struct Subscription {
     pub secrets: Vec<Secret>,
     /// Whether it is sent to.
     pub status: SubscriptionStatus,
+    /// How its requests are sent: caps, credentials, extra headers.
+    pub options: Options,
+    /// How its endpoint fares. A store keeps it; [`Store::put_subscription`](crate::Store::put_subscription) writes it for a new
+    /// subscription only.
+    pub health: Health,
     /// When it was made.
     pub created_at: OffsetDateTime,
 }
@@ -61,6 +74,8 @@ impl Subscription {
             filter,
             secrets: Vec::new(),
             status: SubscriptionStatus::Enabled,
+            options: Options::new(),
+            health: Health::default(),
             created_at,
         }
     }
@@ -71,9 +86,17 @@ impl Subscription {
         self
     }
 
-    /// Whether an event of the type named `event_type` goes to this endpoint now.
+    /// The same subscription, sent to in this way.
+    pub fn with_options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Whether an event of the type named `event_type` goes to this endpoint.
+    ///
+    /// One for a disabled endpoint waits until the endpoint is enabled again, unless the outbox is told to drop it.
     pub fn wants(&self, event_type: &str) -> bool {
-        self.status == SubscriptionStatus::Enabled && self.filter.matches(event_type)
+        self.filter.matches(event_type)
     }
 }
 

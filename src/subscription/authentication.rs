@@ -1,0 +1,273 @@
+//! [`Authentication`]: what a subscription's requests show besides a signature; [`TokenSource`]: where tokens come from.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::AUTHORIZATION;
+use http::{HeaderName, HeaderValue};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::options::{header_name, header_value, refused};
+use crate::error::Error;
+use crate::id::SubscriptionId;
+use crate::signature::Secret;
+
+/// What a subscription's requests show besides a signature.
+///
+/// Made by the functions below, which refuse what could not be sent. `Debug` shows only which kind it is.
+///
+/// ```
+/// use hookwire::Authentication;
+///
+/// let basic = Authentication::basic("Aladdin", "open sesame".parse()?)?;
+/// assert_eq!(format!("{basic:?}"), "Basic(..)");
+/// assert!(Authentication::basic("user:name", "open sesame".parse()?).is_err());
+/// # Ok::<(), hookwire::Error>(())
+/// ```
+#[derive(Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub enum Authentication {
+    /// Nothing.
+    #[default]
+    None,
+    /// A key as the whole value of a header.
+    #[non_exhaustive]
+    ApiKey(HeaderName, Secret),
+    /// A name and a password ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)).
+    #[non_exhaustive]
+    Basic(String, Secret),
+    /// A fixed bearer token ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)).
+    #[non_exhaustive]
+    Bearer(Secret),
+    /// A bearer token from the dispatcher's [`TokenSource`].
+    BearerFromSource,
+}
+
+impl Authentication {
+    /// How many bytes a name, key, password or token may have.
+    pub const MAX_LEN: usize = 8 * 1024;
+
+    /// A key as the whole value of the header `name`, such as `x-api-key`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Subscription`](crate::ErrorKind::Subscription) for a header that
+    /// [`Options::with_header`](crate::Options::with_header) refuses, and for a key that is not visible ASCII with spaces only
+    /// between, or longer than [`MAX_LEN`](Self::MAX_LEN).
+    pub fn api_key(name: &str, key: Secret) -> Result<Self, Error> {
+        let name = header_name(name)?;
+        check_len("API key", key.expose())?;
+        if header_value(key.expose()).is_none() {
+            return Err(refused("API key cannot be sent in a header, expected visible ASCII"));
+        }
+        Ok(Self::ApiKey(name, key))
+    }
+
+    /// A name and a password, in UTF-8.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Subscription`](crate::ErrorKind::Subscription) for a name with a colon, a control character in either
+    /// (RFC 7617 section 2), and more than [`MAX_LEN`](Self::MAX_LEN).
+    pub fn basic(user: impl Into<String>, password: Secret) -> Result<Self, Error> {
+        let user = user.into();
+        check_len("user name", &user)?;
+        check_len("password", password.expose())?;
+        if user.contains(':') {
+            return Err(refused("user name holds a colon, expected one without (RFC 7617 section 2)"));
+        }
+        if user.chars().chain(password.expose().chars()).any(char::is_control) {
+            return Err(refused(
+                "user name or password holds a control character, expected none (RFC 7617 section 2)",
+            ));
+        }
+        Ok(Self::Basic(user, password))
+    }
+
+    /// A fixed bearer token.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Subscription`](crate::ErrorKind::Subscription) for a token that is not of the form of RFC 6750 section 2.1:
+    /// letters, digits and `-._~+/`, then any number of `=`; and for more than [`MAX_LEN`](Self::MAX_LEN).
+    pub fn bearer(token: Secret) -> Result<Self, Error> {
+        check_token(token.expose())?;
+        Ok(Self::Bearer(token))
+    }
+
+    /// The header that it is sent in.
+    pub fn header(&self) -> Option<&HeaderName> {
+        match self {
+            Self::None => None,
+            Self::ApiKey(name, _) => Some(name),
+            Self::Basic(..) | Self::Bearer(_) | Self::BearerFromSource => Some(&AUTHORIZATION),
+        }
+    }
+
+    /// The header and its sensitive value.
+    pub(super) fn credentials(
+        &self,
+        token: Option<&str>,
+    ) -> Result<Option<(HeaderName, HeaderValue)>, Error> {
+        let (name, value) = match self {
+            Self::None => return Ok(None),
+            Self::ApiKey(name, key) => (name, Zeroizing::new(key.expose().to_owned())),
+            Self::Basic(user, password) => {
+                let pair = Zeroizing::new(format!("{user}:{}", password.expose()));
+                let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
+                (&AUTHORIZATION, Zeroizing::new(format!("Basic {}", *encoded)))
+            }
+            Self::Bearer(token) => (&AUTHORIZATION, bearer(token.expose())),
+            Self::BearerFromSource => {
+                let token =
+                    token.ok_or_else(|| refused("no bearer token was given, expected the token source's"))?;
+                check_token(token)?;
+                (&AUTHORIZATION, bearer(token))
+            }
+        };
+        let value = header_value(&value).expect("invariant: what was checked when made is visible ASCII");
+        Ok(Some((name.clone(), value)))
+    }
+
+    pub(super) fn to_stored(&self) -> StoredAuthentication {
+        match self {
+            Self::None => StoredAuthentication::None,
+            Self::ApiKey(header, key) => {
+                StoredAuthentication::ApiKey { header: header.to_string(), secret: key.to_storage() }
+            }
+            Self::Basic(user, password) => {
+                StoredAuthentication::Basic { user: user.clone(), secret: password.to_storage() }
+            }
+            Self::Bearer(token) => StoredAuthentication::Bearer { secret: token.to_storage() },
+            Self::BearerFromSource => StoredAuthentication::BearerFromSource,
+        }
+    }
+
+    pub(super) fn from_stored(stored: StoredAuthentication) -> Result<Self, Error> {
+        let read = |secret: Zeroizing<String>| {
+            Secret::from_storage(&secret).map_err(|_| refused("stored credentials cannot be read"))
+        };
+        match stored {
+            StoredAuthentication::None => Ok(Self::None),
+            StoredAuthentication::ApiKey { header, secret } => Self::api_key(&header, read(secret)?),
+            StoredAuthentication::Basic { user, secret } => Self::basic(user, read(secret)?),
+            StoredAuthentication::Bearer { secret } => Self::bearer(read(secret)?),
+            StoredAuthentication::BearerFromSource => Ok(Self::BearerFromSource),
+        }
+    }
+}
+
+impl fmt::Debug for Authentication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::ApiKey(..) => "ApiKey(..)",
+            Self::Basic(..) => "Basic(..)",
+            Self::Bearer(_) => "Bearer(..)",
+            Self::BearerFromSource => "BearerFromSource",
+        })
+    }
+}
+
+/// Where the bearer tokens of subscriptions with [`Authentication::BearerFromSource`] come from, such as an OAuth client.
+///
+/// It is asked before each attempt and does its own caching. An error costs the attempt and is not held against the endpoint;
+/// its text is logged, so it must not hold a token.
+///
+/// ```
+/// use std::error::Error;
+/// use hookwire::{Secret, SubscriptionId, TokenSource};
+///
+/// /// One token for every subscription.
+/// struct Shared(Secret);
+///
+/// impl TokenSource for Shared {
+///     async fn token(&self, _: SubscriptionId) -> Result<Secret, Box<dyn Error + Send + Sync>> {
+///         Ok(self.0.clone())
+///     }
+/// }
+/// ```
+pub trait TokenSource: Send + Sync {
+    /// The token to show to the endpoint of this subscription, in the form of RFC 6750 section 2.1.
+    fn token(
+        &self,
+        subscription: SubscriptionId,
+    ) -> impl Future<Output = Result<Secret, Box<dyn StdError + Send + Sync>>> + Send;
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<T: TokenSource + ?Sized> TokenSource for &T {
+    fn token(
+        &self,
+        subscription: SubscriptionId,
+    ) -> impl Future<Output = Result<Secret, Box<dyn StdError + Send + Sync>>> + Send {
+        T::token(self, subscription)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<T: TokenSource + ?Sized> TokenSource for Arc<T> {
+    fn token(
+        &self,
+        subscription: SubscriptionId,
+    ) -> impl Future<Output = Result<Secret, Box<dyn StdError + Send + Sync>>> + Send {
+        T::token(self, subscription)
+    }
+}
+
+#[derive(Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum StoredAuthentication {
+    #[default]
+    None,
+    ApiKey {
+        header: String,
+        secret: Zeroizing<String>,
+    },
+    Basic {
+        user: String,
+        secret: Zeroizing<String>,
+    },
+    Bearer {
+        secret: Zeroizing<String>,
+    },
+    BearerFromSource,
+}
+
+impl StoredAuthentication {
+    pub(super) const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+}
+
+fn check_token(token: &str) -> Result<(), Error> {
+    check_len("bearer token", token)?;
+    let body = token.trim_end_matches('=');
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+    if body.is_empty() || !body.bytes().all(allowed) {
+        return Err(refused(
+            "bearer token is not valid, expected letters, digits and -._~+/ and then = (RFC 6750 section 2.1)",
+        ));
+    }
+    Ok(())
+}
+
+fn check_len(what: &str, text: &str) -> Result<(), Error> {
+    if text.len() > Authentication::MAX_LEN {
+        return Err(refused(format!(
+            "{what} has {} bytes, expected at most {}",
+            text.len(),
+            Authentication::MAX_LEN
+        )));
+    }
+    Ok(())
+}
+
+fn bearer(token: &str) -> Zeroizing<String> {
+    Zeroizing::new(format!("Bearer {token}"))
+}

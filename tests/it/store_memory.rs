@@ -1,0 +1,215 @@
+//! The store and inbox in memory: the rules of every store, and what is its own.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookwire::store::{Claim, Lease, NewEvent, Retention, Settled, Settlement, Share};
+use hookwire::{
+    AddressPolicy, Attempt, DeliveryId, EndpointUrl, EventFilter, MemoryStore, Next, Outcome, Store,
+    Subscription, SubscriptionId,
+};
+use http::StatusCode;
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+mod store {
+    hookwire::store_conformance! {
+        #[tokio::test]
+        async { (hookwire::MemoryStore::new(), ()) }
+    }
+}
+
+mod shared_store {
+    hookwire::store_conformance! {
+        #[tokio::test]
+        async { (std::sync::Arc::new(hookwire::MemoryStore::new()), ()) }
+    }
+}
+
+mod inbox {
+    hookwire::inbox_conformance! {
+        #[tokio::test]
+        async { (hookwire::MemoryStore::new(), ()) }
+    }
+}
+
+mod shared_inbox {
+    hookwire::inbox_conformance! {
+        #[tokio::test]
+        async { (std::sync::Arc::new(hookwire::MemoryStore::new()), ()) }
+    }
+}
+
+#[test]
+fn no_runtime_is_asked_for_and_no_call_waits() {
+    let store = MemoryStore::new();
+    at_once(store.put_subscription(&subscription(1))).unwrap();
+    at_once(store.insert(&[event(1, 0).with_delivery(delivery_id(1), subscription_id(1))])).unwrap();
+    assert_eq!(at_once(store.look(at(0), 1)).unwrap().ready, [subscription_id(1)]);
+}
+
+#[test]
+fn a_delivery_id_that_is_taken_fails_the_whole_batch() {
+    let store = MemoryStore::new();
+    at_once(store.put_subscription(&subscription(1))).unwrap();
+    let with = |number: u32, delivery: u32| {
+        event(number, 0).with_delivery(delivery_id(delivery), subscription_id(1))
+    };
+    at_once(store.insert(&[with(1, 1)])).unwrap();
+    for batch in [[with(2, 2), with(3, 1)], [with(2, 2), with(3, 2)]] {
+        let error = at_once(store.insert(&batch)).unwrap_err();
+        assert!(!error.is_retryable());
+        assert!(at_once(store.delivery(delivery_id(2))).unwrap().is_none());
+    }
+    assert_eq!(at_once(store.insert(&[with(2, 2)])).unwrap(), [hookwire::store::Inserted::New]);
+}
+
+#[test]
+fn a_delivery_made_for_a_deleted_subscription_is_a_visible_dead_letter() {
+    let store = MemoryStore::new();
+    at_once(store.insert(&[event(1, 0).with_delivery(delivery_id(1), subscription_id(1))])).unwrap();
+    let delivery = at_once(store.delivery(delivery_id(1))).unwrap().unwrap();
+    assert_eq!(delivery.state.as_str(), "cancelled");
+    let all = Retention::new().with_deliveries(Duration::ZERO);
+    assert_eq!(at_once(Store::prune(&store, &all, at(0), 10)).unwrap(), 2, "a delivery and its event");
+}
+
+#[test]
+fn everything_pruned_leaves_nothing_behind() {
+    let store = MemoryStore::new();
+    at_once(store.put_subscription(&subscription(1))).unwrap();
+    for number in 1..=20 {
+        let event = event(number, 0)
+            .with_ordering_key(format!("key {}", number % 3))
+            .with_delivery(delivery_id(number), subscription_id(1));
+        at_once(store.insert(&[event])).unwrap();
+    }
+    while let [claimed, ..] = &at_once(store.claim(&wish(1))).unwrap().deliveries[..] {
+        at_once(store.settle(&[delivered(claimed.delivery, claimed.lease)])).unwrap();
+    }
+    at_once(store.delete_subscription(subscription_id(1), at(1))).unwrap();
+    let all = Retention::new().with_deliveries(Duration::ZERO);
+    assert_eq!(at_once(Store::prune(&store, &all, at(1), 100)).unwrap(), 60);
+    assert_eq!(format!("{store:?}"), "MemoryStore { subscriptions: 0, events: 0, deliveries: 0, .. }");
+}
+
+#[test]
+fn a_delivery_with_more_attempts_than_the_limit_is_pruned_in_steps() {
+    let store = MemoryStore::new();
+    at_once(store.put_subscription(&subscription(1))).unwrap();
+    at_once(store.insert(&[event(1, 0).with_delivery(delivery_id(1), subscription_id(1))])).unwrap();
+    for number in 1..=5 {
+        let claimed = at_once(store.claim(&wish(1))).unwrap().deliveries.remove(0);
+        let next = if number == 5 { Next::Delivered } else { Next::retry(Duration::ZERO) };
+        let settlement = ended(claimed.delivery, claimed.lease, next);
+        assert_eq!(at_once(store.settle(&[settlement])).unwrap(), [Settled::Done]);
+    }
+    let all = Retention::new().with_deliveries(Duration::ZERO);
+    let pruned: Vec<_> = (0..4).map(|_| at_once(Store::prune(&store, &all, at(9), 2)).unwrap()).collect();
+    assert_eq!(pruned, [2, 2, 3, 0]);
+}
+
+#[test]
+fn leases_and_delays_without_end_are_no_panic() {
+    let store = MemoryStore::new();
+    at_once(store.put_subscription(&subscription(1))).unwrap();
+    at_once(store.insert(&[event(1, 0).with_delivery(delivery_id(1), subscription_id(1))])).unwrap();
+    let for_ever = Claim::new(at(0), Duration::MAX, vec![Share::new(subscription_id(1), 1)]);
+    let claimed = at_once(store.claim(&for_ever)).unwrap().deliveries.remove(0);
+    let never = Next::retry(Duration::MAX);
+    let settlement = ended(claimed.delivery, claimed.lease, never);
+    at_once(store.settle(&[settlement.with_pause(Duration::MAX)])).unwrap();
+    assert!(at_once(store.look(at(0), 1)).unwrap().wait.is_some());
+    let never = Retention::new().with_deliveries(Duration::MAX).with_payloads(Duration::MAX);
+    assert_eq!(at_once(Store::prune(&store, &never, at(0), 1)).unwrap(), 0);
+}
+
+#[test]
+fn threads_that_share_a_store_share_no_delivery() {
+    let store = Arc::new(MemoryStore::new());
+    at_once(store.put_subscription(&subscription(1))).unwrap();
+    let events: Vec<_> = (1..=400)
+        .map(|number| event(number, 0).with_delivery(delivery_id(number), subscription_id(1)))
+        .collect();
+    at_once(store.insert(&events)).unwrap();
+    let workers: Vec<_> = (0..4)
+        .map(|_| {
+            let store = Arc::clone(&store);
+            std::thread::spawn(move || {
+                let mut mine = Vec::new();
+                loop {
+                    let claimed = at_once(store.claim(&wish(7))).unwrap().deliveries;
+                    if claimed.is_empty() {
+                        return mine;
+                    }
+                    for claimed in claimed {
+                        let told =
+                            at_once(store.settle(&[delivered(claimed.delivery, claimed.lease)])).unwrap();
+                        assert_eq!(told, [Settled::Done]);
+                        mine.push(claimed.delivery);
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut times = HashMap::new();
+    for delivery in workers.into_iter().flat_map(|worker| worker.join().unwrap()) {
+        *times.entry(delivery).or_insert(0) += 1;
+    }
+    assert_eq!(times.len(), 400);
+    assert!(times.values().all(|times| *times == 1));
+}
+
+/// The output of a future that never waits.
+fn at_once<F: Future>(future: F) -> F::Output {
+    match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("the call waits"),
+    }
+}
+
+fn delivered(delivery: DeliveryId, lease: Lease) -> Settlement {
+    ended(delivery, lease, Next::Delivered)
+}
+
+fn ended(delivery: DeliveryId, lease: Lease, next: Next) -> Settlement {
+    let attempt = Attempt::new(1, at(0), Duration::ZERO, Outcome::answered(StatusCode::OK));
+    Settlement::new(delivery, lease, at(0), attempt, next)
+}
+
+fn wish(limit: u32) -> Claim {
+    Claim::new(at(0), Duration::from_secs(60), vec![Share::new(subscription_id(1), limit)])
+}
+
+fn subscription(number: u32) -> Subscription {
+    let url = EndpointUrl::parse("https://hooks.example.com/", &AddressPolicy::new()).unwrap();
+    Subscription::from_parts(subscription_id(number), START, "org_1", url, EventFilter::all())
+}
+
+fn event(number: u32, second: i64) -> NewEvent {
+    NewEvent::new(
+        "org_1",
+        format!("evt_{number}").parse().unwrap(),
+        "call.ended".parse().unwrap(),
+        at(second),
+        Bytes::from(format!("{{\"number\":{number}}}")),
+    )
+}
+
+fn subscription_id(number: u32) -> SubscriptionId {
+    SubscriptionId::from_parts(at(i64::from(number)), [1; 10])
+}
+
+fn delivery_id(number: u32) -> DeliveryId {
+    DeliveryId::from_parts(at(i64::from(number)), [2; 10])
+}
+
+fn at(second: i64) -> OffsetDateTime {
+    START + time::Duration::seconds(second)
+}
+
+const START: OffsetDateTime = datetime!(2026-04-17 19:12:03.482_001 UTC);
