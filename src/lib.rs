@@ -111,14 +111,7 @@ pub mod __private {
 
     /// The data of an event whose own code wrote it.
     pub fn sample<T: crate::EventData>(event: &T) -> Box<RawValue> {
-        struct Data<'a, T>(&'a T);
-
-        impl<T: crate::EventData> serde::Serialize for Data<'_, T> {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                self.0.serialize_data(serializer)
-            }
-        }
-
-        serde_json::value::to_raw_value(&Data(event)).expect("invariant: a sample can be written as JSON")
+        serde_json::value::to_raw_value(&crate::event::DataOf(event))
+            .expect("invariant: a sample can be written as JSON")
     }
 }

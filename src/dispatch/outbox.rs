@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
-
 use crate::clock::{Clock, SystemClock};
 use crate::contract::Contract;
 use crate::dispatch::Wake;
 use crate::dispatch::clock::SharedClock;
 use crate::error::{Error, ErrorKind};
-use crate::event::{Envelope, EventData, EventId};
+use crate::event::{DataOf, Envelope, EventData, EventId};
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{Inserted, NewEvent, Store, StoreError, TransactionalStore};
 use crate::subscription::{Subscription, SubscriptionStatus};
@@ -149,7 +146,10 @@ impl<S: Store> Outbox<S> {
         event.ordering_key = routing.ordering_key;
         event.attributes = routing.attributes;
         if event.ordering_key.is_none() && !self.contract.ordering().is_empty() {
-            let data = raw_data(&envelope.data).map_err(EmitError::Envelope)?;
+            let data = serde_json::value::to_raw_value(&DataOf(&envelope.data)).map_err(|source| {
+                let error = Error::new(ErrorKind::Encode, "event data cannot be written as JSON");
+                EmitError::Envelope(error.with_source(source))
+            })?;
             event.ordering_key = self.contract.ordering_key(envelope.event_type(), &data);
         }
         Ok(event)
@@ -176,20 +176,6 @@ impl<S: Store> Outbox<S> {
         let deliveries = subscriptions.len();
         Ok(Emitted { id: event.id, deliveries, duplicate, subscriptions, wake: self.wake.clone() })
     }
-}
-
-fn raw_data<T: EventData>(data: &T) -> Result<Box<RawValue>, Error> {
-    struct Data<'a, T>(&'a T);
-
-    impl<T: EventData> Serialize for Data<'_, T> {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            self.0.serialize_data(serializer)
-        }
-    }
-
-    serde_json::value::to_raw_value(&Data(data)).map_err(|source| {
-        Error::new(ErrorKind::Encode, "event data cannot be written as JSON").with_source(source)
-    })
 }
 
 /// What guides an event besides its type.

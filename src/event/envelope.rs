@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserializer, Serializer};
+use serde::{Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 
 use crate::event::EventId;
@@ -90,4 +90,13 @@ pub trait EventData: Sized {
         event_type: &str,
         deserializer: D,
     ) -> Result<Self, D::Error>;
+}
+
+/// The data of an event alone, as JSON has it.
+pub(crate) struct DataOf<'a, T>(pub(crate) &'a T);
+
+impl<T: EventData> Serialize for DataOf<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize_data(serializer)
+    }
 }

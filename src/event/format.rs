@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::error::{Error, ErrorKind};
-use crate::event::{Envelope, EventData, EventType};
+use crate::event::{DataOf, Envelope, EventData, EventType};
 
 /// The fields of a platform's envelope, in the order they are written.
 ///
@@ -177,18 +177,10 @@ impl<T: EventData> Serialize for Document<'_, T> {
                     )?;
                 }
                 Field::Version(_, value) => map.serialize_entry(name, value)?,
-                Field::Data(_) => map.serialize_entry(name, &Data(&self.envelope.data))?,
+                Field::Data(_) => map.serialize_entry(name, &DataOf(&self.envelope.data))?,
             }
         }
         map.end()
-    }
-}
-
-struct Data<'a, T>(&'a T);
-
-impl<T: EventData> Serialize for Data<'_, T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize_data(serializer)
     }
 }
 

@@ -87,12 +87,8 @@ mod imp {
 
     impl SigningKey {
         /// Appends the text of the signature over `content` to `out`.
-        pub(in super::super) fn write_signature(&self, content: &[u8], out: &mut Vec<u8>) {
-            let mut text = [0; SIGNATURE_TEXT_LEN];
-            STANDARD
-                .encode_slice(self.0.sign(content).to_bytes(), &mut text)
-                .expect("invariant: 64 bytes are 88 characters of base64");
-            out.extend_from_slice(&text);
+        pub(in super::super) fn write_signature(&self, content: &[u8], out: &mut String) {
+            STANDARD.encode_string(self.0.sign(content).to_bytes(), out);
         }
     }
 
@@ -144,7 +140,7 @@ mod imp {
     pub(in super::super) enum SigningKey {}
 
     impl SigningKey {
-        pub(in super::super) fn write_signature(&self, _: &[u8], _: &mut Vec<u8>) {
+        pub(in super::super) fn write_signature(&self, _: &[u8], _: &mut String) {
             match *self {}
         }
     }

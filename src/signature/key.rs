@@ -1,6 +1,9 @@
 //! The keys a secret becomes under a scheme: HMAC-SHA256, or Ed25519 with its feature.
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use hmac::KeyInit as _;
+use hmac::block_api::HmacCore;
+use hmac::digest::Output;
+use hmac::digest::block_api::{Buffer, FixedOutputCore as _, UpdateCore as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -44,20 +47,26 @@ impl VerifyingKey {
 }
 
 /// An HMAC-SHA256 state that has already taken in its key; a message costs a clone of it.
+///
+/// The core without a buffer of its own: cloning, moving and wiping an empty one takes a tenth of a short message's time.
 #[derive(Clone)]
-pub(super) struct HmacKey(Hmac<Sha256>);
+pub(super) struct HmacKey(HmacCore<Sha256>);
 
 impl HmacKey {
     fn new(scheme: &Scheme, secret: &Secret) -> Result<Self, Error> {
-        Ok(Self(Hmac::new_from_slice(&hmac_key(scheme, secret)?).expect("invariant: HMAC takes any key")))
+        Ok(Self(HmacCore::new_from_slice(&hmac_key(scheme, secret)?).expect("invariant: HMAC takes any key")))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn tag(&self, content: &Content<'_>) -> [u8; 32] {
-        let mut state = self.0.clone();
-        state.update(content.prefix());
-        state.update(content.body());
-        state.finalize().into_bytes().into()
+        let mut core = self.0.clone();
+        let mut buffer = Buffer::<HmacCore<Sha256>>::default();
+        for piece in content.pieces() {
+            buffer.digest_blocks(piece, |blocks| core.update_blocks(blocks));
+        }
+        let mut tag = Output::<HmacCore<Sha256>>::default();
+        core.finalize_fixed_core(&mut buffer, &mut tag);
+        tag.into()
     }
 }
 

@@ -1,56 +1,32 @@
 //! [`Content`]: the bytes that a signature covers; and the rules for a message's id and time.
 
-use super::scheme::{MAX_TEXT_LEN, Part, Scheme};
+use super::scheme::{Part, Scheme};
 
-/// The signed content of one message. The body, which comes last, is never copied.
+/// The signed content of one message, in the pieces that it has anyway: nothing is copied to hash it.
+///
+/// Id and timestamp have passed their checks.
 pub(super) struct Content<'m> {
-    prefix: [u8; MAX_PREFIX_LEN],
-    prefix_len: usize,
-    body: &'m [u8],
+    pub(super) parts: &'static [Part],
+    pub(super) id: &'m [u8],
+    pub(super) timestamp: &'m [u8],
+    pub(super) body: &'m [u8],
 }
 
 impl<'m> Content<'m> {
-    /// An id and timestamp that have passed their checks; what the scheme does not sign is left out.
+    /// The pieces in their order; what the scheme does not sign is left out.
     #[inline]
-    pub(super) fn new(scheme: &Scheme, id: &[u8], timestamp: &[u8], body: &'m [u8]) -> Self {
-        let mut content = Self { prefix: [0; MAX_PREFIX_LEN], prefix_len: 0, body };
-        for part in scheme.content {
-            match part {
-                Part::Id => content.push(id),
-                Part::Timestamp => content.push(timestamp),
-                Part::Text(text) => content.push(text.as_bytes()),
-                Part::Body => {}
-            }
-        }
-        content
-    }
-
-    /// What comes before the body.
-    #[inline]
-    pub(super) fn prefix(&self) -> &[u8] {
-        &self.prefix[..self.prefix_len]
-    }
-
-    pub(super) fn body(&self) -> &[u8] {
-        self.body
+    pub(super) fn pieces(&self) -> impl Iterator<Item = &'m [u8]> {
+        self.parts.iter().map(|part| match part {
+            Part::Id => self.id,
+            Part::Timestamp => self.timestamp,
+            Part::Text(text) => text.as_bytes(),
+            Part::Body => self.body,
+        })
     }
 
     /// The whole in one piece, for algorithms that read it twice.
     pub(super) fn to_vec(&self) -> Vec<u8> {
-        [self.prefix(), self.body].concat()
-    }
-
-    #[inline]
-    fn push(&mut self, piece: &[u8]) {
-        if let [byte] = piece {
-            // Mostly a full stop, for which a copy of any length is a detour.
-            self.prefix[self.prefix_len] = *byte;
-            self.prefix_len += 1;
-            return;
-        }
-        let end = self.prefix_len + piece.len();
-        self.prefix[self.prefix_len..end].copy_from_slice(piece);
-        self.prefix_len = end;
+        self.pieces().collect::<Vec<_>>().concat()
     }
 }
 
@@ -93,13 +69,13 @@ pub(super) fn read_timestamp(digits: &[u8]) -> Result<i64, &'static str> {
 
 /// Unix seconds as decimal digits, on the stack.
 pub(super) struct Digits {
-    buffer: [u8; MAX_TIMESTAMP_LEN],
-    start: usize,
+    text: [u8; 16],
+    len: usize,
 }
 
 impl Digits {
     /// No digits, for schemes that send no time.
-    pub(super) const NONE: Self = Self { buffer: [0; MAX_TIMESTAMP_LEN], start: MAX_TIMESTAMP_LEN };
+    pub(super) const NONE: Self = Self { text: [0; 16], len: 0 };
 
     /// Nothing for a time before 1970 or of more than twelve digits: no verifier accepts it.
     #[inline]
@@ -107,26 +83,60 @@ impl Digits {
         if !(0..=MAX_TIMESTAMP).contains(&unix_seconds) {
             return None;
         }
-        // Three parts of 32 bits: their divisions are cheaper and do not wait for each other.
-        let mut buffer = [0; MAX_TIMESTAMP_LEN];
-        for (at, unit) in [100_000_000, 10_000, 1].into_iter().enumerate() {
-            let four = (unix_seconds / unit % 10_000) as u32;
-            for (at, unit) in (4 * at..).zip([1_000, 100, 10, 1]) {
-                buffer[at] = b'0' + (four / unit % 10) as u8;
-            }
-        }
-        let last = MAX_TIMESTAMP_LEN - 1;
-        let start = buffer.iter().position(|digit| *digit != b'0').unwrap_or(last);
-        Some(Self { buffer, start })
+        // In registers, and written at once: a hash that reads bytes just written one by one has to wait for them.
+        let high = eight_digits((unix_seconds / 100_000_000) as u64);
+        let low = eight_digits((unix_seconds % 100_000_000) as u64);
+        let digits = (u128::from(low) << 64) | u128::from(high);
+        let zeros = digits.trailing_zeros().min(8 * 15) / 8;
+        let text = digits | u128::from_ne_bytes([b'0'; 16]);
+        Some(Self { text: (text >> (8 * zeros)).to_le_bytes(), len: 16 - zeros as usize })
     }
 
+    #[inline]
     pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.buffer[self.start..]
+        &self.text[..self.len]
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        str::from_utf8(self.as_bytes()).expect("invariant: digits are ASCII")
     }
 }
 
+/// The decimal digits of a number below 10^8, one to a byte, the first in the lowest.
+///
+/// Halves the number three times, all its parts at once; dividing is multiplying and shifting, exact for such small parts.
+#[inline]
+fn eight_digits(number: u64) -> u64 {
+    let fours = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x7f_0000_007f;
+    let twos = hundreds | ((fours - hundreds * 100) << 16);
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | ((twos - tens * 10) << 8)
+}
+
 const MAX_ID_LEN: usize = 256;
-const MAX_PREFIX_LEN: usize = MAX_ID_LEN + MAX_TIMESTAMP_LEN + MAX_TEXT_LEN;
 const MAX_TIMESTAMP: i64 = 999_999_999_999;
 const MAX_TIMESTAMP_LEN: usize = 12;
 const NOT_A_TIMESTAMP: &str = "is not Unix seconds, expected 1 to 12 digits without a leading zero";
+
+#[cfg(test)]
+mod tests {
+    use super::{Digits, MAX_TIMESTAMP};
+
+    #[test]
+    fn digits_are_those_that_format_writes() {
+        let powers = (0..12).map(|power| 10_i64.pow(power));
+        let edges = powers.flat_map(|power| [power - 1, power, power + 1]).chain([MAX_TIMESTAMP]);
+        // A prime stride, so that no digit keeps its value beside the others.
+        let spread = (0..=MAX_TIMESTAMP).step_by(9_999_991);
+        for seconds in edges.chain(spread).chain(0..=10_000) {
+            assert_eq!(Digits::new(seconds).unwrap().as_str(), seconds.to_string());
+        }
+    }
+
+    #[test]
+    fn a_time_before_1970_or_of_thirteen_digits_has_no_digits() {
+        assert!(Digits::new(-1).is_none());
+        assert!(Digits::new(MAX_TIMESTAMP + 1).is_none());
+    }
+}

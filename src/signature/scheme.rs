@@ -192,8 +192,8 @@ impl Scheme {
     ///
     /// # Panics
     ///
-    /// When the body is not the last part and there once; the id or the time is there twice or has no header; the
-    /// texts have more than 64 bytes; or what follows the id or the time could belong to it, so that two messages would have the same content.
+    /// When the body is not the last part and there once; the id or the time is there twice or has no header; or
+    /// what follows the id or the time could belong to it, so that two messages would have the same content.
     pub const fn with_content(mut self, content: &'static [Part]) -> Self {
         self.content = content;
         self.id_separator = id_separator(content);
@@ -311,14 +311,13 @@ impl Scheme {
             !parts.is_empty() && matches!(parts[parts.len() - 1], Part::Body),
             "the body is not the last part of the content"
         );
-        let (mut ids, mut timestamps, mut text_len) = (0, 0, 0);
+        let (mut ids, mut timestamps) = (0, 0);
         let mut at = 0;
         while at + 1 < parts.len() {
             match parts[at] {
                 Part::Body => panic!("the body is in the content twice"),
                 Part::Text(text) => {
                     assert!(!text.is_empty(), "a text in the content is empty");
-                    text_len += text.len();
                 }
                 Part::Id => {
                     ids += 1;
@@ -339,7 +338,6 @@ impl Scheme {
             }
             at += 1;
         }
-        assert!(text_len <= MAX_TEXT_LEN, "the texts in the content are longer than 64 bytes");
         assert!(ids <= 1, "the id is in the content twice");
         assert!(timestamps <= 1, "the time is in the content twice");
     }
@@ -470,8 +468,5 @@ const fn same(left: &str, right: &str) -> bool {
     }
     true
 }
-
-/// The most bytes of all texts in a signed content, so that what precedes the body fits on the stack.
-pub(super) const MAX_TEXT_LEN: usize = 64;
 
 const ID_TIMESTAMP_BODY: &[Part] = &[Part::Id, Part::Text("."), Part::Timestamp, Part::Text("."), Part::Body];

@@ -95,15 +95,14 @@ impl Signer {
         body: &[u8],
     ) -> Result<(), Error> {
         let timestamp = self.check(id, now)?;
-        let timestamp = timestamp.as_bytes();
-        let signature = self.write_signatures(id, timestamp, body);
+        let signature = self.write_signatures(id, &timestamp, body);
         if let Some(name) = &self.names.id {
             headers.insert(name.clone(), visible(id.as_bytes().to_vec()));
         }
         if let Some(name) = &self.names.timestamp {
-            headers.insert(name.clone(), visible(timestamp.to_vec()));
+            headers.insert(name.clone(), visible(timestamp.as_bytes().to_vec()));
         }
-        headers.insert(self.names.signature.clone(), visible(signature));
+        headers.insert(self.names.signature.clone(), visible(signature.into_bytes()));
         Ok(())
     }
 
@@ -126,45 +125,46 @@ impl Signer {
     /// ```
     pub fn signature(&self, id: &str, now: OffsetDateTime, body: &[u8]) -> Result<String, Error> {
         let timestamp = self.check(id, now)?;
-        Ok(String::from_utf8(self.write_signatures(id, timestamp.as_bytes(), body))
-            .expect("invariant: a signature's text is ASCII"))
+        Ok(self.write_signatures(id, &timestamp, body))
     }
 
+    // Always inlined, and what follows too: on their way through memory digits and tag are read in other widths than
+    // they were written, and the processor waits for each such read as long as for a quarter of a block.
+    #[inline(always)]
     fn check(&self, id: &str, now: OffsetDateTime) -> Result<Digits, Error> {
+        // The digits first: they are a long chain of dependent steps, and the id is looked at beside them.
+        let timestamp =
+            if self.scheme.sends_time() { Digits::new(now.unix_timestamp()) } else { Some(Digits::NONE) };
         if self.scheme.id_header.is_some() {
-            check_id(id.as_bytes(), &self.scheme)
-                .map_err(|reason| Error::new(ErrorKind::Sign, format!("event id {reason}")))?;
+            check_id(id.as_bytes(), &self.scheme).map_err(unfit_id)?;
         }
-        if !self.scheme.sends_time() {
-            return Ok(Digits::NONE);
-        }
-        Digits::new(now.unix_timestamp()).ok_or_else(|| {
-            Error::new(ErrorKind::Sign, "time of signing is before 1970 or beyond 12 digits of Unix seconds")
-        })
+        timestamp.ok_or_else(unfit_time)
     }
 
-    fn write_signatures(&self, id: &str, timestamp_digits: &[u8], body: &[u8]) -> Vec<u8> {
-        let content = &Content::new(&self.scheme, id.as_bytes(), timestamp_digits, body);
+    #[inline(always)]
+    fn write_signatures(&self, id: &str, timestamp: &Digits, body: &[u8]) -> String {
+        let content =
+            &Content { parts: self.scheme.content, id: id.as_bytes(), timestamp: timestamp.as_bytes(), body };
         match self.scheme.layout {
             Layout::Single { prefix } => {
-                let mut value = Vec::with_capacity(prefix.len() + self.scheme.encoding.tag_len());
-                value.extend_from_slice(prefix.as_bytes());
+                let mut value = String::with_capacity(prefix.len() + self.scheme.encoding.tag_len());
+                value.push_str(prefix);
                 self.write_signature(&self.keys[0], content, &mut value);
                 value
             }
             Layout::List { version } => self.write_list(version, content),
-            Layout::Fields { timestamp, signature } => {
+            Layout::Fields { timestamp: name, signature } => {
+                let timestamp = timestamp.as_str();
                 let field_len = 2 + signature.len() + self.scheme.encoding.tag_len();
-                let mut value = Vec::with_capacity(
-                    timestamp.len() + 1 + timestamp_digits.len() + field_len * self.keys.len(),
-                );
-                value.extend_from_slice(timestamp.as_bytes());
-                value.push(b'=');
-                value.extend_from_slice(timestamp_digits);
+                let mut value =
+                    String::with_capacity(name.len() + 1 + timestamp.len() + field_len * self.keys.len());
+                value.push_str(name);
+                value.push('=');
+                value.push_str(timestamp);
                 for key in &self.keys {
-                    value.push(b',');
-                    value.extend_from_slice(signature.as_bytes());
-                    value.push(b'=');
+                    value.push(',');
+                    value.push_str(signature);
+                    value.push('=');
                     self.write_signature(key, content, &mut value);
                 }
                 value
@@ -172,27 +172,29 @@ impl Signer {
         }
     }
 
-    fn write_list(&self, version: &str, content: &Content<'_>) -> Vec<u8> {
+    #[inline(always)]
+    fn write_list(&self, version: &str, content: &Content<'_>) -> String {
         let entries = self.keys.iter().map(|key| match key {
             SigningKey::Hmac(_) => version.len() + 1 + self.scheme.encoding.tag_len(),
             SigningKey::Ed25519(_) => ed25519::VERSION.len() + 1 + ed25519::SIGNATURE_TEXT_LEN,
         });
-        let mut value = Vec::with_capacity(entries.sum::<usize>() + self.keys.len() - 1);
+        let mut value = String::with_capacity(entries.sum::<usize>() + self.keys.len() - 1);
         for key in &self.keys {
             if !value.is_empty() {
-                value.push(b' ');
+                value.push(' ');
             }
-            value.extend_from_slice(match key {
-                SigningKey::Hmac(_) => version.as_bytes(),
-                SigningKey::Ed25519(_) => ed25519::VERSION.as_bytes(),
+            value.push_str(match key {
+                SigningKey::Hmac(_) => version,
+                SigningKey::Ed25519(_) => ed25519::VERSION,
             });
-            value.push(b',');
+            value.push(',');
             self.write_signature(key, content, &mut value);
         }
         value
     }
 
-    fn write_signature(&self, key: &SigningKey, content: &Content<'_>, value: &mut Vec<u8>) {
+    #[inline(always)]
+    fn write_signature(&self, key: &SigningKey, content: &Content<'_>, value: &mut String) {
         match key {
             SigningKey::Hmac(key) => self.scheme.encoding.write_tag(&key.tag(content), value),
             SigningKey::Ed25519(key) => key.write_signature(&content.to_vec(), value),
@@ -212,4 +214,14 @@ impl fmt::Debug for Signer {
 /// Not marked as sensitive: a signature proves only the body it came with, and whoever debugs one needs to see it.
 fn visible(value: Vec<u8>) -> HeaderValue {
     HeaderValue::from_maybe_shared(bytes::Bytes::from(value)).expect("invariant: the value is visible ASCII")
+}
+
+#[cold]
+fn unfit_id(reason: &str) -> Error {
+    Error::new(ErrorKind::Sign, format!("event id {reason}"))
+}
+
+#[cold]
+fn unfit_time() -> Error {
+    Error::new(ErrorKind::Sign, "time of signing is before 1970 or beyond 12 digits of Unix seconds")
 }

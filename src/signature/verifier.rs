@@ -122,12 +122,12 @@ impl Verifier {
     ) -> Result<Verified<'a>, VerifyError> {
         let mut signatures = Signatures::NONE;
         let request = self.read_headers(headers, &mut signatures)?;
-        let content = Content::new(
-            &self.scheme,
-            request.id.unwrap_or_default().as_bytes(),
-            request.timestamp.unwrap_or_default(),
+        let content = Content {
+            parts: self.scheme.content,
+            id: request.id.unwrap_or_default().as_bytes(),
+            timestamp: request.timestamp.unwrap_or_default(),
             body,
-        );
+        };
         if !self.matches(&signatures, &content) {
             return Err(VerifyError::SignatureMismatch);
         }

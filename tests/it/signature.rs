@@ -87,6 +87,16 @@ fn a_scheme_of_ones_own_is_a_constant() {
 }
 
 #[test]
+fn a_fixed_text_in_the_content_may_be_longer_than_a_block_of_the_hash() {
+    const TEXT: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    const LONG: Scheme = Scheme::new("long", "x-long").with_content(&[Part::Text(TEXT), Part::Body]);
+    let signature = |scheme, body: &str| {
+        Signer::new(scheme, &"hush".parse().unwrap()).unwrap().signature("", NOW, body.as_bytes()).unwrap()
+    };
+    assert_eq!(signature(LONG, "{}"), signature(Scheme::new("plain", "x-plain"), &format!("{TEXT}{{}}")));
+}
+
+#[test]
 fn a_scheme_that_makes_no_sense_does_not_come_into_being() {
     fn timed() -> Scheme {
         Scheme::new("a", "x-a").with_timestamp_header("x-t").with_id_header("x-i")

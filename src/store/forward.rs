@@ -1,0 +1,188 @@
+//! `Arc<S>` and `&S` are stores and inboxes where `S` is one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::delivery::{Attempt, Delivery};
+use crate::event::EventId;
+use crate::id::{DeliveryId, SubscriptionId};
+use crate::store::{
+    Claim, Claims, Inbox, InboxKey, Inserted, Lease, Look, NewEvent, Replay, Replayed, Reservation,
+    Retention, Settled, Settlement, Store, StoreError, TransactionalStore,
+};
+use crate::subscription::{Health, Subscription, SubscriptionStatus};
+
+/// Forwards every method of [`Store`] and [`Inbox`] through a pointer.
+macro_rules! forward {
+    ($pointer:ty) => {
+        // A method without a body here would recurse or fall behind the trait.
+        #[deny(clippy::missing_trait_methods)]
+        impl<S: Store + ?Sized> Store for $pointer {
+            async fn put_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
+                S::put_subscription(self, subscription).await
+            }
+
+            async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
+                S::subscription(self, id).await
+            }
+
+            async fn subscriptions(&self, organization: &str) -> Result<Vec<Subscription>, StoreError> {
+                S::subscriptions(self, organization).await
+            }
+
+            async fn set_subscription_status(
+                &self,
+                id: SubscriptionId,
+                status: &SubscriptionStatus,
+            ) -> Result<bool, StoreError> {
+                S::set_subscription_status(self, id, status).await
+            }
+
+            async fn delete_subscription(
+                &self,
+                id: SubscriptionId,
+                now: OffsetDateTime,
+            ) -> Result<bool, StoreError> {
+                S::delete_subscription(self, id, now).await
+            }
+
+            async fn insert(&self, events: &[NewEvent]) -> Result<Vec<Inserted>, StoreError> {
+                S::insert(self, events).await
+            }
+
+            async fn claim(&self, claim: &Claim) -> Result<Claims, StoreError> {
+                S::claim(self, claim).await
+            }
+
+            async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+                S::settle(self, settlements).await
+            }
+
+            async fn look(&self, now: OffsetDateTime, limit: u32) -> Result<Look, StoreError> {
+                S::look(self, now, limit).await
+            }
+
+            async fn extend(
+                &self,
+                leases: &[(DeliveryId, Lease)],
+                now: OffsetDateTime,
+                lease: Duration,
+            ) -> Result<Vec<Settled>, StoreError> {
+                S::extend(self, leases, now, lease).await
+            }
+
+            async fn put_health(
+                &self,
+                id: SubscriptionId,
+                seen: &Health,
+                health: &Health,
+            ) -> Result<bool, StoreError> {
+                S::put_health(self, id, seen, health).await
+            }
+
+            async fn cancel(&self, id: DeliveryId, now: OffsetDateTime) -> Result<bool, StoreError> {
+                S::cancel(self, id, now).await
+            }
+
+            async fn replay(
+                &self,
+                replay: &Replay,
+                now: OffsetDateTime,
+                limit: u32,
+            ) -> Result<Replayed, StoreError> {
+                S::replay(self, replay, now, limit).await
+            }
+
+            async fn expunge(
+                &self,
+                organization: &str,
+                event: &EventId,
+                now: OffsetDateTime,
+            ) -> Result<bool, StoreError> {
+                S::expunge(self, organization, event, now).await
+            }
+
+            async fn prune(
+                &self,
+                retention: &Retention,
+                now: OffsetDateTime,
+                limit: u32,
+            ) -> Result<u64, StoreError> {
+                S::prune(self, retention, now, limit).await
+            }
+
+            async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
+                S::delivery(self, id).await
+            }
+
+            async fn deliveries(
+                &self,
+                subscription: SubscriptionId,
+                after: Option<DeliveryId>,
+                limit: u32,
+            ) -> Result<Vec<Delivery>, StoreError> {
+                S::deliveries(self, subscription, after, limit).await
+            }
+
+            async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+                S::attempts(self, delivery).await
+            }
+        }
+
+        #[deny(clippy::missing_trait_methods)]
+        impl<S: TransactionalStore + ?Sized> TransactionalStore for $pointer {
+            type Connection = S::Connection;
+
+            async fn subscriptions_in(
+                &self,
+                connection: &mut S::Connection,
+                organization: &str,
+            ) -> Result<Vec<Subscription>, StoreError> {
+                S::subscriptions_in(self, connection, organization).await
+            }
+
+            async fn insert_in(
+                &self,
+                connection: &mut S::Connection,
+                events: &[NewEvent],
+            ) -> Result<Vec<Inserted>, StoreError> {
+                S::insert_in(self, connection, events).await
+            }
+        }
+
+        #[deny(clippy::missing_trait_methods)]
+        impl<S: Inbox + ?Sized> Inbox for $pointer {
+            async fn reserve(
+                &self,
+                key: &InboxKey,
+                now: OffsetDateTime,
+                lease: Duration,
+            ) -> Result<Reservation, StoreError> {
+                S::reserve(self, key, now, lease).await
+            }
+
+            async fn commit(
+                &self,
+                key: &InboxKey,
+                lease: Lease,
+                now: OffsetDateTime,
+                keep: Duration,
+            ) -> Result<bool, StoreError> {
+                S::commit(self, key, lease, now, keep).await
+            }
+
+            async fn release(&self, key: &InboxKey, lease: Lease) -> Result<bool, StoreError> {
+                S::release(self, key, lease).await
+            }
+
+            async fn prune(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
+                S::prune(self, now, limit).await
+            }
+        }
+    };
+}
+
+forward!(Arc<S>);
+forward!(&S);
