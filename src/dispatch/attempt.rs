@@ -18,7 +18,7 @@ use crate::dispatch::erased::{ErasedClient, ErasedTokens};
 use crate::dispatch::lanes::End;
 use crate::dispatch::telemetry;
 use crate::error::{Error, ErrorKind};
-use crate::id::DeliveryId;
+use crate::id::{DeliveryId, SubscriptionId};
 use crate::outcome::{ErrorClass, Outcome, Timings};
 use crate::retry::retry_after;
 use crate::signature::{Secret, Signer};
@@ -45,6 +45,10 @@ pub(super) struct Ended {
 }
 
 impl Ended {
+    pub(super) fn subscription(&self) -> Option<SubscriptionId> {
+        self.claimed.as_ref().map(|claimed| claimed.subscription.id)
+    }
+
     /// How it ended, as far as the endpoint's lane cares.
     pub(super) fn end(&self) -> End {
         match (&self.settlement.next, &self.settlement.attempt) {

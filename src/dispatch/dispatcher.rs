@@ -21,7 +21,7 @@ use crate::dispatch::clock::{AttemptTime, SharedClock};
 use crate::dispatch::erased::ErasedStore;
 use crate::dispatch::flight::{Flight, LONGEST_PAUSE, Pause, after};
 use crate::dispatch::health::{self, Change};
-use crate::dispatch::lanes::{Lanes, Taken};
+use crate::dispatch::lanes::{End, Lanes, Taken};
 use crate::dispatch::observer::{Happening, Observer};
 use crate::dispatch::telemetry;
 use crate::dispatch::wake::{News, Wake};
@@ -404,6 +404,11 @@ impl Dispatcher {
             }
         }
         if settled && flight.ended.is_empty() {
+            // Given up, but no longer under way: kept as such they would take their lanes' room for good.
+            let mut lanes = self.lanes();
+            for (id, ended) in refused.iter().filter_map(|ended| Some((ended.subscription()?, ended))) {
+                lanes.ended(id, ended.settlement.now, End::Ours);
+            }
             pause.reset();
             return;
         }
@@ -423,8 +428,8 @@ impl Dispatcher {
         {
             let mut lanes = self.lanes();
             for ended in ended {
-                if let Some(claimed) = &ended.claimed {
-                    lanes.ended(claimed.subscription.id, ended.settlement.now, ended.end());
+                if let Some(id) = ended.subscription() {
+                    lanes.ended(id, ended.settlement.now, ended.end());
                 }
             }
         }

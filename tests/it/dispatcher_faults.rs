@@ -212,6 +212,19 @@ async fn one_settlement_that_the_store_refuses_does_not_keep_the_others() {
 }
 
 #[tokio::test]
+async fn a_settlement_that_was_given_up_takes_no_room_of_its_lane() {
+    let setup = Setup::new().await;
+    let deliveries = setup.emit(20).await;
+    setup.store.refuses(deliveries[7]);
+    setup.store.refuses(deliveries[13]);
+    let running = Running::start(setup.dispatcher().with_max_in_flight_per_subscription(2));
+    // With the room of one lost, the other is refused alone, and nothing is sent after it.
+    setup.client.arrived(20).await;
+    running.stop().await;
+    assert_eq!(setup.delivered().await, 18);
+}
+
+#[tokio::test]
 async fn a_store_that_hangs_does_not_keep_a_shutdown() {
     let mut setup = Setup::new().await;
     setup.client = Gate::closed();

@@ -29,7 +29,7 @@ struct Shared {
     looks_fail: AtomicBool,
     hangs: AtomicBool,
     is_empty: AtomicBool,
-    refused: Mutex<Option<DeliveryId>>,
+    refused: Mutex<Vec<DeliveryId>>,
 }
 
 impl Watched {
@@ -43,7 +43,7 @@ impl Watched {
             looks_fail: AtomicBool::new(false),
             hangs: AtomicBool::new(false),
             is_empty: AtomicBool::new(false),
-            refused: Mutex::new(None),
+            refused: Mutex::default(),
         }))
     }
 
@@ -68,7 +68,7 @@ impl Watched {
 
     /// A batch that settles this delivery is refused, now and ever.
     pub(crate) fn refuses(&self, delivery: DeliveryId) {
-        *self.0.refused.lock().unwrap() = Some(delivery);
+        self.0.refused.lock().unwrap().push(delivery);
     }
 
     pub(crate) fn claims(&self) -> u32 {
@@ -135,8 +135,8 @@ impl Store for Watched {
         if fails.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
             return Err(away());
         }
-        let refused = *self.0.refused.lock().unwrap();
-        if settlements.iter().any(|settlement| Some(settlement.delivery) == refused) {
+        let refused = self.0.refused.lock().unwrap().clone();
+        if settlements.iter().any(|settlement| refused.contains(&settlement.delivery)) {
             return Err(StoreError::new(StoreErrorKind::Backend, "the store refuses this one"));
         }
         self.0.store.settle(settlements).await
