@@ -31,10 +31,12 @@ mod error;
 mod forward;
 mod inbox;
 pub(crate) mod memory;
+mod notifications;
 pub mod sqlite;
 
 pub use error::{StoreError, StoreErrorKind};
 pub use inbox::{Inbox, InboxKey, Reservation};
+pub use notifications::Notifications;
 
 use std::collections::BTreeMap;
 use std::future::Future;
