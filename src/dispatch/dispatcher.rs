@@ -19,7 +19,7 @@ use crate::delivery::Next;
 use crate::dispatch::attempt::{Ended, Sender};
 use crate::dispatch::clock::{AttemptTime, SharedClock};
 use crate::dispatch::erased::ErasedStore;
-use crate::dispatch::flight::{Flight, LONGEST_PAUSE, Pause, after};
+use crate::dispatch::flight::{Flight, LONGEST_PAUSE, Leased, Pause, after};
 use crate::dispatch::health::{self, Change};
 use crate::dispatch::lanes::{End, Lanes, Taken};
 use crate::dispatch::observer::{Happening, Observer};
@@ -216,10 +216,11 @@ impl Dispatcher {
                 biased;
                 () = &mut shutdown => break,
                 news = self.wake.woken() => self.hear(news, &mut look_at),
-                ended = flight.tasks.join_next(), if !flight.tasks.is_empty() => flight.end(ended),
+                ended = flight.tasks.join_next_with_id(), if !flight.tasks.is_empty() => flight.end(ended),
                 () = sleep_until(due.unwrap_or(look_at)) => {}
             }
             flight.gather();
+            self.forget(&mut flight);
             telemetry::in_flight(flight.tasks.len());
             // Not given up at once: what a claim has leased waits for the end of its lease if nobody starts it.
             tokio::select! {
@@ -229,6 +230,13 @@ impl Dispatcher {
             }
         }
         self.drain(flight).await;
+    }
+
+    /// Frees the room of attempts whose tasks panicked.
+    fn forget(&self, flight: &mut Flight) {
+        for id in flight.lost.drain(..) {
+            self.lanes().ended(id, self.clock.now(), End::Ours);
+        }
     }
 
     /// Ready when the store has had the drain's time to answer since the shutdown.
@@ -266,13 +274,11 @@ impl Dispatcher {
             return None;
         }
         let now = self.clock.now();
-        let mut lanes = self.lanes();
-        let wait = if lanes.is_ready(now) { Some(Duration::ZERO) } else { lanes.wait(now) };
-        wait.map(after)
+        self.lanes().wait(now).map(after)
     }
 
     fn hear(&self, news: News, look_at: &mut Instant) {
-        self.lanes().found(news.subscriptions);
+        self.lanes().found(news.subscriptions, self.clock.now());
         if news.look {
             *look_at = Instant::now();
         }
@@ -300,7 +306,7 @@ impl Dispatcher {
         let look = self.store.look_dyn(now, LOOK_LIMIT).await?;
         let mut lanes = self.lanes();
         lanes.tick(now);
-        lanes.found(look.ready.iter().copied());
+        lanes.found(look.ready.iter().copied(), now);
         Ok(look)
     }
 
@@ -325,8 +331,8 @@ impl Dispatcher {
                 for claimed in claims.deliveries {
                     let sender = self.sender.clone();
                     let time = AttemptTime::Running(self.clock.clone());
-                    flight.leases.insert(claimed.delivery, claimed.lease);
-                    flight.tasks.spawn(async move { sender.attempt(claimed, time).await });
+                    let leased = Leased::of(&claimed);
+                    flight.begin(leased, async move { sender.attempt(claimed, time).await });
                 }
             }
             Err(error) => {
@@ -425,8 +431,13 @@ impl Dispatcher {
         let settlements: Vec<_> = ended.iter().map(|ended| ended.settlement.clone()).collect();
         let settled = self.store.settle_dyn(&settlements).await?;
         telemetry::settled(ended, &settled);
+        // What was not written is told of nobody: the delivery is another dispatcher's, or was told when it was written.
+        let written: Vec<_> =
+            ended.iter().zip(&settled).filter(|(_, settled)| **settled == Settled::Done).collect();
+        let mut runs = health::Runs::of(written.iter().map(|(ended, _)| *ended));
         {
             let mut lanes = self.lanes();
+            runs.keep_unhealthy(|id| lanes.is_failing(id));
             for ended in ended {
                 if let Some(id) = ended.subscription() {
                     lanes.ended(id, ended.settlement.now, ended.end());
@@ -434,16 +445,14 @@ impl Dispatcher {
             }
         }
         // The attempts are written; health that cannot be is caught up with by the next attempt.
-        let recorded = health::record(&*self.store, &self.sender.contract, &self.thresholds, ended).await;
+        let recorded = runs.record(&*self.store, &self.sender.contract, &self.thresholds).await;
         let changes = recorded.unwrap_or_else(|error| {
             telemetry::store_failed("put_health", &error);
             Vec::new()
         });
         if let Some(observer) = &self.observer {
-            for (ended, settled) in ended.iter().zip(&settled) {
-                if *settled == Settled::Done {
-                    observe(&**observer, ended);
-                }
+            for (ended, _) in written {
+                observe(&**observer, ended);
             }
             for (id, change) in changes {
                 observe_change(&**observer, id, &change);
@@ -456,7 +465,7 @@ impl Dispatcher {
         if flight.leases.is_empty() {
             return;
         }
-        let leases: Vec<_> = flight.leases.iter().map(|(delivery, lease)| (*delivery, *lease)).collect();
+        let leases: Vec<_> = flight.leases.values().map(|leased| (leased.delivery, leased.lease)).collect();
         // One that cannot be extended now may be at the next turn; otherwise its settlement will be stale.
         if let Err(error) = self.store.extend_dyn(&leases, self.clock.now(), self.lease()).await {
             telemetry::store_failed("extend", &error);
@@ -467,7 +476,7 @@ impl Dispatcher {
         let deadline = after(self.drain);
         while !flight.tasks.is_empty() {
             tokio::select! {
-                ended = flight.tasks.join_next() => flight.end(ended),
+                ended = flight.tasks.join_next_with_id() => flight.end(ended),
                 () = sleep_until(deadline) => break,
             }
         }
@@ -475,12 +484,12 @@ impl Dispatcher {
         // Joined, so that what is handed back is no longer being sent; not for long, as a client may block its thread.
         flight.tasks.abort_all();
         let aborted = after(ABORT);
-        while let Ok(Some(ended)) = timeout_at(aborted, flight.tasks.join_next()).await {
+        while let Ok(Some(ended)) = timeout_at(aborted, flight.tasks.join_next_with_id()).await {
             flight.end(Some(ended));
         }
         let now = self.clock.now();
-        for (delivery, lease) in flight.leases.drain() {
-            let settlement = Settlement::hand_back(delivery, lease, now);
+        for (_, leased) in flight.leases.drain() {
+            let settlement = Settlement::hand_back(leased.delivery, leased.lease, now);
             flight.ended.push(Ended { settlement, claimed: None });
         }
         // A store that stays away does not keep the process: the leases end by themselves.

@@ -3,19 +3,36 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use crate::dispatch::attempt::Ended;
-use crate::id::DeliveryId;
-use crate::store::Lease;
+use crate::id::{DeliveryId, SubscriptionId};
+use crate::store::{Claimed, Lease};
 
 /// Attempts under way, and those that ended and are not settled yet.
 #[derive(Default)]
 pub(super) struct Flight {
     pub(super) tasks: JoinSet<Ended>,
-    pub(super) leases: HashMap<DeliveryId, Lease>,
+    /// What each task attempts. A delivery whose lease ended too early may be under way twice, under two leases.
+    pub(super) leases: HashMap<Id, Leased>,
     pub(super) ended: Vec<Ended>,
+    /// Subscriptions of attempts whose tasks panicked: they have left room behind.
+    pub(super) lost: Vec<SubscriptionId>,
+}
+
+/// What an attempt under way was leased as.
+#[derive(Clone, Copy)]
+pub(super) struct Leased {
+    pub(super) delivery: DeliveryId,
+    pub(super) lease: Lease,
+    subscription: SubscriptionId,
+}
+
+impl Leased {
+    pub(super) fn of(claimed: &Claimed) -> Self {
+        Self { delivery: claimed.delivery, lease: claimed.lease, subscription: claimed.subscription.id }
+    }
 }
 
 impl Flight {
@@ -23,20 +40,28 @@ impl Flight {
         self.tasks.len() + self.ended.len()
     }
 
-    /// An attempt that was aborted keeps its lease here, to be handed back.
-    pub(super) fn end(&mut self, ended: Option<Result<Ended, JoinError>>) {
-        if let Some(Ok(ended)) = ended {
-            // A delivery whose lease ended too early may be under way a second time, under another lease.
-            if self.leases.get(&ended.settlement.delivery) == Some(&ended.settlement.lease) {
-                self.leases.remove(&ended.settlement.delivery);
+    pub(super) fn begin(&mut self, leased: Leased, attempt: impl Future<Output = Ended> + Send + 'static) {
+        self.leases.insert(self.tasks.spawn(attempt).id(), leased);
+    }
+
+    /// An attempt that was aborted keeps its lease here, to be handed back. One whose task panicked, by a clock of the
+    /// application's own, has it no longer: it is due again when its lease ends.
+    pub(super) fn end(&mut self, ended: Option<Result<(Id, Ended), JoinError>>) {
+        match ended {
+            Some(Ok((id, ended))) => {
+                self.leases.remove(&id);
+                self.ended.push(ended);
             }
-            self.ended.push(ended);
+            Some(Err(error)) if error.is_panic() => {
+                self.lost.extend(self.leases.remove(&error.id()).map(|leased| leased.subscription));
+            }
+            _ => {}
         }
     }
 
     /// Gathers what has ended by now, so that it is settled together.
     pub(super) fn gather(&mut self) {
-        while let Some(ended) = self.tasks.try_join_next() {
+        while let Some(ended) = self.tasks.try_join_next_with_id() {
             self.end(Some(ended));
         }
     }

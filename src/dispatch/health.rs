@@ -1,6 +1,6 @@
 //! Keeping the endpoints' health in the store, and telling of what it means.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,40 +28,63 @@ pub(super) enum Change {
     Disabled,
 }
 
-/// Attempts of one endpoint, in the order they ended.
+/// Attempts of some endpoints, in the order they ended.
+pub(super) struct Runs(BTreeMap<SubscriptionId, Run>);
+
+/// Attempts of one endpoint.
 struct Run {
     subscription: Arc<Subscription>,
     /// When each ended, and whether it was delivered.
     ends: Vec<(OffsetDateTime, bool)>,
+    /// Whether the subscription is known to be older than what the store has.
+    is_stale: bool,
 }
 
-/// Writes down what `settled` says of the endpoints' health. Endpoints that were healthy and still are cost nothing.
-pub(super) async fn record(
-    store: &dyn ErasedStore,
-    contract: &Contract,
-    thresholds: &[Duration],
-    settled: &[Ended],
-) -> Result<Vec<(SubscriptionId, Change)>, StoreError> {
-    let mut runs: HashMap<SubscriptionId, Run> = HashMap::new();
-    for ended in settled {
-        let (Some(claimed), Some(attempt)) = (&ended.claimed, &ended.settlement.attempt) else { continue };
-        if is_ours(&attempt.outcome) {
-            continue;
+impl Runs {
+    pub(super) fn of<'a>(ended: impl IntoIterator<Item = &'a Ended>) -> Self {
+        let mut runs: BTreeMap<SubscriptionId, Run> = BTreeMap::new();
+        for ended in ended {
+            let (Some(claimed), Some(attempt)) = (&ended.claimed, &ended.settlement.attempt) else {
+                continue;
+            };
+            if is_ours(&attempt.outcome) {
+                continue;
+            }
+            runs.entry(claimed.subscription.id)
+                .or_insert_with(|| Run {
+                    subscription: Arc::clone(&claimed.subscription),
+                    ends: Vec::new(),
+                    is_stale: false,
+                })
+                .ends
+                .push((ended.settlement.now, ended.settlement.next == Next::Delivered));
         }
-        runs.entry(claimed.subscription.id)
-            .or_insert_with(|| Run { subscription: Arc::clone(&claimed.subscription), ends: Vec::new() })
-            .ends
-            .push((ended.settlement.now, ended.settlement.next == Next::Delivered));
+        Self(runs)
     }
-    let mut changes = Vec::new();
-    for (id, run) in runs {
-        let healthy =
-            run.subscription.health == Health::default() && run.ends.iter().all(|(_, delivered)| *delivered);
-        if !healthy {
+
+    /// Leaves out endpoints that were healthy and still are: they cost the store nothing. What was claimed with an attempt may
+    /// have got old since; `is_failing` says what this process knows.
+    pub(super) fn keep_unhealthy(&mut self, is_failing: impl Fn(SubscriptionId) -> bool) {
+        self.0.retain(|id, run| {
+            let looked_healthy = run.subscription.health == Health::default();
+            run.is_stale = looked_healthy && is_failing(*id);
+            !looked_healthy || run.is_stale || run.ends.iter().any(|(_, delivered)| !delivered)
+        });
+    }
+
+    /// Writes down what the attempts say of the endpoints' health.
+    pub(super) async fn record(
+        self,
+        store: &dyn ErasedStore,
+        contract: &Contract,
+        thresholds: &[Duration],
+    ) -> Result<Vec<(SubscriptionId, Change)>, StoreError> {
+        let mut changes = Vec::new();
+        for (id, run) in self.0 {
             record_one(store, contract, thresholds, id, run, &mut changes).await?;
         }
+        Ok(changes)
     }
-    Ok(changes)
 }
 
 async fn record_one(
@@ -73,8 +96,16 @@ async fn record_one(
     changes: &mut Vec<(SubscriptionId, Change)>,
 ) -> Result<(), StoreError> {
     let rule = contract.auto_disable();
-    let mut seen = run.subscription.health.clone();
+    let mut seen = (!run.is_stale).then(|| run.subscription.health.clone());
     for _ in 0..TRIES {
+        let seen = match seen.take() {
+            Some(seen) => seen,
+            // Older than another attempt, perhaps of another process, that was written down in between.
+            None => match store.subscription_dyn(id).await? {
+                Some(subscription) => subscription.health,
+                None => return Ok(()),
+            },
+        };
         let health = run.ends.iter().fold(seen.clone(), |health, (at, delivered)| match delivered {
             true => health.succeeded(),
             false => health.failed(*at, rule),
@@ -92,11 +123,6 @@ async fn record_one(
                 }
             }
             return Ok(());
-        }
-        // Another attempt, perhaps of another process, was written down in between.
-        match store.subscription_dyn(id).await? {
-            Some(subscription) => seen = subscription.health,
-            None => return Ok(()),
         }
     }
     // So busy an endpoint is written down by the others.

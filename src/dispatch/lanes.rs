@@ -4,7 +4,7 @@
 //! probed with one delivery at a time, at growing intervals; when it answers again its window opens by one with
 //! each success, so that a backlog drains in a ramp. Lanes that want something take turns.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -14,20 +14,35 @@ use crate::store::Share;
 use crate::subscription::{Rate, Subscription};
 
 /// The lanes of one dispatcher. What they know besides the store is only how busy this process is.
+///
+/// Nothing that is done for every attempt or at every turn of the dispatcher's loop walks all lanes.
 #[derive(Debug)]
 pub(super) struct Lanes {
     lanes: HashMap<SubscriptionId, Lane>,
-    /// Lanes that may have something to claim, in turn.
-    ready: VecDeque<SubscriptionId>,
+    /// Lanes that may claim, in turn, by the tickets that they drew. One that lost its turn has another ticket or none.
+    ready: VecDeque<(u64, SubscriptionId)>,
+    /// Lanes that want something and have room for it once a pause or a bucket lets them, by when that is.
+    waiting: BTreeSet<(OffsetDateTime, SubscriptionId)>,
+    tickets: u64,
     cap: u32,
     /// The latest time that was told.
     clock: Option<OffsetDateTime>,
+    /// How many lanes there have to be before those at rest are looked for.
+    sweep_at: usize,
 }
 
 impl Lanes {
     /// Lanes that have at most `cap` in flight each, unless the subscription has a cap of its own.
     pub(super) fn new(cap: u32) -> Self {
-        Self { lanes: HashMap::new(), ready: VecDeque::new(), cap, clock: None }
+        Self {
+            lanes: HashMap::new(),
+            ready: VecDeque::new(),
+            waiting: BTreeSet::new(),
+            tickets: 0,
+            cap,
+            clock: None,
+            sweep_at: REMEMBERED,
+        }
     }
 
     pub(super) fn set_cap(&mut self, cap: u32) {
@@ -35,14 +50,14 @@ impl Lanes {
     }
 
     /// These subscriptions may have something to claim.
-    pub(super) fn found(&mut self, subscriptions: impl IntoIterator<Item = SubscriptionId>) {
+    pub(super) fn found(
+        &mut self,
+        subscriptions: impl IntoIterator<Item = SubscriptionId>,
+        now: OffsetDateTime,
+    ) {
         for id in subscriptions {
-            let lane = self.lanes.entry(id).or_insert_with(|| Lane::new(self.cap));
-            lane.wants = true;
-            if !lane.queued {
-                lane.queued = true;
-                self.ready.push_back(id);
-            }
+            self.lanes.entry(id).or_insert_with(|| Lane::new(self.cap)).wants = true;
+            self.place(id, now);
         }
     }
 
@@ -53,19 +68,23 @@ impl Lanes {
             if room == 0 || shares.len() == MAX_SHARES {
                 break;
             }
-            let Some(id) = self.ready.pop_front() else { break };
-            let Some(lane) = self.lanes.get_mut(&id) else { continue };
-            lane.queued = false;
+            let Some((ticket, id)) = self.ready.pop_front() else { break };
+            let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.place == Place::Ready(ticket)) else {
+                continue;
+            };
+            lane.place = Place::Idle;
             let share = lane.allowance(now).min(room);
             if share > 0 {
                 room -= share;
                 shares.push(Share::new(id, share).with_since(lane.hint(now)));
+            } else {
+                self.place(id, now);
             }
         }
         shares
     }
 
-    /// A claim of `shares` took `taken` of each lane, the last of them due at `due_at`.
+    /// A claim of `shares` took `taken` of each lane.
     pub(super) fn claimed(
         &mut self,
         now: OffsetDateTime,
@@ -74,25 +93,22 @@ impl Lanes {
     ) {
         for share in shares {
             let Some(lane) = self.lanes.get_mut(&share.subscription) else { continue };
-            let took = taken.get(&share.subscription);
-            let count = took.map_or(0, |taken| taken.count);
-            lane.in_flight += count;
-            lane.spend(count);
-            if let Some(taken) = took {
-                lane.since = taken.last_due_at.or(lane.since);
-            }
-            // A full share may have left something; one that was not full has seen the end, if it began at the start.
-            lane.wants = count == share.limit || (count == 0 && share.since.is_some());
-            if count == 0 {
-                lane.since = None;
-            }
+            let taken = taken.get(&share.subscription).copied().unwrap_or_default();
+            lane.in_flight += taken.count;
+            lane.spend(taken.count);
+            let is_full = taken.count >= share.limit;
+            // A share that was not full has seen the end of the queue; what was committed late stands before its beginning.
+            lane.wants = is_full || share.since.is_some();
+            lane.since = taken.last_due_at.filter(|_| is_full);
         }
-        self.requeue(shares.iter().map(|share| share.subscription), now);
+        self.not_claimed(now, shares);
     }
 
     /// The claim of `shares` failed: they are wanted as before.
     pub(super) fn not_claimed(&mut self, now: OffsetDateTime, shares: &[Share]) {
-        self.requeue(shares.iter().map(|share| share.subscription), now);
+        for share in shares {
+            self.place(share.subscription, now);
+        }
     }
 
     /// What this process learned of a subscription when it claimed from it.
@@ -140,17 +156,21 @@ impl Lanes {
             // This side's fault says nothing about the endpoint.
             End::Ours => {}
         }
-        self.requeue([id], now);
+        self.place(id, now);
     }
 
-    /// How long after `now` a lane that wants something may have it, besides those that may at once.
-    pub(super) fn wait(&self, now: OffsetDateTime) -> Option<Duration> {
-        self.lanes
-            .values()
-            .filter(|lane| lane.wants && lane.in_flight < lane.window)
-            .filter_map(|lane| lane.opens_at(now))
-            .min()
-            .map(|at| Duration::try_from(at - now).unwrap_or(Duration::ZERO))
+    /// Whether the last attempt of this subscription that this process knows of failed.
+    pub(super) fn is_failing(&self, id: SubscriptionId) -> bool {
+        self.lanes.get(&id).is_some_and(|lane| lane.failures > 0)
+    }
+
+    /// How long after `now` a lane may claim: nothing when none will, zero when one may at once.
+    pub(super) fn wait(&mut self, now: OffsetDateTime) -> Option<Duration> {
+        if self.is_ready(now) {
+            return Some(Duration::ZERO);
+        }
+        let (at, _) = self.waiting.first()?;
+        Some(Duration::try_from(*at - now).unwrap_or(Duration::ZERO))
     }
 
     /// How long after `now` one of these, which have something to claim, may have it.
@@ -166,7 +186,15 @@ impl Lanes {
 
     /// Whether a lane may claim at once.
     pub(super) fn is_ready(&mut self, now: OffsetDateTime) -> bool {
-        self.ready.iter().any(|id| self.lanes.get(id).is_some_and(|lane| lane.may(now)))
+        while let Some((ticket, id)) = self.ready.front().copied() {
+            match self.lanes.get(&id) {
+                Some(lane) if lane.place == Place::Ready(ticket) && lane.may(now) => return true,
+                Some(lane) if lane.place == Place::Ready(ticket) => self.place(id, now),
+                _ => {}
+            }
+            self.ready.pop_front();
+        }
+        false
     }
 
     /// Lets lanes whose pause or bucket held them back take their turn again, and forgets those at rest when there are many.
@@ -174,29 +202,43 @@ impl Lanes {
         if let Some(back) = self.clock.map(|last| last - now).filter(|back| back.is_positive()) {
             // A clock that was set back takes what lanes remember with it, or a pause of a second would last a day.
             self.lanes.values_mut().for_each(|lane| lane.set_back(back));
+            let waiting: Vec<_> = self.waiting.iter().map(|(_, id)| *id).collect();
+            waiting.into_iter().for_each(|id| self.place(id, now));
         }
         self.clock = Some(now);
-        if self.lanes.len() > REMEMBERED {
-            self.lanes
-                .retain(|_, lane| lane.wants || lane.queued || lane.in_flight > 0 || !lane.at_rest(now));
+        while let Some((_, id)) = self.waiting.first().copied().filter(|(at, _)| *at <= now) {
+            self.place(id, now);
         }
-        let waiting: Vec<_> = self
-            .lanes
-            .iter()
-            .filter(|(_, lane)| lane.wants && !lane.queued && lane.may(now))
-            .map(|(id, _)| *id)
-            .collect();
-        self.requeue(waiting, now);
+        if self.lanes.len() > self.sweep_at {
+            self.lanes.retain(|_, lane| lane.wants || lane.in_flight > 0 || !lane.at_rest(now));
+            self.ready.retain(|(_, id)| self.lanes.contains_key(id));
+            // As many again have to come before it is worth another walk.
+            self.sweep_at = REMEMBERED.max(2 * self.lanes.len());
+        }
     }
 
-    fn requeue(&mut self, ids: impl IntoIterator<Item = SubscriptionId>, now: OffsetDateTime) {
-        for id in ids {
-            let Some(lane) = self.lanes.get_mut(&id) else { continue };
-            if lane.wants && !lane.queued && lane.may(now) {
-                lane.queued = true;
-                self.ready.push_back(id);
-            }
+    /// Puts a lane where it belongs: among those that may claim, among those that may later, or nowhere. One that stands among
+    /// the former keeps its turn.
+    fn place(&mut self, id: SubscriptionId, now: OffsetDateTime) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let has_room = lane.wants && lane.in_flight < lane.window;
+        let opens_at = lane.opens_at(now);
+        if let Place::Waiting(at) = lane.place {
+            self.waiting.remove(&(at, id));
         }
+        lane.place = match (has_room, opens_at, lane.place) {
+            (true, None, Place::Ready(ticket)) => Place::Ready(ticket),
+            (true, None, _) => {
+                self.tickets += 1;
+                self.ready.push_back((self.tickets, id));
+                Place::Ready(self.tickets)
+            }
+            (true, Some(at), _) => {
+                self.waiting.insert((at, id));
+                Place::Waiting(at)
+            }
+            (false, ..) => Place::Idle,
+        };
     }
 }
 
@@ -229,9 +271,19 @@ struct Lane {
     since_begins: Option<OffsetDateTime>,
     /// Whether there may be something to claim.
     wants: bool,
-    /// Whether it stands in the queue of ready lanes.
-    queued: bool,
+    place: Place,
     is_new: bool,
+}
+
+/// Where a lane stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Place {
+    /// In no queue: it wants nothing, or has no room until an attempt ends.
+    Idle,
+    /// Among those that may claim, with this ticket.
+    Ready(u64),
+    /// Among those that may claim from this time on.
+    Waiting(OffsetDateTime),
 }
 
 impl Lane {
@@ -246,7 +298,7 @@ impl Lane {
             since: None,
             since_begins: None,
             wants: false,
-            queued: false,
+            place: Place::Idle,
             is_new: true,
         }
     }
@@ -399,7 +451,7 @@ mod tests {
     fn known(cap: u32, subscriptions: &[Subscription]) -> Lanes {
         let mut lanes = Lanes::new(cap);
         for subscription in subscriptions {
-            lanes.found([subscription.id]);
+            lanes.found([subscription.id], NOON);
             lanes.learn(subscription, NOON);
         }
         lanes
@@ -521,7 +573,7 @@ mod tests {
         let mut now = NOON;
         while now < NOON + Duration::from_secs(10) {
             lanes.tick(now);
-            lanes.found([id(1)]);
+            lanes.found([id(1)], now);
             for _ in 0..claim(&mut lanes, now, 100, 1000).remove(&1).unwrap_or(0) {
                 sent += 1;
                 lanes.ended(id(1), now, End::Delivered);
@@ -555,7 +607,7 @@ mod tests {
         let mut lanes = known(64, &[limited, subscription(2)]);
         lanes.tick(NOON);
         assert_eq!(claim(&mut lanes, NOON, 2, 1), HashMap::from([(1, 1), (2, 1)]));
-        lanes.found([id(1), id(2)]);
+        lanes.found([id(1), id(2)], NOON);
         lanes.ended(id(1), NOON, End::Delivered);
         lanes.ended(id(2), NOON, End::Failed { pause: Some(Duration::from_secs(1)) });
         let back = NOON - Duration::from_secs(86_400);
@@ -578,10 +630,34 @@ mod tests {
     }
 
     #[test]
+    fn what_was_committed_late_stands_before_the_hint_and_is_asked_for_once_more() {
+        let mut lanes = known(4, &[subscription(1)]);
+        assert_eq!(claim(&mut lanes, NOON, 2, 2), HashMap::from([(1, 2)]));
+        let share = lanes.shares(NOON, 2);
+        assert_eq!(share[0].since, Some(NOON));
+        lanes.claimed(NOON, &share, &HashMap::new());
+        assert_eq!(lanes.shares(NOON, 2)[0].since, None, "from the start");
+        lanes.claimed(NOON, &[Share::new(id(1), 2)], &HashMap::new());
+        assert!(!lanes.is_ready(NOON), "and then it is known to be empty");
+    }
+
+    #[test]
+    fn a_lane_that_loses_its_turn_is_told_by_none_of_its_tickets() {
+        let mut lanes = known(4, &[subscription(1), subscription(2)]);
+        lanes.ended(id(1), NOON, End::Failed { pause: Some(Duration::from_secs(1)) });
+        assert_eq!(lanes.wait(NOON), Some(Duration::ZERO), "the other may");
+        assert_eq!(claim(&mut lanes, NOON, 100, 1), HashMap::from([(2, 1)]));
+        assert_eq!(lanes.wait(NOON), Some(Duration::from_secs(1)));
+        let later = NOON + Duration::from_secs(1);
+        lanes.tick(later);
+        assert_eq!(claim(&mut lanes, later, 100, 1), HashMap::from([(1, 1)]), "once");
+    }
+
+    #[test]
     fn lanes_at_rest_are_forgotten_when_there_are_many() {
         let mut lanes = Lanes::new(4);
         for number in 0..REMEMBERED as u128 + 50 {
-            lanes.found([id(number)]);
+            lanes.found([id(number)], NOON);
             claim(&mut lanes, NOON, 1, 0);
         }
         lanes.tick(NOON);

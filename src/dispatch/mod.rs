@@ -10,6 +10,7 @@ mod health;
 mod lanes;
 mod observer;
 mod outbox;
+mod routes;
 pub mod telemetry;
 mod wake;
 

@@ -1,16 +1,21 @@
 //! [`Outbox`]: puts an event and its deliveries into the store.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::clock::{Clock, SystemClock};
 use crate::contract::Contract;
 use crate::dispatch::Wake;
 use crate::dispatch::clock::SharedClock;
+use crate::dispatch::routes::{Route, Routes};
 use crate::error::{Error, ErrorKind};
 use crate::event::{DataOf, Envelope, EventData, EventId};
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{Inserted, NewEvent, Store, StoreError, TransactionalStore};
-use crate::subscription::{Subscription, SubscriptionStatus};
+use crate::subscription::Subscription;
 
 /// Puts an event and its deliveries into the store: one delivery for each subscription of the organization that asks for
 /// the event's type.
@@ -25,6 +30,7 @@ pub struct Outbox<S> {
     wake: Wake,
     clock: SharedClock,
     while_disabled: WhileDisabled,
+    routes: Routes,
 }
 
 impl<S: Store> Outbox<S> {
@@ -36,6 +42,7 @@ impl<S: Store> Outbox<S> {
             wake: Wake::new(),
             clock: SharedClock::new(SystemClock),
             while_disabled: WhileDisabled::Keep,
+            routes: Routes::new(Duration::ZERO),
         }
     }
 
@@ -55,6 +62,22 @@ impl<S: Store> Outbox<S> {
     pub fn with_disabled(mut self, while_disabled: WhileDisabled) -> Self {
         self.while_disabled = while_disabled;
         self
+    }
+
+    /// The same outbox, asking the store for an organization's subscriptions once in `age` instead of for every event.
+    ///
+    /// It saves a query for each event. For up to `age` an event may miss a subscription that was just made, or go by the filter
+    /// that one had before; to one that was deleted, or whose making was rolled back, nothing is sent in any case. [`forget`](Self::forget) ends that early. The
+    /// default is to ask every time.
+    pub fn with_subscriptions_kept_for(mut self, age: Duration) -> Self {
+        self.routes = Routes::new(age);
+        self
+    }
+
+    /// Has the next event of this organization ask the store for its subscriptions, after one was written: by this outbox and its
+    /// clones.
+    pub fn forget(&self, organization: &str) {
+        self.routes.forget(organization);
     }
 
     /// Writes the event down in a transaction of its own and wakes the dispatcher.
@@ -86,7 +109,14 @@ impl<S: Store> Outbox<S> {
         routing: Routing,
     ) -> Result<Emitted, EmitError> {
         let mut event = self.new_event(organization, envelope, routing)?;
-        event.deliveries = self.fan_out(&event, &self.store.subscriptions(organization).await?);
+        let routes = match self.routes.find(organization) {
+            Some(routes) => routes,
+            None => {
+                let asked_at = Instant::now();
+                self.learn(organization, asked_at, &self.store.subscriptions(organization).await?)
+            }
+        };
+        event.deliveries = self.fan_out(&event, &routes);
         let inserted = self.store.insert(std::slice::from_ref(&event)).await?;
         let emitted = self.emitted(event, &inserted)?;
         emitted.wake();
@@ -126,9 +156,19 @@ impl<S: Store> Outbox<S> {
         S: TransactionalStore,
     {
         let mut event = self.new_event(organization, envelope, routing)?;
-        // By the same connection: the transaction may hold the pool's last one, and would wait for itself.
-        event.deliveries =
-            self.fan_out(&event, &self.store.subscriptions_in(connection, organization).await?);
+        let routes = match self.routes.find(organization) {
+            Some(routes) => routes,
+            None => {
+                let asked_at = Instant::now();
+                // By the same connection: the transaction may hold the pool's last one, and would wait for itself.
+                self.learn(
+                    organization,
+                    asked_at,
+                    &self.store.subscriptions_in(connection, organization).await?,
+                )
+            }
+        };
+        event.deliveries = self.fan_out(&event, &routes);
         let inserted = self.store.insert_in(connection, std::slice::from_ref(&event)).await?;
         self.emitted(event, &inserted)
     }
@@ -155,14 +195,18 @@ impl<S: Store> Outbox<S> {
         Ok(event)
     }
 
+    fn learn(&self, organization: &str, asked_at: Instant, subscriptions: &[Subscription]) -> Arc<[Route]> {
+        let routes: Arc<[Route]> = subscriptions.iter().map(Route::of).collect();
+        self.routes.keep(organization, &routes, asked_at);
+        routes
+    }
+
     /// One delivery for each subscription that asks for the event.
-    fn fan_out(&self, event: &NewEvent, subscriptions: &[Subscription]) -> Vec<(DeliveryId, SubscriptionId)> {
-        let kept = |subscription: &&Subscription| {
-            self.while_disabled == WhileDisabled::Keep || subscription.status == SubscriptionStatus::Enabled
-        };
-        let wanted = |subscription: &&Subscription| subscription.wants(event.event_type.as_str());
-        let targets = subscriptions.iter().filter(kept).filter(wanted);
-        targets.map(|subscription| (DeliveryId::generate(), subscription.id)).collect()
+    fn fan_out(&self, event: &NewEvent, routes: &[Route]) -> Vec<(DeliveryId, SubscriptionId)> {
+        let kept = |route: &&Route| self.while_disabled == WhileDisabled::Keep || route.is_enabled;
+        let wanted = |route: &&Route| route.wants(event.event_type.as_str());
+        let targets = routes.iter().filter(kept).filter(wanted);
+        targets.map(|route| (DeliveryId::generate(), route.subscription)).collect()
     }
 
     fn emitted(&self, event: NewEvent, inserted: &[Inserted]) -> Result<Emitted, EmitError> {
