@@ -21,12 +21,13 @@ use crate::dispatch::clock::{AttemptTime, SharedClock};
 use crate::dispatch::erased::ErasedStore;
 use crate::dispatch::flight::{Flight, LONGEST_PAUSE, Leased, Pause, after};
 use crate::dispatch::health::{self, Change};
+use crate::dispatch::housekeeping::{self, Housekeeping};
 use crate::dispatch::lanes::{End, Lanes, Taken};
 use crate::dispatch::observer::{Happening, Observer};
 use crate::dispatch::telemetry;
 use crate::dispatch::wake::{News, Wake};
 use crate::id::SubscriptionId;
-use crate::store::{Claim, Claims, Look, Settled, Settlement, Share, Store, StoreError};
+use crate::store::{Claim, Claims, Look, Retention, Settled, Settlement, Share, Store, StoreError};
 use crate::subscription::{DisabledReason, TokenSource};
 use crate::transport::{HttpClient, Limits};
 
@@ -48,6 +49,7 @@ pub struct Dispatcher {
     lease: Option<Duration>,
     poll: Duration,
     drain: Duration,
+    housekeeping: Option<Housekeeping>,
 }
 
 impl Dispatcher {
@@ -77,6 +79,7 @@ impl Dispatcher {
             lease: None,
             poll: Duration::from_secs(5),
             drain: Duration::from_secs(30),
+            housekeeping: None,
         }
     }
 
@@ -157,6 +160,20 @@ impl Dispatcher {
         self
     }
 
+    /// The same dispatcher, deleting what `retention` no longer wants beside its deliveries, in short batches: while it
+    /// [runs](Self::run), every ten minutes. The default keeps everything for ever.
+    ///
+    /// One of several dispatchers is enough; more do no harm.
+    pub fn with_retention(self, retention: Retention) -> Self {
+        self.with_retention_every(retention, housekeeping::DEFAULT_INTERVAL)
+    }
+
+    /// The same dispatcher, deleting what `retention` no longer wants every `interval` (a second or longer).
+    pub fn with_retention_every(mut self, retention: Retention, interval: Duration) -> Self {
+        self.housekeeping = Some(Housekeeping { retention, interval: interval.max(Duration::from_secs(1)) });
+        self
+    }
+
     /// The same dispatcher, keeping the first `bytes` of each answer in the attempt log. The default is 1,024.
     pub fn with_response_excerpt(mut self, bytes: usize) -> Self {
         self.sender.excerpt = bytes;
@@ -201,6 +218,19 @@ impl Dispatcher {
     /// kept and settled when it can be. A single settlement that the store refuses while it takes others is given up: its
     /// delivery is due again when its lease ends. A store that answers nothing more is left when the drain's time is over.
     pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) {
+        let housekeeping = async {
+            match self.housekeeping {
+                Some(housekeeping) => housekeeping.keep(&*self.store, &self.clock).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.deliver(shutdown) => {}
+            never = housekeeping => match never {},
+        }
+    }
+
+    async fn deliver(&self, shutdown: impl Future<Output = ()> + Send) {
         let mut shutdown = pin!(shutdown.fuse());
         let mut flight = Flight::default();
         let mut pause = Pause::default();

@@ -9,7 +9,9 @@ use time::OffsetDateTime;
 
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::signature::Secret;
-use crate::store::{Claim, Claims, Lease, Look, Settled, Settlement, Store, StoreError};
+use crate::store::{
+    Claim, Claims, Lease, Look, Notifications, Retention, Settled, Settlement, Store, StoreError,
+};
 use crate::subscription::{Health, Subscription, SubscriptionStatus, TokenSource};
 use crate::transport::{Exchange, HttpClient, Limits, TransportError};
 
@@ -40,6 +42,12 @@ pub(super) trait ErasedStore: Send + Sync {
         id: SubscriptionId,
         status: &'a SubscriptionStatus,
     ) -> BoxFuture<'a, Result<bool, StoreError>>;
+    fn prune_dyn<'a>(
+        &'a self,
+        retention: &'a Retention,
+        now: OffsetDateTime,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<u64, StoreError>>;
 }
 
 impl<S: Store> ErasedStore for S {
@@ -89,6 +97,31 @@ impl<S: Store> ErasedStore for S {
         status: &'a SubscriptionStatus,
     ) -> BoxFuture<'a, Result<bool, StoreError>> {
         Box::pin(self.set_subscription_status(id, status))
+    }
+
+    fn prune_dyn<'a>(
+        &'a self,
+        retention: &'a Retention,
+        now: OffsetDateTime,
+        limit: u32,
+    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+        Box::pin(self.prune(retention, now, limit))
+    }
+}
+
+/// [`Notifications`] behind a pointer.
+pub(super) trait ErasedNotifications: Send + Sync {
+    fn notify_dyn(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn notified_dyn(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+}
+
+impl<N: Notifications> ErasedNotifications for N {
+    fn notify_dyn(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.notify())
+    }
+
+    fn notified_dyn(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.notified())
     }
 }
 

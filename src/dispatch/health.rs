@@ -116,17 +116,28 @@ async fn record_one(
         if store.put_health_dyn(id, &seen, &health).await? {
             let Some(now) = run.ends.last().map(|(at, _)| *at) else { return Ok(()) };
             tell(id, &seen, &health, thresholds, now, changes);
-            if rule.is_some_and(|rule| health.is_hopeless(now, rule)) {
-                let status = SubscriptionStatus::disabled(DisabledReason::Failing, now);
-                if store.set_status_dyn(id, &status).await? {
-                    changes.push((id, Change::Disabled));
-                }
+            if rule.is_some_and(|rule| health.is_hopeless(now, rule)) && disable(store, id, now).await? {
+                changes.push((id, Change::Disabled));
             }
             return Ok(());
         }
     }
     // So busy an endpoint is written down by the others.
     Ok(())
+}
+
+/// Whoever disabled it before had a reason that stays.
+async fn disable(
+    store: &dyn ErasedStore,
+    id: SubscriptionId,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
+    match store.subscription_dyn(id).await? {
+        Some(Subscription { status: SubscriptionStatus::Enabled, .. }) => {
+            store.set_status_dyn(id, &SubscriptionStatus::disabled(DisabledReason::Failing, now)).await
+        }
+        _ => Ok(false),
+    }
 }
 
 fn tell(

@@ -13,6 +13,7 @@
 //! | `hookwire_stale_settlements_total` | counter | |
 //! | `hookwire_store_errors_total` | counter | `call` |
 //! | `hookwire_in_flight` | gauge | |
+//! | `hookwire_pruned_rows_total` | counter | |
 //!
 //! No label has a value that a peer chooses or that grows with the number of subscriptions.
 
@@ -87,6 +88,15 @@ pub(super) fn store_failed(call: &'static str, error: &StoreError) {
     #[cfg(feature = "metrics")]
     metrics::counter!("hookwire_store_errors_total", "call" => call).increment(1);
     _ = (call, error);
+}
+
+/// A batch of what retention no longer wants was deleted.
+pub(super) fn pruned(rows: u64) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(rows, "pruned");
+    #[cfg(feature = "metrics")]
+    metrics::counter!("hookwire_pruned_rows_total").increment(rows);
+    _ = rows;
 }
 
 /// How many attempts are under way.

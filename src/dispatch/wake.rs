@@ -17,6 +17,8 @@ pub struct Wake(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     notify: Notify,
+    /// For a [`Relay`](super::Relay), which tells other processes.
+    outward: Notify,
     news: Mutex<News>,
 }
 
@@ -37,6 +39,12 @@ impl Wake {
 
     /// Has a dispatcher look at the store, now or when it next waits: something may be due that it does not know of.
     pub fn wake(&self) {
+        self.wake_here();
+        self.0.outward.notify_one();
+    }
+
+    /// [`wake`](Self::wake) without telling other processes.
+    pub(super) fn wake_here(&self) {
         self.news().look = true;
         self.0.notify.notify_one();
     }
@@ -51,6 +59,17 @@ impl Wake {
             }
         }
         self.0.notify.notify_one();
+        self.0.outward.notify_one();
+    }
+
+    /// Has other processes told, and this one not.
+    pub(super) fn wake_others(&self) {
+        self.0.outward.notify_one();
+    }
+
+    /// Ready when something was woken for since the last call.
+    pub(super) async fn woken_for_others(&self) {
+        self.0.outward.notified().await;
     }
 
     pub(super) async fn woken(&self) -> News {

@@ -82,7 +82,12 @@ impl Store for MemoryStore {
         id: SubscriptionId,
         status: &SubscriptionStatus,
     ) -> Result<bool, StoreError> {
-        Ok(self.state().change_subscription(id, |subscription| subscription.status = status.clone()))
+        Ok(self.state().change_subscription(id, |subscription| {
+            if *status == SubscriptionStatus::Enabled && subscription.status != *status {
+                subscription.health = Health::default();
+            }
+            subscription.status = status.clone();
+        }))
     }
 
     async fn delete_subscription(&self, id: SubscriptionId, now: OffsetDateTime) -> Result<bool, StoreError> {

@@ -28,6 +28,7 @@
 
 pub mod conformance;
 mod error;
+mod ext;
 mod forward;
 mod inbox;
 pub(crate) mod memory;
@@ -35,6 +36,7 @@ mod notifications;
 pub mod sqlite;
 
 pub use error::{StoreError, StoreErrorKind};
+pub use ext::StoreExt;
 pub use inbox::{Inbox, InboxKey, Reservation};
 pub use notifications::Notifications;
 
@@ -73,7 +75,8 @@ pub trait Store: Send + Sync {
         organization: &str,
     ) -> impl Future<Output = Result<Vec<Subscription>, StoreError>> + Send;
 
-    /// Enables or disables the subscription of this id; `false` when there is none.
+    /// Enables or disables the subscription of this id; `false` when there is none. One that was disabled and is enabled starts
+    /// healthy: what its endpoint failed before is not held against it.
     fn set_subscription_status(
         &self,
         id: SubscriptionId,
@@ -133,6 +136,9 @@ pub trait Store: Send + Sync {
 
     /// Makes new pending deliveries, due at `now`, of the events whose deliveries `replay` names; at most `limit`, oldest first. An
     /// event that already has a pending delivery to the subscription, or whose payload or subscription is gone, gets none.
+    ///
+    /// Of many, those that ended after `now` are left out: calls with one `now` come to an end, however fast an endpoint refuses
+    /// what they make. [`StoreExt::replay_all`] makes those calls.
     ///
     /// Whichever kind of replay it was, a dead letter in whose place a delivery was made becomes
     /// [`Replayed`](crate::DeadReason::Replayed); a delivered one stays delivered. A new delivery has its event's ordering key and

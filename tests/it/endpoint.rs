@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use hookwire::{AddressPolicy, EndpointUrl};
 use http::{HeaderMap, StatusCode};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// An endpoint that answers from a list, and 200 when the list is used up.
 #[derive(Clone)]
@@ -25,6 +25,8 @@ struct Shared {
     requests: Mutex<Vec<(HeaderMap, Bytes)>>,
     answers: Mutex<VecDeque<Answer>>,
     arrived: Notify,
+    /// With what those that hang are answered, once they are.
+    let_go: watch::Sender<Option<u16>>,
 }
 
 pub(crate) enum Answer {
@@ -52,6 +54,11 @@ impl Endpoint {
         self.shared.requests.lock().unwrap()
     }
 
+    /// Answers those that hang, and those that would.
+    pub(crate) fn let_go(&self, status: u16) {
+        self.shared.let_go.send_replace(Some(status));
+    }
+
     /// Waits until `count` requests have arrived.
     pub(crate) async fn arrived(&self, count: usize) {
         while self.requests().len() < count {
@@ -74,6 +81,10 @@ async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byt
         Answer::With(status, header, value) => {
             (StatusCode::from_u16(status).unwrap(), [(header, value)], "told why").into_response()
         }
-        Answer::Hang => std::future::pending().await,
+        Answer::Hang => {
+            let mut let_go = shared.let_go.subscribe();
+            let status = let_go.wait_for(Option::is_some).await.unwrap().unwrap();
+            StatusCode::from_u16(status).unwrap().into_response()
+        }
     }
 }

@@ -12,6 +12,8 @@ mod dispatcher_faults;
 mod ed25519;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
 mod endpoint;
+#[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
+mod engine;
 mod envelope;
 mod events;
 mod examples;

@@ -168,6 +168,33 @@ pub async fn what_was_made_since_a_time_and_not_delivered_is_replayed(store: &im
     assert_eq!(events, [2, 4, 5, 6].map(|number| an_event(number, 0).id));
 }
 
+/// So that a replay in batches comes to an end whose deliveries die as fast as they are made.
+pub async fn what_ends_after_a_replay_began_is_not_replayed_by_it(store: &impl Store) {
+    subscribe(store, 1).await;
+    for number in 1..=3 {
+        emit(store, number, 0, 1).await;
+        end(store, number, Next::dead(DeadReason::Refused)).await;
+    }
+    for all in [Replay::DeadLetters(subscription_id(1)), Replay::Since(subscription_id(1), at(0))] {
+        let early = store.replay(&all, at(10) - Duration::from_micros(1), 10).await.expect("store answers");
+        assert_eq!(early, Replayed::default());
+        let mut made = 0;
+        for _ in 0..10 {
+            let told = replay(store, all.clone(), 1).await;
+            made += told.made;
+            for again in claim(store, REPLAYED_AT).await {
+                let later = REPLAYED_AT + Duration::from_secs(1);
+                let refused = ended(&again, later, Next::dead(DeadReason::Refused));
+                assert_eq!(settle(store, refused).await, Settled::Done);
+            }
+            if !told.more {
+                break;
+            }
+        }
+        assert_eq!(made, if all == Replay::DeadLetters(subscription_id(1)) { 3 } else { 0 });
+    }
+}
+
 /// It was made last. Of several that are made at once the oldest comes first.
 pub async fn a_replayed_delivery_takes_the_last_place_in_its_ordering_key(store: &impl Store) {
     subscribe(store, 1).await;

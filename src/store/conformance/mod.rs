@@ -63,6 +63,7 @@ macro_rules! store_conformance {
             an_organization_sees_its_own_subscriptions_oldest_first
             a_status_is_written_and_a_missing_subscription_is_told
             health_is_written_only_in_place_of_what_was_seen
+            a_subscription_that_is_enabled_again_starts_healthy
             deliveries_of_a_disabled_subscription_wait_until_it_is_enabled
             events_for_a_disabled_subscription_wait_until_it_is_enabled
             a_settlement_disables_and_keeps_an_earlier_reason
@@ -118,6 +119,7 @@ macro_rules! store_conformance {
             a_replay_never_makes_a_second_pending_delivery
             dead_letters_are_replayed_in_batches_and_become_replayed
             what_was_made_since_a_time_and_not_delivered_is_replayed
+            what_ends_after_a_replay_began_is_not_replayed_by_it
             a_replayed_delivery_takes_the_last_place_in_its_ordering_key
             nothing_is_replayed_without_a_payload_or_a_subscription
             an_expunged_event_is_never_sent_and_its_id_stays_taken

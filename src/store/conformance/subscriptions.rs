@@ -137,9 +137,6 @@ pub async fn a_subscription_written_again_keeps_its_health(store: &impl Store) {
     assert!(store.put_health(subscribed.id, seen, &failing).await.expect("store answers"));
     subscribe(store, 1).await;
     assert_eq!(subscription(store, subscribed.id).await.health, failing);
-    disable(store, 1).await;
-    enable(store, 1).await;
-    assert_eq!(subscription(store, subscribed.id).await.health, failing);
 }
 
 /// Of two that saw the same one wins.
@@ -164,6 +161,19 @@ pub async fn health_is_written_only_in_place_of_what_was_seen(store: &impl Store
     assert!(put(&healthy, &once).await);
     emit(store, 1, 0, 1).await;
     assert_eq!(claim_one(store, at(0)).await.subscription.health, once);
+}
+
+/// Or the next failure would disable it at once. One that is enabled already keeps what is held against it.
+pub async fn a_subscription_that_is_enabled_again_starts_healthy(store: &impl Store) {
+    let id = subscribe(store, 1).await.id;
+    let failing = Health::default().failed(at(3), None);
+    assert!(store.put_health(id, &Health::default(), &failing).await.expect("store answers"));
+    enable(store, 1).await;
+    assert_eq!(subscription(store, id).await.health, failing);
+    disable(store, 1).await;
+    assert_eq!(subscription(store, id).await.health, failing);
+    enable(store, 1).await;
+    assert_eq!(subscription(store, id).await.health, Health::default());
 }
 
 /// And tells when that is; others go on.

@@ -367,7 +367,7 @@ impl State {
         now: OffsetDateTime,
         limit: u32,
     ) -> Result<Replayed, StoreError> {
-        let mut chosen = self.replayable(replay, (limit as usize).saturating_add(1));
+        let mut chosen = self.replayable(replay, now, (limit as usize).saturating_add(1));
         let more = chosen.len() > limit as usize;
         chosen.truncate(limit as usize);
         let mut random = vec![[0; 10]; chosen.len()];
@@ -386,10 +386,13 @@ impl State {
         Ok(Replayed::new(chosen.len().try_into().expect("invariant: no more than the limit"), more))
     }
 
-    /// Up to `most` deliveries of different events, oldest first.
-    fn replayable(&self, replay: &Replay, most: usize) -> Vec<DeliveryId> {
+    /// Up to `most` deliveries of different events, oldest first; of many, those that ended by `now`.
+    fn replayable(&self, replay: &Replay, now: OffsetDateTime, most: usize) -> Vec<DeliveryId> {
+        let by_now = |(.., id): &&(OffsetDateTime, u64, DeliveryId)| {
+            self.rows[id].ended_at.is_some_and(|ended_at| ended_at <= now)
+        };
         let dead = |subscription: &SubscriptionId| {
-            self.queues.get(subscription).into_iter().flat_map(|queue| queue.dead.iter())
+            self.queues.get(subscription).into_iter().flat_map(|queue| queue.dead.iter()).filter(by_now)
         };
         let mut events = HashSet::new();
         let fit = |id: &DeliveryId| {

@@ -91,6 +91,7 @@ pub(super) async fn replay(
             .bind(since)
             .bind(without)
             .bind(limit)
+            .bind(micros(now))
     };
     let query = match replay {
         _ if limit == 0 => return Ok(Replayed::default()),

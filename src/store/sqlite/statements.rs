@@ -38,7 +38,10 @@ ON CONFLICT (id) DO UPDATE SET organization = excluded.organization, url = exclu
 
     subscriptions: "SELECT * FROM {p}subscriptions WHERE organization = ?1 ORDER BY created_at, id";
 
-    set_status: "UPDATE {p}subscriptions SET status = ?2, disabled_at = ?3 WHERE id = ?1";
+    set_status: "\
+UPDATE {p}subscriptions
+SET status = ?2, disabled_at = ?3, health = iif(?2 = 'enabled' AND status <> 'enabled', '', health)
+WHERE id = ?1";
 
     put_health: "UPDATE {p}subscriptions SET health = ?3 WHERE id = ?1 AND health = ?2";
 
@@ -160,11 +163,11 @@ WHERE d.id = ?1
   AND NOT EXISTS (SELECT 1 FROM {p}deliveries o
     WHERE o.event = d.event AND o.subscription = d.subscription AND o.state = 'pending')";
 
-    /// ?3 is a state to leave out. The list of states is that of the index.
+    /// ?3 is a state to leave out, ?5 the time by which they ended. The list of states is that of the index.
     replay_many: "\
 SELECT d.event, d.subscription, d.ordering_key FROM {p}deliveries d
 WHERE d.subscription = ?1 AND d.state IN ('exhausted', 'refused', 'gone', 'cancelled')
-  AND d.created_at >= ?2 AND d.state <> ?3
+  AND d.created_at >= ?2 AND d.state <> ?3 AND d.finished_at <= ?5
   AND EXISTS (SELECT 1 FROM {p}subscriptions s WHERE s.id = d.subscription)
   AND EXISTS (SELECT 1 FROM {p}events e WHERE e.pk = d.event AND e.payload IS NOT NULL)
   AND NOT EXISTS (SELECT 1 FROM {p}deliveries o

@@ -1,0 +1,150 @@
+//! The whole sending side on every store in a database, with real endpoints on loopback: order, fairness, what disables, what
+//! is changed under way, what is told.
+//!
+//! Time is an argument of each step, so that days pass in milliseconds; tests of a running dispatcher wait for what happens and
+//! never for how long it takes.
+
+mod changes;
+mod endpoints;
+mod order;
+mod running;
+mod telling;
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookwire::allison::CallEnded;
+use hookwire::dispatch::{Dispatcher, Outbox, Routing, Step};
+use hookwire::store::sqlite::SqliteStore;
+use hookwire::{
+    Contract, Delivery, DeliveryState, Envelope, EventFilter, EventId, HyperClient, Secret, Store,
+    Subscription,
+};
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+use crate::endpoint::{Endpoint, loopback};
+
+pub(crate) const NOON: OffsetDateTime = datetime!(2026-04-17 12:00 UTC);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
+
+/// Writes each test for each store.
+macro_rules! on_every_store {
+    ($($test:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(crate::engine::Stage::sqlite().await).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_every_store;
+
+/// A store that lives as long as this, and the parts of a sender on it.
+pub(crate) struct Stage<S> {
+    pub(crate) store: Arc<S>,
+    pub(crate) contract: Contract,
+    _keep: Box<dyn Any + Send + Sync>,
+}
+
+impl Stage<SqliteStore> {
+    pub(crate) async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path().join("hooks.db")).await.unwrap();
+        Self::on(store, folder)
+    }
+}
+
+impl<S: Store + 'static> Stage<S> {
+    fn on(store: S, keep: impl Any + Send + Sync) -> Self {
+        Self { store: Arc::new(store), contract: Contract::allison(), _keep: Box::new(keep) }
+    }
+
+    pub(crate) fn under(mut self, contract: Contract) -> Self {
+        self.contract = contract;
+        self
+    }
+
+    pub(crate) fn outbox(&self) -> Outbox<Arc<S>> {
+        self.outbox_at(NOON)
+    }
+
+    pub(crate) fn outbox_at(&self, now: OffsetDateTime) -> Outbox<Arc<S>> {
+        Outbox::new(Arc::clone(&self.store), self.contract.clone()).with_clock(move || now)
+    }
+
+    /// A dispatcher that knows nothing yet, as after a restart.
+    pub(crate) fn dispatcher(&self) -> Dispatcher {
+        Dispatcher::new(Arc::clone(&self.store), HyperClient::new(), self.contract.clone())
+            .with_address_policy(loopback())
+    }
+
+    pub(crate) async fn subscribe(&self, endpoint: &Endpoint) -> Subscription {
+        let secret = Secret::from_random([7; 32]);
+        let subscription = Subscription::new("org_1", endpoint.url(), EventFilter::all()).with_secret(secret);
+        self.store.put_subscription(&subscription).await.unwrap();
+        subscription
+    }
+
+    pub(crate) async fn emit(&self) -> EventId {
+        self.emit_at(NOON).await
+    }
+
+    pub(crate) async fn emit_at(&self, now: OffsetDateTime) -> EventId {
+        self.outbox_at(now).emit("org_1", &call()).await.unwrap().id
+    }
+
+    pub(crate) async fn emit_keyed(&self, key: &str) -> EventId {
+        let routing = Routing::new().with_ordering_key(key);
+        self.outbox().emit_with("org_1", &call(), routing).await.unwrap().id
+    }
+
+    /// Steps at `now` and as long as there is something to do at once.
+    pub(crate) async fn drain(&self, dispatcher: &Dispatcher, now: OffsetDateTime) -> Step {
+        let mut whole = Step::default();
+        loop {
+            let step = dispatcher.step(now).await.unwrap();
+            whole.delivered += step.delivered;
+            whole.retried += step.retried;
+            whole.dead += step.dead;
+            whole.stale += step.stale;
+            whole.next_due = step.next_due;
+            if step.next_due != Some(Duration::ZERO) {
+                return whole;
+            }
+        }
+    }
+
+    /// A subscription's deliveries, oldest first.
+    pub(crate) async fn deliveries(&self, subscription: &Subscription) -> Vec<Delivery> {
+        let mut deliveries = self.store.deliveries(subscription.id, None, 100_000).await.unwrap();
+        deliveries.reverse();
+        deliveries
+    }
+
+    pub(crate) async fn states(&self, subscription: &Subscription) -> Vec<DeliveryState> {
+        self.deliveries(subscription).await.iter().map(|delivery| delivery.state).collect()
+    }
+
+    /// The subscription as the store has it now.
+    pub(crate) async fn read(&self, subscription: &Subscription) -> Subscription {
+        self.store.subscription(subscription.id).await.unwrap().unwrap()
+    }
+}
+
+pub(crate) fn call() -> Envelope<CallEnded> {
+    Envelope::new(CallEnded::new("c1"))
+}
+
+/// The ids of the events that an endpoint got, in the order they came.
+pub(crate) fn received(endpoint: &Endpoint) -> Vec<String> {
+    let id = |body: &[u8]| {
+        let envelope: serde_json::Value = serde_json::from_slice(body).unwrap();
+        envelope["id"].as_str().unwrap().to_owned()
+    };
+    endpoint.requests().iter().map(|(_, body)| id(body)).collect()
+}
