@@ -28,6 +28,14 @@ mod store_memory;
 #[cfg(all(feature = "sqlite", feature = "testing"))]
 mod store_sqlite;
 mod subscription;
+#[cfg(all(
+    feature = "dispatch",
+    feature = "hyper",
+    feature = "metrics",
+    feature = "sqlite",
+    feature = "tracing"
+))]
+mod telemetry;
 mod transport;
 mod vectors;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
