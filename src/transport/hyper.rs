@@ -29,6 +29,7 @@ use tokio_rustls::TlsConnector;
 use self::connector::{Connector, Dial, DialError, Dialler, Opened};
 use self::resolver::ErasedResolve;
 pub use self::resolver::{Resolve, SystemResolver};
+use super::names::Names;
 use crate::{
     AddressPolicy, EndpointUrl, Error, ErrorClass, ErrorKind, Exchange, HttpClient, Limits, Timings,
     TransportError,
@@ -276,6 +277,7 @@ impl HyperClientBuilder {
             dialler: Arc::new(Dialler {
                 tls: TlsConnector::from(Arc::new(tls)),
                 resolver: self.resolver,
+                names: Names::default(),
                 local_v4: self.local_v4,
                 local_v6: self.local_v6,
             }),

@@ -5,6 +5,7 @@
 //! the trait's contract.
 
 pub(crate) mod hyper;
+mod names;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;

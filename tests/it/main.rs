@@ -19,6 +19,8 @@ mod events;
 mod examples;
 #[cfg(feature = "hyper")]
 mod hyper_client;
+#[cfg(feature = "hyper")]
+mod names;
 mod receiver;
 mod retry;
 mod secrets;

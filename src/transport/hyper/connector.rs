@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
 use super::resolver::ErasedResolve;
+use crate::transport::names::Names;
 use crate::{AddressPolicy, ErrorClass, Timings};
 
 tokio::task_local! {
@@ -66,6 +67,7 @@ impl Service<Uri> for Connector {
 pub(super) struct Dialler {
     pub(super) tls: TlsConnector,
     pub(super) resolver: Arc<dyn ErasedResolve>,
+    pub(super) names: Names,
     pub(super) local_v4: Option<Ipv4Addr>,
     pub(super) local_v6: Option<Ipv6Addr>,
 }
@@ -113,9 +115,22 @@ impl Dialler {
             vec![address]
         } else {
             dial.enter(Phase::Dns);
-            self.resolver.resolve_dyn(host).await.map_err(|error| {
-                DialError::new(ErrorClass::Dns, "name could not be resolved").caused_by(error)
-            })?
+            let resolved = timeout_at(dial.deadline, self.resolver.resolve_dyn(host)).await;
+            let addresses = match resolved {
+                Ok(resolved) => resolved.map_err(|error| {
+                    let class = self.names.failed(host, &error);
+                    DialError::new(class, "name could not be resolved").caused_by(error)
+                })?,
+                Err(_) => {
+                    let class = match self.names.failed(host, &io::ErrorKind::TimedOut.into()) {
+                        ErrorClass::Internal => ErrorClass::Internal,
+                        _ => ErrorClass::Timeout,
+                    };
+                    return Err(DialError::new(class, "deadline passed while resolving the host name"));
+                }
+            };
+            self.names.resolved();
+            addresses
         };
         if addresses.is_empty() {
             return Err(DialError::new(ErrorClass::Dns, "name has no address"));

@@ -34,7 +34,10 @@ pub trait Resolve: Send + Sync {
     ///
     /// # Errors
     ///
-    /// When the name does not exist or no answer could be had; told as [`ErrorClass::Dns`](crate::ErrorClass::Dns).
+    /// [`NotFound`](io::ErrorKind::NotFound) when the name does not exist, another kind when no answer could be had; both are told
+    /// as [`ErrorClass::Dns`](crate::ErrorClass::Dns). Where three different names in a row get no answer and none does in
+    /// between, this side is taken to have no resolver, and the fault is its own:
+    /// [`ErrorClass::Internal`](crate::ErrorClass::Internal).
     fn resolve(&self, host: &str) -> impl Future<Output = io::Result<Vec<IpAddr>>> + Send;
 }
 
@@ -128,9 +131,18 @@ impl Lookup {
     fn run(self) {
         let answer = match (self.host.as_str(), 0).to_socket_addrs() {
             Ok(addresses) => Answer::Addresses(addresses.map(|address| address.ip()).collect()),
-            Err(error) => Answer::Failed(error),
+            Err(error) => Answer::Failed(told(error)),
         };
         self.sender.send_replace(Some(answer));
+    }
+}
+
+/// The error, of kind [`NotFound`](io::ErrorKind::NotFound) where the name does not exist: `getaddrinfo` says so by its text alone.
+fn told(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    match NO_SUCH_NAME.iter().any(|known| text.contains(known)) {
+        true => io::Error::new(io::ErrorKind::NotFound, error),
+        false => error,
     }
 }
 
@@ -139,3 +151,12 @@ impl Drop for Lookup {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).0.remove(&self.host);
     }
 }
+
+/// Of glibc (`EAI_NONAME`, `EAI_NODATA`), musl, macOS and Windows.
+const NO_SUCH_NAME: [&str; 5] = [
+    "Name or service not known",
+    "No address associated with hostname",
+    "Name does not resolve",
+    "nodename nor servname provided",
+    "No such host is known",
+];
