@@ -31,6 +31,7 @@ pub struct Outbox<S> {
     clock: SharedClock,
     while_disabled: WhileDisabled,
     routes: Routes,
+    max_payload: usize,
 }
 
 impl<S: Store> Outbox<S> {
@@ -43,6 +44,7 @@ impl<S: Store> Outbox<S> {
             clock: SharedClock::new(SystemClock),
             while_disabled: WhileDisabled::Keep,
             routes: Routes::new(Duration::ZERO),
+            max_payload: DEFAULT_MAX_PAYLOAD,
         }
     }
 
@@ -61,6 +63,13 @@ impl<S: Store> Outbox<S> {
     /// The same outbox, doing this with events for endpoints that are disabled. The default keeps them.
     pub fn with_disabled(mut self, while_disabled: WhileDisabled) -> Self {
         self.while_disabled = while_disabled;
+        self
+    }
+
+    /// The same outbox, refusing events whose encoded envelope is longer than this many bytes. The default is 1 MiB: few receivers
+    /// take more, and every attempt holds a payload in memory.
+    pub fn with_max_payload(mut self, bytes: usize) -> Self {
+        self.max_payload = bytes;
         self
     }
 
@@ -180,6 +189,9 @@ impl<S: Store> Outbox<S> {
         routing: Routing,
     ) -> Result<NewEvent, EmitError> {
         let payload = self.contract.encode(envelope).map_err(EmitError::Envelope)?;
+        if payload.len() > self.max_payload {
+            return Err(EmitError::TooLarge { len: payload.len(), limit: self.max_payload });
+        }
         let event_type = envelope.event_type().parse().map_err(EmitError::Envelope)?;
         let mut event =
             NewEvent::new(organization, envelope.id.clone(), event_type, self.clock.now(), payload);
@@ -293,6 +305,15 @@ pub enum EmitError {
     /// The envelope cannot be written under the contract.
     #[error("event cannot be written as the contract has it")]
     Envelope(#[source] Error),
+    /// The encoded envelope is longer than [`Outbox::with_max_payload`] allows.
+    #[error("event takes {len} bytes, at most {limit} are allowed")]
+    #[non_exhaustive]
+    TooLarge {
+        /// How many bytes it takes.
+        len: usize,
+        /// How many it may take.
+        limit: usize,
+    },
     /// The organization has another event of this id.
     #[error("event id `{id}` was used for another event of this organization, expected a fresh one")]
     #[non_exhaustive]
@@ -304,3 +325,5 @@ pub enum EmitError {
     #[error("event could not be stored")]
     Store(#[from] StoreError),
 }
+
+const DEFAULT_MAX_PAYLOAD: usize = 1024 * 1024;

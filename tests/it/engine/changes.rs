@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookwire::dispatch::Dispatcher;
+use hookwire::dispatch::{Dispatcher, EmitError};
 use hookwire::store::{Replay, Retention, StoreExt as _};
 use hookwire::{
     Contract, DeadReason, DeliveryState, EndpointUrl, EventFilter, Health, Secret, Store, Subscription,
@@ -24,6 +24,7 @@ on_every_store! {
     two_replays_at_once_double_nothing
     everything_dead_is_replayed_in_batches_that_are_told
     retention_empties_the_store_in_batches
+    an_oversized_event_is_refused_before_it_is_stored
     an_outbox_that_keeps_subscriptions_asks_again_when_they_are_old_or_forgotten
 }
 
@@ -164,6 +165,19 @@ async fn retention_empties_the_store_in_batches<S: Store + 'static>(stage: Stage
     // Each delivery with its attempt and its event.
     assert_eq!(stage.store.prune_all(&retention, NOON + DAY, ten).await.unwrap(), 75);
     assert!(stage.deliveries(&subscription).await.is_empty());
+}
+
+async fn an_oversized_event_is_refused_before_it_is_stored<S: Store + 'static>(stage: Stage<S>) {
+    let endpoint = Endpoint::start([]).await;
+    stage.subscribe(&endpoint).await;
+    let mut large = call();
+    large.data.summary = Some("x".repeat(1024 * 1024));
+    let error = stage.outbox().emit("org_1", &large).await.unwrap_err();
+    assert!(matches!(error, EmitError::TooLarge { len, limit, .. } if len > limit && limit == 1024 * 1024));
+    let roomy = stage.outbox().with_max_payload(2 * 1024 * 1024);
+    assert!(!roomy.emit("org_1", &large).await.unwrap().duplicate, "the refused one left nothing");
+    assert_eq!(stage.drain(&stage.dispatcher(), NOON).await.delivered, 1);
+    assert!(endpoint.requests()[0].1.len() > 1024 * 1024);
 }
 
 async fn an_outbox_that_keeps_subscriptions_asks_again_when_they_are_old_or_forgotten<S: Store + 'static>(
