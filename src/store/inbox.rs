@@ -66,3 +66,8 @@ pub enum Reservation {
     /// The event was handled before.
     Done,
 }
+
+/// How long a reservation that was neither committed nor released is kept after its lease, so that a slow holder can
+/// still commit it.
+#[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
+pub(super) const ABANDONED_KEPT: Duration = Duration::from_secs(24 * 60 * 60);

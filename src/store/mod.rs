@@ -26,17 +26,22 @@
 //!
 //! `store::conformance` (feature `testing`) has a test for each rule.
 
+mod columns;
 pub mod conformance;
 mod error;
 mod ext;
 mod forward;
 mod inbox;
+mod leased;
 pub(crate) mod memory;
 mod notifications;
 pub mod sqlite;
+mod tables;
 
 pub use error::{StoreError, StoreErrorKind};
 pub use ext::StoreExt;
+#[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
+use inbox::ABANDONED_KEPT;
 pub use inbox::{Inbox, InboxKey, Reservation};
 pub use notifications::Notifications;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::{MemoryStore, later};
-use crate::store::{Inbox, InboxKey, Lease, Reservation, StoreError};
+use crate::store::{ABANDONED_KEPT, Inbox, InboxKey, Lease, Reservation, StoreError};
 
 impl Inbox for MemoryStore {
     async fn reserve(
@@ -102,7 +102,3 @@ struct Entry {
     /// Its key in [`Handled::ends`].
     keep_until: (OffsetDateTime, Lease),
 }
-
-/// How long a reservation that was neither committed nor released is kept after its lease, so that a slow holder can
-/// still commit it.
-const ABANDONED_KEPT: Duration = Duration::from_secs(24 * 60 * 60);

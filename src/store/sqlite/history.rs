@@ -8,13 +8,14 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqlStr, SqliteConnection};
 use time::OffsetDateTime;
 
+use super::failed;
 use super::queue::{Deliveries, Place, next_of_keys};
-use super::rows::{self, Unread, blob, hex, json, micros};
+use super::rows::{blob, hex};
 use super::statements::Statements;
-use super::{corrupt, failed};
 use crate::delivery::{DeadReason, DeliveryState};
 use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
+use crate::store::columns::{Columns as _, Unread, corrupt, json, micros};
 use crate::store::{Replay, Replayed, StoreError, StoreErrorKind};
 
 pub(super) async fn delete_subscription(
@@ -138,7 +139,7 @@ impl Again {
     fn read(row: &SqliteRow) -> Result<Self, Unread> {
         Ok(Self {
             event: row.try_get("event")?,
-            subscription: SubscriptionId::from_u128(rows::uuid(row, "subscription")?),
+            subscription: SubscriptionId::from_u128(row.uuid("subscription")?),
             key: row.try_get("ordering_key")?,
         })
     }
@@ -230,7 +231,7 @@ impl Batch {
         let found = found.fetch_all(connection).await.map_err(failed)?;
         let mut batch = Self { ids: Vec::with_capacity(found.len()), events: HashSet::new() };
         for row in &found {
-            batch.ids.push(hex(rows::uuid(row, "id").map_err(corrupt)?));
+            batch.ids.push(hex(row.uuid("id").map_err(corrupt)?));
             batch.events.insert(row.try_get("event").map_err(failed)?);
         }
         Ok(batch)

@@ -5,9 +5,9 @@ use std::time::Duration;
 use sqlx::Row as _;
 use time::OffsetDateTime;
 
-use super::rows::{later, micros};
-use super::{SqliteStore, corrupt, failed};
-use crate::store::{Inbox, InboxKey, Lease, Reservation, StoreError};
+use super::{SqliteStore, failed};
+use crate::store::columns::{Columns as _, corrupt, later, micros};
+use crate::store::{ABANDONED_KEPT, Inbox, InboxKey, Lease, Reservation, StoreError};
 
 impl Inbox for SqliteStore {
     async fn reserve(
@@ -28,8 +28,7 @@ impl Inbox for SqliteStore {
             .await
             .map_err(failed)?;
         if let Some(row) = reserved {
-            let lease: i64 = row.try_get("lease").map_err(failed)?;
-            let lease = Lease::new(u64::try_from(lease).map_err(corrupt)?);
+            let lease = row.lease().map_err(corrupt)?;
             transaction.commit().await?;
             return Ok(Reservation::New(lease));
         }
@@ -90,7 +89,3 @@ impl Inbox for SqliteStore {
         Ok(done.rows_affected())
     }
 }
-
-/// How long a reservation that was neither committed nor released is kept after its lease, so that a slow holder can
-/// still commit it.
-const ABANDONED_KEPT: Duration = Duration::from_secs(24 * 60 * 60);

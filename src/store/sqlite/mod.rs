@@ -28,13 +28,14 @@ use time::OffsetDateTime;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep, timeout};
 
-use self::rows::Unread;
 use self::savepoint::Savepoint;
-use self::schema::Prefix;
+use self::schema::parse_prefix;
 use self::statements::Statements;
 use crate::delivery::{Attempt, Delivery};
 use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
+use crate::store::columns::{self, Columns as _, corrupt};
+use crate::store::tables::Prefix;
 use crate::store::{
     Claim, Claims, Inserted, Lease, Look, NewEvent, Replay, Replayed, Retention, Settled, Settlement, Store,
     StoreError, StoreErrorKind, TransactionalStore,
@@ -96,7 +97,7 @@ impl SqliteStore {
     ///
     /// [`StoreErrorKind::Backend`] when `prefix` is no identifier.
     pub fn schema_sql(prefix: &str) -> Result<String, StoreError> {
-        Ok(schema::script(&Prefix::parse(prefix)?))
+        Ok(schema::script(&parse_prefix(prefix)?))
     }
 
     /// Closes the store's connections, after what they are doing; clones of this store are closed with it.
@@ -117,7 +118,7 @@ impl SqliteStore {
             .fetch_all(connection)
             .await
             .map_err(failed)?;
-        rows.iter().map(rows::subscription).collect::<Result<_, _>>().map_err(corrupt)
+        rows.iter().map(|row| columns::subscription(row, "id")).collect::<Result<_, _>>().map_err(corrupt)
     }
 
     /// Adds to `look` what is ready among the subscriptions behind `from` up to `to`; `false` when the limit cut it.
@@ -135,7 +136,7 @@ impl SqliteStore {
             let Some(ready_at) = row.try_get::<Option<i64>, _>("ready_at").map_err(failed)? else { continue };
             let wait = Duration::from_micros(u64::try_from(ready_at.saturating_sub(now)).unwrap_or(0));
             if wait.is_zero() && look.ready.len() < limit {
-                look.ready.push(SubscriptionId::from_u128(rows::uuid(&row, "id").map_err(corrupt)?));
+                look.ready.push(SubscriptionId::from_u128(row.uuid("id").map_err(corrupt)?));
                 continue;
             }
             look.wait = Some(look.wait.map_or(wait, |least| least.min(wait)));
@@ -158,21 +159,21 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     async fn put_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
-        let (status, disabled_at) = rows::status_columns(&subscription.status);
-        let secrets = rows::secrets_text(&subscription.secrets);
+        let (status, disabled_at) = columns::status_columns(&subscription.status);
+        let secrets = columns::secrets_text(&subscription.secrets);
         let options = subscription.options.to_storage();
         let mut writing = self.write().await?;
         sqlx::query(self.sql.put_subscription.clone())
             .bind(rows::blob(subscription.id.as_u128()))
             .bind(subscription.organization.as_str())
             .bind(subscription.url.as_str())
-            .bind(rows::filter_text(&subscription.filter))
+            .bind(columns::filter_text(&subscription.filter))
             .bind(secrets.as_str())
             .bind(status)
             .bind(disabled_at)
             .bind(options.as_str())
             .bind(subscription.health.to_storage())
-            .bind(rows::micros(subscription.created_at))
+            .bind(columns::micros(subscription.created_at))
             .execute(writing.connection())
             .await
             .map_err(failed)?;
@@ -185,7 +186,7 @@ impl Store for SqliteStore {
             .fetch_optional(&self.readers)
             .await
             .map_err(failed)?;
-        row.as_ref().map(rows::subscription).transpose().map_err(corrupt)
+        row.as_ref().map(|row| columns::subscription(row, "id")).transpose().map_err(corrupt)
     }
 
     async fn subscriptions(&self, organization: &str) -> Result<Vec<Subscription>, StoreError> {
@@ -197,7 +198,7 @@ impl Store for SqliteStore {
         id: SubscriptionId,
         status: &SubscriptionStatus,
     ) -> Result<bool, StoreError> {
-        let (text, disabled_at) = rows::status_columns(status);
+        let (text, disabled_at) = columns::status_columns(status);
         let mut writing = self.write().await?;
         let done = sqlx::query(self.sql.set_status.clone())
             .bind(rows::blob(id.as_u128()))
@@ -228,7 +229,7 @@ impl Store for SqliteStore {
     }
 
     async fn look(&self, now: OffsetDateTime, limit: u32) -> Result<Look, StoreError> {
-        let (now, limit) = (rows::micros(now), usize::try_from(limit).unwrap_or(usize::MAX));
+        let (now, limit) = (columns::micros(now), usize::try_from(limit).unwrap_or(usize::MAX));
         let begin = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut look = Look::default();
         let mut is_whole = self.look_between(&begin, AFTER_EVERY_ID, now, limit, &mut look).await?;
@@ -274,7 +275,7 @@ impl Store for SqliteStore {
             return Ok(Vec::new());
         }
         let mut writing = self.write().await?;
-        let until = rows::later(now, lease);
+        let until = columns::later(now, lease);
         let told = queue::extend(&self.sql, writing.connection(), leases, until).await?;
         writing.commit().await?;
         Ok(told)
@@ -335,7 +336,7 @@ impl Store for SqliteStore {
             (Prunable::Deliveries, retention.deliveries),
         ] {
             let Some(age) = age else { continue };
-            let before = rows::micros(now).saturating_sub(rows::span(age));
+            let before = columns::micros(now).saturating_sub(columns::span(age));
             // A batch may find nothing to delete, as where an event's other deliveries are pending; each is short, and is
             // looked at once, so that it ends.
             loop {
@@ -368,7 +369,7 @@ impl Store for SqliteStore {
             .fetch_optional(&self.readers)
             .await
             .map_err(failed)?;
-        row.as_ref().map(rows::delivery).transpose().map_err(corrupt)
+        row.as_ref().map(columns::delivery).transpose().map_err(corrupt)
     }
 
     async fn deliveries(
@@ -385,7 +386,7 @@ impl Store for SqliteStore {
             .fetch_all(&self.readers)
             .await
             .map_err(failed)?;
-        rows.iter().map(rows::delivery).collect::<Result<_, _>>().map_err(corrupt)
+        rows.iter().map(columns::delivery).collect::<Result<_, _>>().map_err(corrupt)
     }
 
     async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
@@ -394,7 +395,7 @@ impl Store for SqliteStore {
             .fetch_all(&self.readers)
             .await
             .map_err(failed)?;
-        rows.iter().map(rows::attempt).collect::<Result<_, _>>().map_err(corrupt)
+        rows.iter().map(columns::attempt).collect::<Result<_, _>>().map_err(corrupt)
     }
 }
 
@@ -508,7 +509,7 @@ impl SqliteStoreBuilder {
     /// tables are too new, [`StoreErrorKind::Backend`] for a prefix that is no identifier and for `:memory:`: such a
     /// database is private to one connection.
     pub async fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
-        let prefix = Prefix::parse(&self.prefix)?;
+        let prefix = parse_prefix(&self.prefix)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -542,7 +543,7 @@ impl SqliteStoreBuilder {
     ///
     /// As [`open`](Self::open).
     pub async fn open_pool(self, pool: SqlitePool) -> Result<SqliteStore, StoreError> {
-        let prefix = Prefix::parse(&self.prefix)?;
+        let prefix = parse_prefix(&self.prefix)?;
         prepare(&pool, &prefix).await?;
         Ok(SqliteStore::new(&prefix, pool.clone(), pool, self.busy_timeout))
     }
@@ -604,10 +605,6 @@ async fn prepare(pool: &SqlitePool, prefix: &Prefix) -> Result<(), StoreError> {
 /// Whether the connection is in a transaction that `sqlx` knows nothing of, as after a bare `BEGIN`.
 fn is_within_transaction(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| error.message().contains("within a transaction"))
-}
-
-fn corrupt(source: impl Into<Unread>) -> StoreError {
-    source.into().into()
 }
 
 fn failed(error: sqlx::Error) -> StoreError {

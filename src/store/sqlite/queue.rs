@@ -3,23 +3,18 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
-use time::OffsetDateTime;
 
-use super::rows::{
-    self, AttemptRow, DeliveryRow, SettlementRow, SubscriptionRow, Unread, blob, hex, json, micros,
-};
+use super::failed;
+use super::rows::{AttemptRow, DeliveryRow, SettlementRow, SubscriptionRow, blob, hex};
 use super::statements::{MAX_SHARES, Statements};
-use super::{corrupt, failed};
 use crate::delivery::Next;
-use crate::event::{EventId, EventType};
 use crate::id::{DeliveryId, SubscriptionId};
-use crate::store::{
-    Claim, Claimed, Claims, Inserted, Lease, NewEvent, Settled, Settlement, Share, StoreError, Unreadable,
-};
+use crate::store::columns::{self, Columns as _, Unread, corrupt, json, later, micros, stored_lease};
+use crate::store::leased::{Event, Leased, Parents};
+use crate::store::{Claim, Claims, Inserted, Lease, NewEvent, Settled, Settlement, Share, StoreError};
 use crate::subscription::Subscription;
 
 /// One statement for each event, one more for each that was there already, and one for all deliveries.
@@ -141,16 +136,8 @@ pub(super) async fn claim(
     if leased.is_empty() {
         return Ok(Claims::default());
     }
-    leased.sort_by_key(|leased| (leased.was_due_at, leased.delivery));
     let events = events(sql, connection, &leased).await?;
-    let mut claims = Claims::default();
-    for leased in leased {
-        match leased.join(&events, &subscriptions) {
-            Ok(claimed) => claims.deliveries.push(claimed),
-            Err(unread) => claims.unreadable.push(leased.unreadable(unread)),
-        }
-    }
-    Ok(claims)
+    Ok(Leased::claims(leased, &Parents { events, subscriptions }))
 }
 
 async fn lease(
@@ -160,7 +147,7 @@ async fn lease(
     shares: &[&Share],
 ) -> Result<Vec<Leased>, StoreError> {
     let (size, lease) = sql.lease(shares.len());
-    let mut query = sqlx::query(lease).bind(micros(claim.now)).bind(rows::later(claim.now, claim.lease));
+    let mut query = sqlx::query(lease).bind(micros(claim.now)).bind(later(claim.now, claim.lease));
     for share in shares {
         query = query
             .bind(blob(share.subscription.as_u128()))
@@ -171,99 +158,7 @@ async fn lease(
         query = query.bind(Vec::new()).bind(i64::MIN).bind(0);
     }
     let leased = query.fetch_all(connection).await.map_err(failed)?;
-    leased.iter().map(Leased::read).collect::<Result<_, _>>().map_err(corrupt)
-}
-
-/// A row that the claim returned. The columns that name it and its lease are read strictly, the rest as far as it goes:
-/// without the former nothing can be told about it.
-struct Leased {
-    delivery: DeliveryId,
-    lease: Lease,
-    was_due_at: Option<i64>,
-    attempt: u32,
-    rest: Result<Rest, Unread>,
-}
-
-struct Rest {
-    event: i64,
-    subscription: SubscriptionId,
-    first_attempt_at: Option<OffsetDateTime>,
-    due_at: OffsetDateTime,
-}
-
-impl Leased {
-    fn read(row: &SqliteRow) -> Result<Self, Unread> {
-        Ok(Self {
-            delivery: DeliveryId::from_u128(rows::uuid(row, "id")?),
-            lease: Lease::new(u64::try_from(row.try_get::<i64, _>("lease")?)?),
-            was_due_at: row.try_get("was_due_at")?,
-            attempt: row.try_get::<u32, _>("attempts").unwrap_or(0).saturating_add(1),
-            rest: Rest::read(row),
-        })
-    }
-
-    fn join(
-        &self,
-        events: &HashMap<i64, Result<Event, Unread>>,
-        subscriptions: &HashMap<SubscriptionId, Result<Arc<Subscription>, Unread>>,
-    ) -> Result<Claimed, String> {
-        let rest = self.rest.as_ref().map_err(ToString::to_string)?;
-        let event = events
-            .get(&rest.event)
-            .ok_or("the delivery's event is missing")?
-            .as_ref()
-            .map_err(|unread| format!("the delivery's event: {unread}"))?;
-        let subscription = subscriptions
-            .get(&rest.subscription)
-            .ok_or("the delivery's subscription is missing")?
-            .as_ref()
-            .map_err(|unread| format!("the delivery's subscription: {unread}"))?;
-        Ok(Claimed::new(
-            self.delivery,
-            self.lease,
-            event.id.clone(),
-            event.event_type.clone(),
-            event.payload.clone(),
-            Arc::clone(subscription),
-        )
-        .at_attempt(self.attempt, rest.first_attempt_at)
-        .due_at(rest.due_at))
-    }
-
-    fn unreadable(&self, unread: String) -> Unreadable {
-        let first_attempt_at = self.rest.as_ref().ok().and_then(|rest| rest.first_attempt_at);
-        Unreadable::new(self.delivery, self.lease, corrupt(unread)).at_attempt(self.attempt, first_attempt_at)
-    }
-}
-
-impl Rest {
-    fn read(row: &SqliteRow) -> Result<Self, Unread> {
-        // Read again, so that a count that cannot be is told and not taken for the first attempt.
-        row.try_get::<u32, _>("attempts")?;
-        Ok(Self {
-            event: row.try_get("event")?,
-            subscription: SubscriptionId::from_u128(rows::uuid(row, "subscription")?),
-            first_attempt_at: rows::optional_instant(row.try_get("first_attempt_at")?)?,
-            due_at: rows::instant(row.try_get("was_due_at")?)?,
-        })
-    }
-}
-
-/// What a delivery takes from its event's row.
-struct Event {
-    id: EventId,
-    event_type: EventType,
-    payload: Bytes,
-}
-
-impl Event {
-    fn read(row: &SqliteRow) -> Result<Self, Unread> {
-        Ok(Self {
-            id: row.try_get::<&str, _>("id")?.parse()?,
-            event_type: row.try_get::<&str, _>("type")?.parse()?,
-            payload: row.try_get::<Option<Vec<u8>>, _>("payload")?.ok_or("its payload is gone")?.into(),
-        })
-    }
+    leased.iter().map(Leased::read).collect()
 }
 
 async fn events(
@@ -271,11 +166,10 @@ async fn events(
     connection: &mut SqliteConnection,
     leased: &[Leased],
 ) -> Result<HashMap<i64, Result<Event, Unread>>, StoreError> {
-    let wanted: HashSet<i64> =
-        leased.iter().filter_map(|leased| leased.rest.as_ref().ok()).map(|rest| rest.event).collect();
+    let wanted: HashSet<i64> = leased.iter().filter_map(Leased::event).collect();
     let found =
         sqlx::query(sql.events.clone()).bind(json(&wanted)).fetch_all(connection).await.map_err(failed)?;
-    found.iter().map(|row| Ok((row.try_get("pk").map_err(failed)?, Event::read(row)))).collect()
+    found.iter().map(|row| Ok((row.try_get("pk").map_err(failed)?, Event::read(row, "id")))).collect()
 }
 
 /// Those that the claim names and that are enabled and not paused.
@@ -294,8 +188,8 @@ async fn claimable_subscriptions(
     found
         .iter()
         .map(|row| {
-            let id = SubscriptionId::from_u128(rows::uuid(row, "id").map_err(corrupt)?);
-            Ok((id, rows::subscription(row).map(Arc::new)))
+            let id = SubscriptionId::from_u128(row.uuid("id").map_err(corrupt)?);
+            Ok((id, columns::subscription(row, "id").map(Arc::new)))
         })
         .collect()
 }
@@ -319,10 +213,7 @@ pub(super) async fn extend(
         .map_err(failed)?;
     let extended = extended
         .iter()
-        .map(|row| {
-            let lease = u64::try_from(row.try_get::<i64, _>("lease")?)?;
-            Ok((DeliveryId::from_u128(rows::uuid(row, "id")?), Lease::new(lease)))
-        })
+        .map(|row| Ok((DeliveryId::from_u128(row.uuid("id")?), row.lease()?)))
         .collect::<Result<HashSet<_>, Unread>>()
         .map_err(corrupt)?;
     let tell = |lease| if extended.contains(lease) { Settled::Done } else { Settled::Stale };
@@ -351,10 +242,9 @@ pub(super) async fn settle(
     let mut changed = changed
         .iter()
         .map(|row| {
-            let lease = u64::try_from(row.try_get::<i64, _>("lease")?)?;
             // Settling ends the lease by raising it, so that the same settlement again is stale.
-            let lease = Lease::new(lease.saturating_sub(1));
-            Ok(((DeliveryId::from_u128(rows::uuid(row, "id")?), lease), Place::read(row)?))
+            let lease = Lease::new(row.lease()?.number().saturating_sub(1));
+            Ok(((DeliveryId::from_u128(row.uuid("id")?), lease), Place::read(row)?))
         })
         .collect::<Result<HashMap<_, _>, Unread>>()
         .map_err(corrupt)?;
@@ -426,9 +316,4 @@ impl Place {
     pub(super) fn ended_at(self, at: i64) -> Option<(String, String, i64)> {
         Some((self.subscription, self.key?, at))
     }
-}
-
-/// A number that no row can hold, or no claim gave, is stale.
-fn stored_lease(lease: Lease) -> Option<i64> {
-    i64::try_from(lease.number()).ok().filter(|number| *number > 0)
 }

@@ -1,9 +1,10 @@
 //! The tables, their version, and how an older database is brought up to it.
 
-use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 
 use super::failed;
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::StoreError;
+use crate::store::tables::{self, Migration, Prefix, Tables};
 
 /// Creates or migrates the tables, unless they are as this code wants them.
 ///
@@ -11,98 +12,37 @@ use crate::store::{StoreError, StoreErrorKind};
 /// finds it done.
 pub(super) async fn migrate(connection: &mut SqliteConnection, prefix: &Prefix) -> Result<(), StoreError> {
     // Looked at without the write lock first: an application that holds it for long does not keep another from starting.
-    if check(version(connection, prefix).await?)? == CODE_VERSION {
+    if version(connection, prefix).await?.check(CODE_VERSION)? == CODE_VERSION {
         return Ok(());
     }
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    let found = check(version(&mut transaction, prefix).await?)?;
-    for migration in MIGRATIONS.iter().filter(|migration| migration.version > found) {
-        let sql = AssertSqlSafe(migration.sql(prefix));
-        sqlx::raw_sql(sql).execute(&mut *transaction).await.map_err(failed)?;
-    }
+    let found = version(&mut transaction, prefix).await?.check(CODE_VERSION)?;
+    let sql = AssertSqlSafe(tables::script(&MIGRATIONS, found, prefix));
+    sqlx::raw_sql(sql).execute(&mut *transaction).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)
 }
 
 /// What [`migrate`] would run on an empty database.
 pub(super) fn script(prefix: &Prefix) -> String {
-    MIGRATIONS.iter().map(|migration| migration.sql(prefix)).collect()
+    tables::script(&MIGRATIONS, 0, prefix)
 }
 
-/// What the tables' names begin with: an identifier that needs no quotes.
-#[derive(Clone, Debug)]
-pub(super) struct Prefix(String);
-
-impl Prefix {
-    pub(super) fn parse(text: &str) -> Result<Self, StoreError> {
-        let first_is_right = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        let rest_is_right = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        // SQLite keeps names that begin so for itself.
-        let is_reserved = text.to_ascii_lowercase().starts_with("sqlite_");
-        if first_is_right && rest_is_right && !is_reserved && text.len() <= MAX_PREFIX {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(StoreError::new(
-            StoreErrorKind::Backend,
-            format!(
-                "table prefix is not usable, expected 1 to {MAX_PREFIX} of a-z, A-Z, 0-9 and _, \
-                 beginning with no digit and not with sqlite_"
-            ),
-        ))
-    }
-
-    /// `sql` with every `{p}` replaced by the prefix.
-    pub(super) fn apply(&self, sql: &str) -> String {
-        sql.replace("{p}", &self.0)
-    }
+/// What the tables' names may begin with.
+pub(super) fn parse_prefix(text: &str) -> Result<Prefix, StoreError> {
+    Prefix::parse(text, MAX_PREFIX, "sqlite_")
 }
 
-struct Migration {
-    /// The version that the tables have afterwards.
-    version: i64,
-    sql: &'static str,
-}
-
-impl Migration {
-    fn sql(&self, prefix: &Prefix) -> String {
-        prefix.apply(self.sql)
-    }
-}
-
-/// The version of the tables, and the least that code must have to use them.
-struct Found {
-    version: i64,
-    min_code_version: i64,
-}
-
-async fn version(connection: &mut SqliteConnection, prefix: &Prefix) -> Result<Found, StoreError> {
+async fn version(connection: &mut SqliteConnection, prefix: &Prefix) -> Result<Tables, StoreError> {
     let exists = sqlx::query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1 COLLATE NOCASE")
         .bind(prefix.apply("{p}schema"))
         .fetch_optional(&mut *connection)
         .await
         .map_err(failed)?;
     if exists.is_none() {
-        return Ok(Found { version: 0, min_code_version: 0 });
+        return Ok(Tables::default());
     }
     let sql = AssertSqlSafe(prefix.apply("SELECT version, min_code_version FROM {p}schema"));
-    let row = sqlx::query(sql).fetch_one(connection).await.map_err(failed)?;
-    Ok(Found {
-        version: row.try_get("version").map_err(failed)?,
-        min_code_version: row.try_get("min_code_version").map_err(failed)?,
-    })
-}
-
-/// The version to migrate from; newer tables that say they can be used count as this code's own.
-fn check(found: Found) -> Result<i64, StoreError> {
-    if found.min_code_version > CODE_VERSION {
-        return Err(StoreError::new(
-            StoreErrorKind::Schema,
-            format!(
-                "tables are of version {} and need code of schema version {}, this code has {CODE_VERSION}",
-                found.version, found.min_code_version
-            ),
-        ));
-    }
-    Ok(found.version.min(CODE_VERSION))
+    Tables::read(&sqlx::query(sql).fetch_one(connection).await.map_err(failed)?)
 }
 
 /// The version of the tables that this code writes.

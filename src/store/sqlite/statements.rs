@@ -1,28 +1,8 @@
 //! Every statement, with the tables' prefix in it, written once when the store is opened.
 
-use std::sync::Arc;
+use sqlx::SqlStr;
 
-use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
-
-use super::schema::Prefix;
-
-macro_rules! statements {
-    ($($(#[$why:meta])* $name:ident: $sql:literal;)*) => {
-        #[derive(Debug)]
-        pub(super) struct Statements {
-            $($(#[$why])* pub(super) $name: SqlStr,)*
-            leases: [(usize, SqlStr); LANES.len()],
-        }
-
-        impl Statements {
-            pub(super) fn new(prefix: &Prefix) -> Self {
-                // The prefix is the only thing put into the text, and it is an identifier; values are bound.
-                let write = |sql: &str| AssertSqlSafe(Arc::<str>::from(prefix.apply(sql))).into_sql_str();
-                Self { $($name: write($sql),)* leases: LANES.map(|shares| (shares, write(&lease(shares)))) }
-            }
-        }
-    };
-}
+use crate::store::tables::statements;
 
 statements! {
     /// Health and pause of one that is there stay.
@@ -263,6 +243,14 @@ WHERE source = ?1 AND id = ?2 AND lease = ?3 AND committed = 0";
     prune: "\
 DELETE FROM {p}inbox WHERE (source, id) IN (
   SELECT source, id FROM {p}inbox WHERE keep_until <= ?1 ORDER BY keep_until LIMIT ?2)";
+
+    lease_of_one: &lease(1);
+
+    lease_of_few: &lease(FEW_SHARES);
+
+    lease_of_some: &lease(SOME_SHARES);
+
+    lease_of_many: &lease(MAX_SHARES);
 }
 
 impl Statements {
@@ -271,9 +259,13 @@ impl Statements {
     /// SQLite cannot join each share with a limited query of its own; so each share has its query in the text, and a few
     /// sizes keep the number of texts small.
     pub(super) fn lease(&self, shares: usize) -> (usize, SqlStr) {
-        let (size, sql) =
-            self.leases.iter().find(|(size, _)| *size >= shares).unwrap_or(&self.leases[LANES.len() - 1]);
-        (*size, sql.clone())
+        let (size, sql) = match shares {
+            ..=1 => (1, &self.lease_of_one),
+            ..=FEW_SHARES => (FEW_SHARES, &self.lease_of_few),
+            ..=SOME_SHARES => (SOME_SHARES, &self.lease_of_some),
+            _ => (MAX_SHARES, &self.lease_of_many),
+        };
+        (size, sql.clone())
     }
 }
 
@@ -299,24 +291,25 @@ fn lease(shares: usize) -> String {
 }
 
 /// For how many shares there is a statement; more take several.
-const LANES: [usize; 4] = [1, 4, 16, MAX_SHARES];
+const FEW_SHARES: usize = 4;
+const SOME_SHARES: usize = 16;
 pub(super) const MAX_SHARES: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use sqlx::sqlite::SqliteConnectOptions;
-    use sqlx::{ConnectOptions as _, Row as _, SqliteConnection};
+    use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _, SqliteConnection};
 
     use super::*;
     use crate::store::sqlite::schema;
 
     #[tokio::test]
     async fn no_statement_of_the_queue_scans_a_table() {
-        let prefix = Prefix::parse("hookwire_").unwrap();
+        let prefix = schema::parse_prefix("hookwire_").unwrap();
         let mut connection = SqliteConnectOptions::new().connect().await.unwrap();
         schema::migrate(&mut connection, &prefix).await.unwrap();
         let sql = Statements::new(&prefix);
-        for shares in LANES {
+        for shares in [1, FEW_SHARES, SOME_SHARES, MAX_SHARES] {
             let claim = plan(&mut connection, &sql.lease(shares).1).await;
             let queue = "SEARCH hookwire_deliveries USING COVERING INDEX hookwire_deliveries_due \
                          (subscription=? AND due_at>? AND due_at<?)";

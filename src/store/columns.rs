@@ -1,0 +1,228 @@
+//! Between the columns of a SQL database and what they mean: instants, ids, subscriptions, deliveries, attempts.
+#![cfg(any(feature = "postgres", feature = "sqlite"))]
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::Serialize;
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use crate::address::EndpointUrl;
+use crate::delivery::{Attempt, Delivery, DeliveryState};
+use crate::id::{DeliveryId, SubscriptionId};
+use crate::outcome::{ErrorClass, Outcome, Timings};
+use crate::signature::Secret;
+use crate::store::{Lease, StoreError, StoreErrorKind};
+use crate::subscription::{DisabledReason, EventFilter, Health, Options, Subscription, SubscriptionStatus};
+
+/// A row of a driver, read by the names of its columns.
+pub(super) trait Columns {
+    fn text(&self, column: &str) -> Result<&str, Unread>;
+    /// Text is its UTF-8.
+    fn optional_bytes(&self, column: &str) -> Result<Option<&[u8]>, Unread>;
+    fn optional_number(&self, column: &str) -> Result<Option<i64>, Unread>;
+    fn uuid(&self, column: &str) -> Result<u128, Unread>;
+
+    fn number(&self, column: &str) -> Result<i64, Unread> {
+        Ok(self.optional_number(column)?.ok_or_else(|| format!("column {column} is empty"))?)
+    }
+
+    fn count(&self, column: &str) -> Result<u32, Unread> {
+        Ok(u32::try_from(self.number(column)?).map_err(|_| format!("column {column} is no count"))?)
+    }
+
+    fn instant(&self, column: &str) -> Result<OffsetDateTime, Unread> {
+        instant(self.number(column)?)
+    }
+
+    fn optional_instant(&self, column: &str) -> Result<Option<OffsetDateTime>, Unread> {
+        self.optional_number(column)?.map(instant).transpose()
+    }
+
+    fn duration(&self, column: &str) -> Result<Duration, Unread> {
+        duration(self.number(column)?)
+    }
+
+    fn optional_duration(&self, column: &str) -> Result<Option<Duration>, Unread> {
+        self.optional_number(column)?.map(duration).transpose()
+    }
+
+    fn lease(&self) -> Result<Lease, Unread> {
+        Ok(Lease::new(u64::try_from(self.number("lease")?)?))
+    }
+}
+
+/// Why a row cannot be read; its text names the column and never the value.
+#[derive(Debug)]
+pub(super) struct Unread(Box<dyn StdError + Send + Sync>);
+
+impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for Unread {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl From<Unread> for StoreError {
+    fn from(unread: Unread) -> Self {
+        Self::new(StoreErrorKind::Corrupt, unread.0)
+    }
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+pub(super) fn corrupt(source: impl Into<Unread>) -> StoreError {
+    source.into().into()
+}
+
+/// The subscription whose id is in the column of this name.
+pub(super) fn subscription(row: &impl Columns, id: &str) -> Result<Subscription, Unread> {
+    let filter: Vec<String> = serde_json::from_str(row.text("filter")?)
+        .map_err(|_| "column filter is no list of patterns in JSON")?;
+    // The policy is left to the client, which judges URL and addresses on every dial: a policy that was narrowed
+    // since has to refuse an attempt, visibly, and not make the subscription unreadable.
+    let url = EndpointUrl::from_storage(row.text("url")?)?;
+    let mut subscription = Subscription::from_parts(
+        SubscriptionId::from_u128(row.uuid(id)?),
+        row.instant("created_at")?,
+        row.text("organization")?,
+        url,
+        EventFilter::new(filter)?,
+    );
+    subscription.secrets = secrets(row.text("secrets")?)?;
+    subscription.status = status(row.text("status")?, row.optional_instant("disabled_at")?)?;
+    subscription.options = Options::from_storage(row.text("options")?)?;
+    subscription.health = Health::from_storage(row.text("health")?)?;
+    Ok(subscription)
+}
+
+pub(super) fn delivery(row: &impl Columns) -> Result<Delivery, Unread> {
+    let mut delivery = Delivery::new(
+        DeliveryId::from_u128(row.uuid("id")?),
+        SubscriptionId::from_u128(row.uuid("subscription")?),
+        row.text("event_id")?.parse()?,
+        row.text("type")?.parse()?,
+        row.instant("created_at")?,
+    );
+    delivery.state =
+        DeliveryState::parse(row.text("state")?).ok_or("column state is none that this version knows")?;
+    delivery.attempts = row.count("attempts")?;
+    delivery.due_at = match delivery.state {
+        DeliveryState::Pending => row.optional_instant("due_at")?,
+        _ => None,
+    };
+    Ok(delivery)
+}
+
+pub(super) fn attempt(row: &impl Columns) -> Result<Attempt, Unread> {
+    let outcome = match row.optional_number("status")? {
+        Some(status) => Outcome::answered(StatusCode::from_u16(u16::try_from(status)?)?)
+            .with_retry_after(row.optional_duration("retry_after")?),
+        None => {
+            let class = row.text("error")?;
+            let class = ErrorClass::ALL.into_iter().find(|known| known.as_str() == class);
+            Outcome::Failed(class.ok_or("column error is none that this version knows")?)
+        }
+    };
+    let attempt =
+        Attempt::new(row.count("number")?, row.instant("started_at")?, row.duration("duration")?, outcome);
+    let mut timings = Timings::new(row.duration("total")?);
+    timings.dns = row.optional_duration("dns")?;
+    timings.connect = row.optional_duration("connect")?;
+    timings.tls = row.optional_duration("tls")?;
+    timings.first_byte = row.optional_duration("first_byte")?;
+    let excerpt = std::str::from_utf8(row.optional_bytes("excerpt")?.ok_or("column excerpt is empty")?)?;
+    Ok(attempt.with_timings(timings).with_response_excerpt(excerpt))
+}
+
+/// A number that no row can hold, or no claim gave, is stale.
+pub(super) fn stored_lease(lease: Lease) -> Option<i64> {
+    i64::try_from(lease.number()).ok().filter(|number| *number > 0)
+}
+
+pub(super) fn filter_text(filter: &EventFilter) -> String {
+    let patterns: Vec<_> = filter.patterns().iter().map(ToString::to_string).collect();
+    json(&patterns)
+}
+
+pub(super) fn secrets_text(secrets: &[Secret]) -> Zeroizing<String> {
+    let stored: Vec<_> = secrets.iter().map(Secret::to_storage).collect();
+    let texts: Vec<&str> = stored.iter().map(|text| text.as_str()).collect();
+    // Written into room enough, so that no outgrown buffer is left behind unwiped.
+    let room = texts.iter().map(|text| 6 * text.len() + 3).sum::<usize>() + 2;
+    let mut json = Zeroizing::new(Vec::with_capacity(room));
+    serde_json::to_writer(&mut *json, &texts).expect("invariant: a list of strings can be written as JSON");
+    let json = std::mem::take(&mut *json);
+    Zeroizing::new(String::from_utf8(json).expect("invariant: JSON is UTF-8"))
+}
+
+pub(super) fn status_columns(status: &SubscriptionStatus) -> (&'static str, Option<i64>) {
+    match status {
+        SubscriptionStatus::Enabled => (ENABLED, None),
+        SubscriptionStatus::Disabled { reason, at } => (reason.as_str(), Some(micros(*at))),
+    }
+}
+
+/// The status or the error class of an outcome, and when the endpoint wants to be asked again.
+pub(super) fn outcome_columns(outcome: &Outcome) -> (Option<u16>, Option<&'static str>, Option<i64>) {
+    let error = match outcome {
+        Outcome::Answered { .. } => None,
+        Outcome::Failed(class) => Some(class.as_str()),
+    };
+    (outcome.status().map(|status| status.as_u16()), error, outcome.retry_after().map(span))
+}
+
+pub(super) fn micros(at: OffsetDateTime) -> i64 {
+    // Every year that `OffsetDateTime` can hold, large dates included, fits.
+    i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000)).unwrap_or(i64::MAX)
+}
+
+pub(super) fn later(at: OffsetDateTime, after: Duration) -> i64 {
+    micros(at).saturating_add(span(after)).min(micros(FAR))
+}
+
+pub(super) fn span(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn json(value: &(impl Serialize + ?Sized)) -> String {
+    serde_json::to_string(value).expect("invariant: rows of text and numbers can be written as JSON")
+}
+
+fn instant(micros: i64) -> Result<OffsetDateTime, Unread> {
+    Ok(OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)?)
+}
+
+fn duration(micros: i64) -> Result<Duration, Unread> {
+    Ok(Duration::from_micros(u64::try_from(micros).map_err(|_| "a duration is negative")?))
+}
+
+fn secrets(stored: &str) -> Result<Vec<Secret>, Unread> {
+    let texts: Vec<Zeroizing<String>> = serde_json::from_str::<Vec<String>>(stored)
+        .map_err(|_| "column secrets is no list of texts in JSON")?
+        .into_iter()
+        .map(Zeroizing::new)
+        .collect();
+    Ok(texts.iter().map(|text| Secret::from_storage(text)).collect::<Result<_, _>>()?)
+}
+
+fn status(text: &str, disabled_at: Option<OffsetDateTime>) -> Result<SubscriptionStatus, Unread> {
+    if text == ENABLED {
+        return Ok(SubscriptionStatus::Enabled);
+    }
+    let reason = DisabledReason::parse(text).ok_or("column status is none that this version knows")?;
+    let at = disabled_at.ok_or("column disabled_at is empty on a disabled subscription")?;
+    Ok(SubscriptionStatus::disabled(reason, at))
+}
+
+/// As stored: never change it.
+pub(super) const ENABLED: &str = "enabled";
+
+/// The last instant that can be read back.
+pub(super) const FAR: OffsetDateTime = time::macros::datetime!(9999-12-31 23:59:59 UTC);
