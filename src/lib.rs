@@ -91,7 +91,7 @@ pub use transport::{Exchange, HttpClient, Limits, TransportError};
 
 #[cfg(feature = "hyper")]
 pub use rustls;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use sqlx;
 #[cfg(feature = "memory")]
 pub use store::memory::MemoryStore;

@@ -35,6 +35,7 @@ mod inbox;
 mod leased;
 pub(crate) mod memory;
 mod notifications;
+pub mod postgres;
 pub mod sqlite;
 mod tables;
 

@@ -21,12 +21,16 @@ mod examples;
 mod hyper_client;
 #[cfg(feature = "hyper")]
 mod names;
+#[cfg(feature = "postgres")]
+mod postgres_server;
 mod receiver;
 mod retry;
 mod secrets;
 mod signature;
 #[cfg(all(feature = "memory", feature = "testing"))]
 mod store_memory;
+#[cfg(all(feature = "postgres", feature = "testing"))]
+mod store_postgres;
 #[cfg(all(feature = "sqlite", feature = "testing"))]
 mod store_sqlite;
 mod subscription;

@@ -1,0 +1,167 @@
+//! [`Connections`]: the pool, and how a statement is run on one of its connections.
+
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow, Postgres};
+use sqlx::query::Query;
+use sqlx::{Connection as _, Executor as _, Row as _};
+
+use crate::store::{StoreError, StoreErrorKind};
+
+/// The pool, and whether its transactions are as the functions need them.
+pub(super) struct Connections {
+    pool: PgPool,
+    /// Each statement of a function has to see what was committed before it, which other isolation levels do not give.
+    is_read_committed: bool,
+}
+
+impl Connections {
+    /// A pool of the store's own.
+    pub(super) async fn connect(
+        options: PgConnectOptions,
+        most: u32,
+        acquire_timeout: Duration,
+    ) -> Result<Self, StoreError> {
+        let options = match options.get_application_name() {
+            Some(_) => options,
+            None => options.application_name("hookwire"),
+        };
+        let pool = PgPoolOptions::new()
+            .max_connections(most)
+            .acquire_timeout(acquire_timeout)
+            // Asked only where it may have gone: each question is a round trip.
+            .test_before_acquire(false)
+            .before_acquire(|connection, metadata| {
+                Box::pin(async move {
+                    if metadata.idle_for >= ASK_AFTER {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    connection.execute("SET default_transaction_isolation = 'read committed'").await?;
+                    Ok(())
+                })
+            })
+            .connect_with(options)
+            .await
+            .map_err(failed)?;
+        Ok(Self { pool, is_read_committed: true })
+    }
+
+    /// The application's own pool.
+    pub(super) async fn on(pool: PgPool) -> Result<Self, StoreError> {
+        let row = sqlx::query("SHOW default_transaction_isolation").fetch_one(&pool).await.map_err(failed)?;
+        let level: &str = row.try_get(0).map_err(failed)?;
+        let is_read_committed = level == "read committed";
+        Ok(Self { pool, is_read_committed })
+    }
+
+    pub(super) const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// What a statement gives, in a transaction of its own that is repeated where others were in its way.
+    pub(super) async fn rows(
+        &self,
+        query: impl Fn() -> Query<'static, Postgres, PgArguments> + Send,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let mut left = TRIES;
+        loop {
+            left -= 1;
+            match self.once(query()).await {
+                Err(error) if left > 0 && is_conflict(&error) => {}
+                told => return told.map_err(failed),
+            }
+        }
+    }
+
+    async fn once(&self, query: Query<'static, Postgres, PgArguments>) -> Result<Vec<PgRow>, sqlx::Error> {
+        let mut connection = self.pool.acquire().await?;
+        if self.is_read_committed {
+            // A transaction of its own that begins and ends with it, whether or not anybody waits for it.
+            return query.fetch_all(&mut *connection).await;
+        }
+        let mut whole = Whole(Some(connection));
+        let connection = whole.connection();
+        connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+        let rows = query.fetch_all(&mut **connection).await?;
+        connection.execute("COMMIT").await?;
+        whole.0 = None;
+        Ok(rows)
+    }
+}
+
+/// A connection in a transaction, which is closed and not given back unless the transaction has ended: dropped in the middle of
+/// `BEGIN` a transaction of sqlx 0.9 is left open.
+struct Whole(Option<PoolConnection<Postgres>>);
+
+impl Whole {
+    fn connection(&mut self) -> &mut PoolConnection<Postgres> {
+        self.0.as_mut().expect("invariant: it is taken at the end")
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        if let Some(mut connection) = self.0.take() {
+            connection.close_on_drop();
+        }
+    }
+}
+
+fn is_conflict(error: &sqlx::Error) -> bool {
+    code(error).is_some_and(|code| [DEADLOCK, SERIALIZATION_FAILURE].contains(&code.as_str()))
+}
+
+pub(super) fn failed(error: sqlx::Error) -> StoreError {
+    let kind = match &error {
+        sqlx::Error::Database(_) => kind_of(&code(&error).unwrap_or_default()),
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::Protocol(_) => StoreErrorKind::Unavailable,
+        sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::RowNotFound => StoreErrorKind::Corrupt,
+        _ => StoreErrorKind::Backend,
+    };
+    StoreError::new(kind, error)
+}
+
+/// By PostgreSQL's codes: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn kind_of(code: &str) -> StoreErrorKind {
+    match code {
+        DEADLOCK | SERIALIZATION_FAILURE => StoreErrorKind::Unavailable,
+        // Failed over to a server that only reads; a lock or the statement took too long.
+        "25006" | "55P03" | "57014" => StoreErrorKind::Unavailable,
+        // No such table, schema or function.
+        "42P01" | "3F000" | "42883" => StoreErrorKind::Schema,
+        // The connection failed; out of memory, disk or connections; shut down or starting; a fault of the disk.
+        _ if ["08", "53", "57P", "58"].iter().any(|class| code.starts_with(class)) => {
+            StoreErrorKind::Unavailable
+        }
+        _ => StoreErrorKind::Backend,
+    }
+}
+
+fn code(error: &sqlx::Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
+}
+
+const DEADLOCK: &str = "40P01";
+const SERIALIZATION_FAILURE: &str = "40001";
+/// How often a statement is run before a conflict is told.
+const TRIES: u32 = 5;
+/// A connection that was used later than this is taken to be alive.
+const ASK_AFTER: Duration = Duration::from_secs(1);

@@ -1,0 +1,75 @@
+//! Every statement, with the tables' schema and prefix in it, written once when the store is opened.
+
+use crate::store::tables::statements;
+
+statements! {
+    /// Health and pause of one that is there stay.
+    put_subscription: "\
+INSERT INTO {p}subscriptions AS s
+  (id, organization, url, filter, secrets, status, disabled_at, options, health, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT (id) DO UPDATE SET organization = excluded.organization, url = excluded.url, filter = excluded.filter,
+  secrets = excluded.secrets, status = excluded.status, disabled_at = excluded.disabled_at,
+  options = excluded.options, created_at = excluded.created_at";
+
+    subscription: "SELECT * FROM {p}subscriptions WHERE id = $1";
+
+    subscriptions: "SELECT * FROM {p}subscriptions WHERE organization = $1 ORDER BY created_at, id";
+
+    set_status: "UPDATE {p}subscriptions SET status = $2, disabled_at = $3 WHERE id = $1 RETURNING id";
+
+    put_health: "UPDATE {p}subscriptions SET health = $3 WHERE id = $1 AND health = $2 RETURNING id";
+
+    delete_subscription: "SELECT {p}delete_subscription_1($1, $2) AS is_done";
+
+    insert: "SELECT {p}insert_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) AS told";
+
+    look: "SELECT ready, wait, is_whole FROM {p}look_1($1, $2, $3, $4)";
+
+    claim: "SELECT * FROM {p}claim_1($1, $2, $3, $4, $5)";
+
+    extend: "SELECT {p}extend_1($1, $2, $3, $4) AS done";
+
+    settle: "\
+SELECT {p}settle_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) AS done";
+
+    cancel: "SELECT {p}cancel_1($1, $2) AS is_done";
+
+    replay: "SELECT made, more FROM {p}replay_1($1, $2, $3, $4, $5, $6)";
+
+    expunge: "SELECT is_known, is_whole FROM {p}expunge_1($1, $2, $3, $4)";
+
+    prune_payloads: "SELECT pruned, is_last FROM {p}prune_payloads_1($1, $2, $3)";
+
+    prune_attempts: "SELECT pruned, is_last FROM {p}prune_attempts_1($1, $2, $3)";
+
+    prune_deliveries: "SELECT pruned, is_last FROM {p}prune_deliveries_1($1, $2, $3)";
+
+    delivery: "\
+SELECT d.*, e.id AS event_id, e.type FROM {p}deliveries d LEFT JOIN {p}events e ON e.pk = d.event WHERE d.id = $1";
+
+    deliveries: "\
+SELECT d.*, e.id AS event_id, e.type FROM {p}deliveries d LEFT JOIN {p}events e ON e.pk = d.event
+WHERE d.subscription = $1 AND d.id <= $2 ORDER BY d.id DESC LIMIT $3";
+
+    attempts: "\
+SELECT a.* FROM {p}deliveries d JOIN {p}attempts a ON a.delivery = d.seq WHERE d.id = $1 ORDER BY a.number, a.lease";
+
+    reserve: "SELECT lease, is_committed FROM {p}reserve_1($1, $2, $3, $4, $5)";
+
+    commit: "\
+UPDATE {p}inbox SET committed = true, keep_until = {p}later_1({p}now_1($4), $5)
+WHERE source = $1 AND id = $2 AND lease = $3 RETURNING lease";
+
+    /// The row stays, so that the number given next is greater.
+    release: "\
+UPDATE {p}inbox SET lease = lease + 1, lease_until = -9223372036854775808
+WHERE source = $1 AND id = $2 AND lease = $3 AND NOT committed RETURNING lease";
+
+    prune: "\
+DELETE FROM {p}inbox WHERE (source, id) IN (
+  SELECT source, id FROM {p}inbox WHERE keep_until <= {p}now_1($1) ORDER BY keep_until LIMIT $2 FOR UPDATE SKIP LOCKED)
+RETURNING lease";
+
+    notify: "SELECT pg_notify($1, $2)";
+}

@@ -1,0 +1,785 @@
+-- Tables and functions of hookwire, version 1. {p} is the prefix.
+--
+-- due_at is set where a delivery waits for nothing but time: one that is finished, or waits behind another of its ordering
+-- key ("parked"), has none and is in no index that a look or a claim walks.
+-- lane tells subscription and ordering key by a hash; one that two share keeps more in order than was asked for.
+-- The head of a lane is what was begun already, or else what was inserted first: ORDER BY (lease = 0), seq.
+-- pruned says what retention has seen to: 1 the attempts, 2 the payload.
+-- unwanted_at is set on an event that was inserted without deliveries.
+-- An excerpt is bytes, for an endpoint may answer a NUL, which text cannot hold.
+-- Instants are microseconds since 1970 in UTC, durations microseconds.
+
+CREATE TABLE {p}schema (
+  id smallint PRIMARY KEY CHECK (id = 1),
+  version bigint NOT NULL,
+  min_code_version bigint NOT NULL
+);
+
+CREATE TABLE {p}subscriptions (
+  id uuid PRIMARY KEY,
+  organization text COLLATE "C" NOT NULL,
+  url text NOT NULL,
+  filter text NOT NULL,
+  secrets text NOT NULL,
+  status text NOT NULL,
+  disabled_at bigint,
+  paused_until bigint NOT NULL DEFAULT 0,
+  options text NOT NULL,
+  health text NOT NULL,
+  created_at bigint NOT NULL
+);
+CREATE INDEX {p}subscriptions_organization ON {p}subscriptions (organization, created_at);
+
+CREATE TABLE {p}events (
+  pk bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  organization text COLLATE "C" NOT NULL,
+  id text COLLATE "C" NOT NULL,
+  type text NOT NULL,
+  digest bytea NOT NULL,
+  created_at bigint NOT NULL,
+  unwanted_at bigint,
+  attributes text,
+  payload bytea,
+  UNIQUE (organization, id)
+);
+CREATE INDEX {p}events_unwanted ON {p}events (unwanted_at) WHERE unwanted_at IS NOT NULL;
+CREATE INDEX {p}events_unwanted_payload ON {p}events (unwanted_at)
+  WHERE unwanted_at IS NOT NULL AND payload IS NOT NULL;
+
+-- Each delivery is updated at least twice: dead versions have to go before they are in the way.
+CREATE TABLE {p}deliveries (
+  id uuid PRIMARY KEY,
+  seq bigint GENERATED ALWAYS AS IDENTITY,
+  event bigint NOT NULL,
+  subscription uuid NOT NULL,
+  lane bigint,
+  lease bigint NOT NULL DEFAULT 0,
+  due_at bigint CHECK (due_at IS NULL OR state = 'pending'),
+  first_attempt_at bigint,
+  created_at bigint NOT NULL,
+  finished_at bigint CHECK ((finished_at IS NULL) = (state = 'pending')),
+  attempts bigint NOT NULL DEFAULT 0,
+  pruned smallint NOT NULL DEFAULT 0,
+  state text NOT NULL
+) WITH (
+  autovacuum_vacuum_scale_factor = 0.01,
+  autovacuum_vacuum_threshold = 10000,
+  autovacuum_vacuum_cost_delay = 0,
+  autovacuum_analyze_scale_factor = 0.1
+);
+CREATE INDEX {p}deliveries_due ON {p}deliveries (subscription, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX {p}deliveries_lane ON {p}deliveries (lane, (lease = 0), seq)
+  WHERE lane IS NOT NULL AND state = 'pending';
+CREATE INDEX {p}deliveries_subscription ON {p}deliveries (subscription, id);
+CREATE INDEX {p}deliveries_event ON {p}deliveries (event, subscription);
+CREATE INDEX {p}deliveries_dead ON {p}deliveries (subscription, created_at, id)
+  WHERE state IN ('exhausted', 'refused', 'gone', 'cancelled');
+CREATE INDEX {p}deliveries_finished ON {p}deliveries (pruned, finished_at) WHERE finished_at IS NOT NULL;
+
+-- delivery is the delivery's seq, and lease the one that the attempt was settled under: no delivery has it twice.
+CREATE TABLE {p}attempts (
+  delivery bigint NOT NULL,
+  lease bigint NOT NULL,
+  number bigint NOT NULL,
+  started_at bigint NOT NULL,
+  duration bigint NOT NULL,
+  dns bigint,
+  connect bigint,
+  tls bigint,
+  first_byte bigint,
+  total bigint NOT NULL,
+  status bigint,
+  retry_after bigint,
+  error text,
+  excerpt bytea NOT NULL,
+  PRIMARY KEY (delivery, lease)
+);
+
+CREATE TABLE {p}inbox (
+  source text COLLATE "C" NOT NULL,
+  id text COLLATE "C" NOT NULL,
+  lease bigint NOT NULL,
+  lease_until bigint NOT NULL,
+  committed boolean NOT NULL DEFAULT false,
+  keep_until bigint NOT NULL,
+  PRIMARY KEY (source, id)
+);
+CREATE INDEX {p}inbox_keep_until ON {p}inbox (keep_until);
+
+-- Now, where the caller does not say: the clock moves on within a transaction.
+CREATE FUNCTION {p}now_1(p_now bigint) RETURNS bigint LANGUAGE sql VOLATILE AS $body$
+  SELECT coalesce(p_now, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+$body$;
+
+-- What is added to an instant never leads beyond the last one that can be read back, the end of the year 9999.
+CREATE FUNCTION {p}later_1(p_at bigint, p_span bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS $body$
+  SELECT CASE WHEN p_at + p_span > 253402300799000000 THEN 253402300799000000 ELSE p_at + p_span END
+$body$;
+
+-- Waits for lanes in the order of their locks, so that two who wait for several do not wait for each other.
+CREATE FUNCTION {p}lock_lanes_1(p_lanes bigint[]) RETURNS void LANGUAGE plpgsql AS $body$
+DECLARE
+  v_lock integer;
+BEGIN
+  FOREACH v_lock IN ARRAY ARRAY(
+    SELECT DISTINCT l.lane::bit(32)::integer FROM unnest(p_lanes) AS l (lane) ORDER BY 1)
+  LOOP
+    PERFORM pg_advisory_xact_lock(hashtext('{p}'), v_lock);
+  END LOOP;
+END
+$body$;
+
+-- Of each of these lanes, where something ended at p_at, the head is due then if it was parked.
+--
+-- Called after the ended rows were written and in a statement of its own: whoever parked a delivery behind one of them held
+-- the lane's lock and has committed.
+CREATE FUNCTION {p}wake_1(p_lanes bigint[], p_at bigint[]) RETURNS void LANGUAGE plpgsql AS $body$
+BEGIN
+  IF coalesce(cardinality(p_lanes), 0) = 0 THEN
+    RETURN;
+  END IF;
+  PERFORM {p}lock_lanes_1(p_lanes);
+  UPDATE {p}deliveries AS d SET due_at = h.at
+  FROM (
+    SELECT o.id, l.at
+    FROM (SELECT u.lane, max(u.at) AS at FROM unnest(p_lanes, p_at) AS u (lane, at) GROUP BY u.lane) AS l
+    CROSS JOIN LATERAL (
+      SELECT n.id, n.due_at FROM {p}deliveries n
+      WHERE n.lane = l.lane AND n.state = 'pending' ORDER BY (n.lease = 0), n.seq LIMIT 1) AS o
+    WHERE o.due_at IS NULL
+    ORDER BY o.id) AS h
+  WHERE d.id = h.id AND d.due_at IS NULL AND d.state = 'pending';
+END
+$body$;
+
+-- Makes deliveries of event rows (0 where none is wanted). With p_parks those that are not the head of their lane wait;
+-- without, and where there are more lanes than locks are good for, a claim parks them.
+CREATE FUNCTION {p}add_1(
+  p_ids uuid[], p_events bigint[], p_subscriptions uuid[], p_lanes bigint[], p_at bigint[], p_due bigint[], p_parks boolean
+) RETURNS void LANGUAGE plpgsql AS $body$
+DECLARE
+  v_lanes bigint[];
+  v_busy bigint[] := '{}';
+  v_parks boolean := false;
+BEGIN
+  IF p_parks THEN
+    v_lanes := ARRAY(
+      SELECT DISTINCT u.lane FROM unnest(p_events, p_lanes) AS u (event, lane)
+      WHERE u.lane IS NOT NULL AND u.event > 0);
+    v_parks := cardinality(v_lanes) BETWEEN 1 AND 250;
+    IF v_parks THEN
+      PERFORM {p}lock_lanes_1(v_lanes);
+      v_busy := ARRAY(
+        SELECT l.lane FROM unnest(v_lanes) AS l (lane)
+        WHERE EXISTS (SELECT 1 FROM {p}deliveries d WHERE d.lane = l.lane AND d.state = 'pending'));
+    END IF;
+  END IF;
+  INSERT INTO {p}deliveries (id, event, subscription, lane, state, due_at, created_at, finished_at)
+  SELECT n.id, n.event, n.subscription, n.lane, CASE WHEN s.id IS NULL THEN 'cancelled' ELSE 'pending' END,
+    CASE WHEN s.id IS NOT NULL AND NOT (v_parks AND n.lane IS NOT NULL AND (n.rank > 1 OR n.lane = ANY (v_busy)))
+      THEN n.due END,
+    n.at, CASE WHEN s.id IS NULL THEN n.due END
+  FROM (
+    SELECT u.*, row_number() OVER (PARTITION BY u.lane ORDER BY u.no) AS rank
+    FROM unnest(p_ids, p_events, p_subscriptions, p_lanes, p_at, p_due) WITH ORDINALITY
+      AS u (id, event, subscription, lane, at, due, no)
+    WHERE u.event > 0) AS n
+  LEFT JOIN {p}subscriptions s ON s.id = n.subscription
+  ORDER BY n.no;
+END
+$body$;
+
+-- Tells of each event 0 when it is new, 1 when it is a duplicate, 2 when it is a conflict.
+--
+-- p_of names the event of each delivery by its place, from 1. Events come sorted by organization and id, so that two batches
+-- wait for each other in one direction only.
+CREATE FUNCTION {p}insert_1(
+  p_organizations text[], p_ids text[], p_types text[], p_digests bytea[], p_at bigint[], p_unwanted boolean[],
+  p_attributes text[], p_payloads bytea[],
+  p_deliveries uuid[], p_of integer[], p_subscriptions uuid[], p_lanes bigint[],
+  p_parks boolean, p_caller_time boolean
+) RETURNS smallint[] LANGUAGE plpgsql AS $body$
+DECLARE
+  v_now bigint := {p}now_1(NULL);
+  v_due bigint[];
+  v_pk bigint;
+  v_pks bigint[];
+  v_told smallint;
+  v_all smallint[];
+BEGIN
+  FOR i IN 1 .. cardinality(p_ids) LOOP
+    v_due[i] := CASE WHEN p_caller_time THEN p_at[i] ELSE v_now END;
+    INSERT INTO {p}events (organization, id, type, digest, created_at, unwanted_at, attributes, payload)
+    VALUES (p_organizations[i], p_ids[i], p_types[i], p_digests[i], p_at[i],
+      CASE WHEN p_unwanted[i] THEN v_due[i] END, p_attributes[i], p_payloads[i])
+    ON CONFLICT (organization, id) DO NOTHING RETURNING pk INTO v_pk;
+    v_told := 0;
+    IF NOT FOUND THEN
+      v_pk := 0;
+      SELECT CASE WHEN e.digest = p_digests[i] THEN 1 ELSE 2 END INTO v_told
+      FROM {p}events e WHERE e.organization = p_organizations[i] AND e.id = p_ids[i];
+      IF NOT FOUND THEN
+        RAISE EXCEPTION 'an event of the same id was deleted at this moment' USING ERRCODE = 'serialization_failure';
+      END IF;
+    END IF;
+    v_pks[i] := v_pk;
+    v_all[i] := v_told;
+  END LOOP;
+  IF cardinality(p_deliveries) > 0 THEN
+    PERFORM {p}add_1(p_deliveries, array_agg(v_pks[u.event] ORDER BY u.no), p_subscriptions, p_lanes,
+      array_agg(p_at[u.event] ORDER BY u.no), array_agg(v_due[u.event] ORDER BY u.no), p_parks)
+    FROM unnest(p_of) WITH ORDINALITY AS u (event, no);
+  END IF;
+  RETURN v_all;
+END
+$body$;
+
+-- Which subscriptions have something due: from p_from on, then from the first to p_to, which lies before it.
+CREATE FUNCTION {p}look_1(
+  p_now bigint, p_limit bigint, p_from uuid, p_to uuid, OUT ready uuid[], OUT wait bigint, OUT is_whole boolean
+) LANGUAGE plpgsql AS $body$
+DECLARE
+  v_now bigint := {p}now_1(p_now);
+  v_from uuid := p_from;
+  v_to uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+  v_seen record;
+BEGIN
+  ready := '{}';
+  is_whole := false;
+  LOOP
+    -- One seek for each subscription, whatever lies between.
+    FOR v_seen IN
+      WITH RECURSIVE hop AS (
+        (SELECT d.subscription, d.due_at FROM {p}deliveries d
+          WHERE d.due_at IS NOT NULL AND d.subscription >= v_from AND d.subscription <= v_to
+          ORDER BY d.subscription, d.due_at LIMIT 1)
+        UNION ALL
+        SELECT n.subscription, n.due_at FROM hop
+        CROSS JOIN LATERAL (
+          SELECT d.subscription, d.due_at FROM {p}deliveries d
+          WHERE d.due_at IS NOT NULL AND d.subscription > hop.subscription AND d.subscription <= v_to
+          ORDER BY d.subscription, d.due_at LIMIT 1) AS n)
+      SELECT s.id, greatest(s.paused_until, hop.due_at) AS ready_at
+      FROM hop JOIN {p}subscriptions s ON s.id = hop.subscription
+      WHERE s.status = 'enabled'
+    LOOP
+      IF v_seen.ready_at > v_now THEN
+        wait := least(wait, v_seen.ready_at - v_now);
+      ELSIF cardinality(ready) < p_limit THEN
+        ready := ready || v_seen.id;
+      ELSE
+        wait := 0;
+        RETURN;
+      END IF;
+    END LOOP;
+    EXIT WHEN p_to IS NULL OR v_to = p_to;
+    v_from := '00000000-0000-0000-0000-000000000000';
+    v_to := p_to;
+  END LOOP;
+  is_whole := true;
+END
+$body$;
+
+-- Leases up to a share of each subscription's due deliveries and returns them, an event's and a subscription's columns only
+-- with the first of their rows.
+--
+-- It waits for nobody: rows that others hold are skipped, and deliveries whose lane is held stay as they are. Those of a
+-- lane that it got are judged in a statement of their own, which sees all that was committed before; what is not the
+-- head there is parked. Several rounds, so that what was parked hides nothing behind it; what is not reached is still due.
+CREATE FUNCTION {p}claim_1(p_now bigint, p_lease bigint, p_subscriptions uuid[], p_limits bigint[], p_since bigint[])
+RETURNS TABLE (
+  id uuid, lease bigint, was_due_at bigint, attempts bigint, first_attempt_at bigint, event bigint, subscription uuid,
+  has_event boolean, event_id text, type text, payload bytea,
+  has_subscription boolean, organization text, url text, filter text, secrets text, status text, disabled_at bigint,
+  options text, health text, created_at bigint
+) LANGUAGE plpgsql AS $body$
+#variable_conflict use_column
+DECLARE
+  v_now bigint := {p}now_1(p_now);
+  v_until bigint := {p}later_1(v_now, p_lease);
+  v_subscriptions uuid[];
+  v_left bigint[];
+  v_since bigint[];
+  v_least bigint := 0;
+  v_found uuid[];
+  v_due bigint[];
+  v_lanes bigint[];
+  v_of uuid[];
+  v_got bigint[];
+  v_tried bigint := 0;
+  v_heads uuid[];
+  v_parked uuid[];
+  v_skipped uuid[] := '{}';
+  v_taken uuid[];
+  v_was_due bigint[];
+  v_all uuid[] := '{}';
+  v_all_due bigint[] := '{}';
+BEGIN
+  SELECT array_agg(s.id), array_agg(u.most), array_agg(u.since) INTO v_subscriptions, v_left, v_since
+  FROM unnest(p_subscriptions, p_limits, p_since) AS u (id, most, since)
+  JOIN {p}subscriptions s ON s.id = u.id
+  WHERE s.status = 'enabled' AND s.paused_until <= v_now AND u.most > 0;
+  FOR v_round IN 1 .. 20 LOOP
+    EXIT WHEN v_subscriptions IS NULL OR v_tried >= 250;
+    SELECT array_agg(c.id), array_agg(c.due_at), array_agg(c.lane), array_agg(c.subscription)
+    INTO v_found, v_due, v_lanes, v_of
+    FROM (
+      SELECT d.* FROM unnest(v_subscriptions, v_left, v_since) AS s (id, most, since)
+      CROSS JOIN LATERAL (
+        SELECT q.id, q.due_at, q.lane, q.subscription FROM {p}deliveries q
+        WHERE q.subscription = s.id AND q.due_at >= s.since AND q.due_at <= v_now AND q.id <> ALL (v_skipped)
+        ORDER BY q.due_at LIMIT greatest(s.most, v_least) FOR UPDATE SKIP LOCKED) AS d) AS c;
+    EXIT WHEN v_found IS NULL;
+    v_heads := '{}';
+    v_parked := '{}';
+    IF EXISTS (SELECT 1 FROM unnest(v_lanes) AS u (lane) WHERE u.lane IS NOT NULL) THEN
+      v_got := ARRAY(
+        SELECT l.lane FROM (
+          SELECT DISTINCT u.lane FROM unnest(v_lanes) AS u (lane) WHERE u.lane IS NOT NULL LIMIT 250) AS l
+        WHERE pg_try_advisory_xact_lock(hashtext('{p}'), l.lane::bit(32)::integer));
+      v_tried := v_tried + (SELECT count(DISTINCT u.lane) FROM unnest(v_lanes) AS u (lane));
+      v_heads := ARRAY(
+        SELECT h.id FROM unnest(v_got) AS g (lane)
+        CROSS JOIN LATERAL (
+          SELECT o.id FROM {p}deliveries o
+          WHERE o.lane = g.lane AND o.state = 'pending' ORDER BY (o.lease = 0), o.seq LIMIT 1) AS h);
+      v_parked := ARRAY(
+        SELECT u.id FROM unnest(v_found, v_lanes) AS u (id, lane)
+        WHERE u.lane = ANY (v_got) AND u.id <> ALL (v_heads));
+      v_skipped := v_skipped || ARRAY(
+        SELECT u.id FROM unnest(v_found, v_lanes) AS u (id, lane) WHERE u.lane <> ALL (v_got));
+      UPDATE {p}deliveries AS d SET due_at = NULL FROM unnest(v_parked) AS u (id) WHERE d.id = u.id;
+    END IF;
+    WITH chosen AS (
+      SELECT c.id, c.due_at FROM (
+        SELECT u.id, u.due_at, s.most, row_number() OVER (PARTITION BY u.subscription ORDER BY u.no) AS rank
+        FROM unnest(v_found, v_due, v_lanes, v_of) WITH ORDINALITY AS u (id, due_at, lane, subscription, no)
+        JOIN unnest(v_subscriptions, v_left) AS s (id, most) ON s.id = u.subscription
+        WHERE u.lane IS NULL OR u.id = ANY (v_heads)) AS c
+      WHERE c.rank <= c.most),
+    taken AS (
+      UPDATE {p}deliveries AS d SET lease = d.lease + 1, due_at = v_until
+      FROM chosen c WHERE d.id = c.id
+      RETURNING d.id, c.due_at)
+    SELECT array_agg(t.id), array_agg(t.due_at) INTO v_taken, v_was_due FROM taken t;
+    v_all := v_all || v_taken;
+    v_all_due := v_all_due || v_was_due;
+    -- Without parking and skipping, each share is filled or exhausted.
+    EXIT WHEN cardinality(v_parked) = 0 AND cardinality(v_skipped) = 0;
+    SELECT array_agg(n.id), array_agg(n.most), array_agg(n.since) INTO v_subscriptions, v_left, v_since
+    FROM (
+      SELECT s.id, s.most - count(*) FILTER (WHERE u.id = ANY (v_taken)) AS most, max(u.due_at) AS since
+      FROM unnest(v_subscriptions, v_left) AS s (id, most)
+      JOIN unnest(v_found, v_due, v_of) AS u (id, due_at, subscription) ON u.subscription = s.id
+      GROUP BY s.id, s.most
+      HAVING count(*) >= greatest(s.most, v_least)) AS n
+    WHERE n.most > 0;
+    v_least := 100;
+  END LOOP;
+  RETURN QUERY
+  SELECT l.id, l.lease, l.was_due_at, l.attempts, l.first_attempt_at, l.event, l.subscription,
+    l.event_rank = 1, e.id, e.type, e.payload,
+    l.subscription_rank = 1, s.organization, s.url, s.filter, s.secrets, s.status, s.disabled_at, s.options, s.health,
+    s.created_at
+  FROM (
+    SELECT d.id, d.lease, u.was_due_at, d.attempts, d.first_attempt_at, d.event, d.subscription,
+      row_number() OVER (PARTITION BY d.event) AS event_rank,
+      row_number() OVER (PARTITION BY d.subscription) AS subscription_rank
+    FROM unnest(v_all, v_all_due) AS u (id, was_due_at) JOIN {p}deliveries d ON d.id = u.id) AS l
+  LEFT JOIN {p}events e ON e.pk = l.event AND l.event_rank = 1
+  LEFT JOIN {p}subscriptions s ON s.id = l.subscription AND l.subscription_rank = 1;
+END
+$body$;
+
+-- Has leases end, and tells by their places which were still good.
+CREATE FUNCTION {p}extend_1(p_ids uuid[], p_leases bigint[], p_now bigint, p_lease bigint)
+RETURNS bigint[] LANGUAGE plpgsql AS $body$
+DECLARE
+  v_until bigint := {p}later_1({p}now_1(p_now), p_lease);
+  v_done bigint[];
+BEGIN
+  WITH done AS (
+    UPDATE {p}deliveries AS d SET due_at = v_until
+    FROM unnest(p_ids, p_leases) WITH ORDINALITY AS u (id, lease, no)
+    WHERE d.id = u.id AND d.lease = u.lease AND d.state = 'pending'
+    RETURNING u.no)
+  SELECT coalesce(array_agg(done.no), '{}') INTO v_done FROM done;
+  RETURN v_done;
+END
+$body$;
+
+-- Writes attempts and what becomes of their deliveries, and tells by their places which leases were still good.
+--
+-- Settlements come sorted by delivery, so that two batches wait for each other in one direction only: rows first, then
+-- subscriptions, then lanes. Using the lease up makes the same settlement again stale.
+CREATE FUNCTION {p}settle_1(
+  p_ids uuid[], p_leases bigint[], p_now bigint[], p_states text[], p_after bigint[], p_pauses bigint[], p_disable text[],
+  p_numbers bigint[], p_started_at bigint[], p_durations bigint[], p_dns bigint[], p_connect bigint[], p_tls bigint[],
+  p_first_byte bigint[], p_totals bigint[], p_statuses bigint[], p_retry_after bigint[], p_errors text[],
+  p_excerpts bytea[]
+) RETURNS bigint[] LANGUAGE plpgsql AS $body$
+DECLARE
+  v_now bigint := {p}now_1(NULL);
+  v_done bigint[];
+  v_lanes bigint[];
+  v_ended_at bigint[];
+  v_subscriptions uuid[];
+BEGIN
+  WITH done AS (
+    UPDATE {p}deliveries AS d
+    SET lease = d.lease + 1, state = u.state,
+      due_at = CASE WHEN u.state = 'pending' THEN {p}later_1(coalesce(u.now, v_now), u.after) END,
+      finished_at = CASE WHEN u.state <> 'pending' THEN coalesce(u.now, v_now) END,
+      attempts = d.attempts + CASE WHEN u.number IS NULL THEN 0 ELSE 1 END,
+      first_attempt_at = coalesce(d.first_attempt_at, u.started_at)
+    FROM unnest(p_ids, p_leases, p_now, p_states, p_after, p_numbers, p_started_at, p_durations, p_dns, p_connect,
+      p_tls, p_first_byte, p_totals, p_statuses, p_retry_after, p_errors, p_excerpts) WITH ORDINALITY
+      AS u (id, lease, now, state, after, number, started_at, duration, dns, connect, tls, first_byte, total, status,
+        retry_after, error, excerpt, no)
+    WHERE d.id = u.id AND d.lease = u.lease AND d.state = 'pending'
+    RETURNING d.seq, d.subscription, d.lane, u.*),
+  logged AS (
+    INSERT INTO {p}attempts (delivery, lease, number, started_at, duration, dns, connect, tls, first_byte, total, status,
+      retry_after, error, excerpt)
+    SELECT t.seq, t.lease, t.number, t.started_at, t.duration, t.dns, t.connect, t.tls, t.first_byte, t.total,
+      t.status, t.retry_after, t.error, t.excerpt
+    FROM done t WHERE t.number IS NOT NULL)
+  SELECT coalesce(array_agg(t.no), '{}'), array_agg(t.subscription),
+    array_agg(t.lane) FILTER (WHERE t.lane IS NOT NULL AND t.state <> 'pending'),
+    array_agg(coalesce(t.now, v_now)) FILTER (WHERE t.lane IS NOT NULL AND t.state <> 'pending')
+  INTO v_done, v_subscriptions, v_lanes, v_ended_at
+  FROM done t;
+  -- Only a subscription that is enabled is disabled, with the first reason, and only a longer pause is written.
+  IF EXISTS (SELECT 1 FROM unnest(p_pauses, p_disable) AS u (pause, reason)
+    WHERE u.pause IS NOT NULL OR u.reason IS NOT NULL)
+  THEN
+    UPDATE {p}subscriptions AS s
+    SET paused_until = greatest(s.paused_until, c.paused_until),
+      status = CASE WHEN s.status = 'enabled' THEN coalesce(c.reason, s.status) ELSE s.status END,
+      disabled_at = CASE WHEN s.status = 'enabled' THEN c.disabled_at ELSE s.disabled_at END
+    FROM (
+      SELECT t.subscription AS id,
+        max({p}later_1(coalesce(p_now[t.no], v_now), p_pauses[t.no])) AS paused_until,
+        (array_agg(p_disable[t.no] ORDER BY t.no) FILTER (WHERE p_disable[t.no] IS NOT NULL))[1] AS reason,
+        (array_agg(coalesce(p_now[t.no], v_now) ORDER BY t.no) FILTER (WHERE p_disable[t.no] IS NOT NULL))[1]
+          AS disabled_at
+      FROM unnest(v_done, v_subscriptions) AS t (no, subscription)
+      WHERE p_pauses[t.no] IS NOT NULL OR p_disable[t.no] IS NOT NULL
+      GROUP BY t.subscription ORDER BY t.subscription) AS c
+    WHERE s.id = c.id;
+  END IF;
+  PERFORM {p}wake_1(v_lanes, v_ended_at);
+  RETURN v_done;
+END
+$body$;
+
+CREATE FUNCTION {p}cancel_1(p_id uuid, p_now bigint) RETURNS boolean LANGUAGE plpgsql AS $body$
+DECLARE
+  v_now bigint := {p}now_1(p_now);
+  v_lane bigint;
+BEGIN
+  UPDATE {p}deliveries AS d SET state = 'cancelled', due_at = NULL, finished_at = v_now
+  WHERE d.id = p_id AND d.state = 'pending' RETURNING d.lane INTO v_lane;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  IF v_lane IS NOT NULL THEN
+    PERFORM {p}wake_1(ARRAY[v_lane], ARRAY[v_now]);
+  END IF;
+  RETURN true;
+END
+$body$;
+
+-- Cancels what is due, and in its lanes what is parked; again until nothing is, for an end may have let something be due
+-- meanwhile. Nothing is woken: nothing of a subscription that is gone is ever sent.
+CREATE FUNCTION {p}cancel_all_1(p_subscription uuid, p_now bigint) RETURNS void LANGUAGE plpgsql AS $body$
+DECLARE
+  v_lanes bigint[];
+  v_count bigint;
+BEGIN
+  LOOP
+    WITH done AS (
+      UPDATE {p}deliveries AS d SET state = 'cancelled', due_at = NULL, finished_at = p_now
+      WHERE d.subscription = p_subscription AND d.due_at IS NOT NULL RETURNING d.lane)
+    SELECT count(*), array_agg(DISTINCT t.lane) FILTER (WHERE t.lane IS NOT NULL) INTO v_count, v_lanes FROM done t;
+    EXIT WHEN v_count = 0;
+    UPDATE {p}deliveries AS d SET state = 'cancelled', due_at = NULL, finished_at = p_now
+    FROM unnest(v_lanes) AS l (lane)
+    WHERE d.lane = l.lane AND d.state = 'pending' AND d.subscription = p_subscription;
+  END LOOP;
+END
+$body$;
+
+-- Rows first and the subscription then, as settling takes them; what was inserted in between is cancelled afterwards.
+CREATE FUNCTION {p}delete_subscription_1(p_id uuid, p_now bigint) RETURNS boolean LANGUAGE plpgsql AS $body$
+DECLARE
+  v_now bigint := {p}now_1(p_now);
+BEGIN
+  IF NOT EXISTS (SELECT 1 FROM {p}subscriptions s WHERE s.id = p_id) THEN
+    RETURN false;
+  END IF;
+  PERFORM {p}cancel_all_1(p_id, v_now);
+  DELETE FROM {p}subscriptions s WHERE s.id = p_id;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  PERFORM {p}cancel_all_1(p_id, v_now);
+  RETURN true;
+END
+$body$;
+
+-- Cancels up to p_limit of an event's pending deliveries, and deletes its payload when no more are left. Several calls, so
+-- that none takes more locks than the server has room for.
+CREATE FUNCTION {p}expunge_1(
+  p_organization text, p_id text, p_now bigint, p_limit bigint, OUT is_known boolean, OUT is_whole boolean
+) LANGUAGE plpgsql AS $body$
+DECLARE
+  v_now bigint := {p}now_1(p_now);
+  v_pk bigint;
+  v_count bigint;
+  v_lanes bigint[];
+  v_at bigint[];
+BEGIN
+  -- Held, so that nobody replays it meanwhile.
+  SELECT e.pk INTO v_pk FROM {p}events e WHERE e.organization = p_organization AND e.id = p_id FOR NO KEY UPDATE;
+  is_known := FOUND;
+  is_whole := true;
+  IF NOT is_known THEN
+    RETURN;
+  END IF;
+  WITH done AS (
+    UPDATE {p}deliveries AS d SET state = 'cancelled', due_at = NULL, finished_at = v_now
+    FROM (
+      SELECT o.id FROM {p}deliveries o WHERE o.event = v_pk AND o.state = 'pending'
+      ORDER BY o.id LIMIT p_limit) AS n
+    WHERE d.id = n.id AND d.state = 'pending' RETURNING d.lane)
+  SELECT count(*), array_agg(t.lane) FILTER (WHERE t.lane IS NOT NULL),
+    array_agg(v_now) FILTER (WHERE t.lane IS NOT NULL)
+  INTO v_count, v_lanes, v_at FROM done t;
+  is_whole := NOT EXISTS (SELECT 1 FROM {p}deliveries d WHERE d.event = v_pk AND d.state = 'pending');
+  IF is_whole THEN
+    UPDATE {p}events AS e SET payload = NULL, attributes = NULL WHERE e.pk = v_pk;
+  END IF;
+  PERFORM {p}wake_1(v_lanes, v_at);
+END
+$body$;
+
+-- Makes new deliveries in place of one (p_delivery), or of those of a subscription that ended without success since p_since and
+-- not in the state p_without.
+--
+-- The events are held before it is asked what is pending: of two replays at once one sees what the other made.
+CREATE FUNCTION {p}replay_1(
+  p_delivery uuid, p_subscription uuid, p_since bigint, p_without text, p_now bigint, p_limit bigint,
+  OUT made bigint, OUT more boolean
+) LANGUAGE plpgsql AS $body$
+DECLARE
+  v_now bigint := {p}now_1(p_now);
+  v_found uuid[];
+  v_events bigint[];
+  v_subscriptions uuid[];
+  v_lanes bigint[];
+BEGIN
+  made := 0;
+  IF p_delivery IS NOT NULL THEN
+    v_found := ARRAY[p_delivery];
+  ELSE
+    v_found := ARRAY(
+      SELECT d.id FROM {p}deliveries d
+      WHERE d.subscription = p_subscription AND d.state IN ('exhausted', 'refused', 'gone', 'cancelled')
+        AND d.created_at >= p_since AND d.state <> p_without
+        AND EXISTS (SELECT 1 FROM {p}subscriptions s WHERE s.id = d.subscription)
+        AND EXISTS (SELECT 1 FROM {p}events e WHERE e.pk = d.event AND e.payload IS NOT NULL)
+        AND NOT EXISTS (SELECT 1 FROM {p}deliveries o
+          WHERE o.event = d.event AND o.subscription = d.subscription AND o.state = 'pending')
+      ORDER BY d.created_at, d.id LIMIT p_limit);
+  END IF;
+  more := p_delivery IS NULL AND cardinality(v_found) >= p_limit;
+  PERFORM 1 FROM (
+    SELECT DISTINCT d.event FROM unnest(v_found) AS f (id) JOIN {p}deliveries d ON d.id = f.id ORDER BY 1) AS n
+  CROSS JOIN LATERAL (SELECT 1 FROM {p}events e WHERE e.pk = n.event FOR NO KEY UPDATE) AS held;
+  -- An event that is a dead letter twice is sent again once.
+  SELECT array_agg(a.event ORDER BY a.rank), array_agg(a.subscription ORDER BY a.rank), array_agg(a.lane ORDER BY a.rank)
+  INTO v_events, v_subscriptions, v_lanes
+  FROM (
+    SELECT d.event, d.subscription, min(d.lane) AS lane, min(f.no) AS rank
+    FROM unnest(v_found) WITH ORDINALITY AS f (id, no)
+    JOIN {p}deliveries d ON d.id = f.id
+    JOIN {p}events e ON e.pk = d.event
+    WHERE e.payload IS NOT NULL
+      AND (p_delivery IS NOT NULL OR d.state IN ('exhausted', 'refused', 'gone', 'cancelled'))
+      AND EXISTS (SELECT 1 FROM {p}subscriptions s WHERE s.id = d.subscription)
+      AND NOT EXISTS (SELECT 1 FROM {p}deliveries o
+        WHERE o.event = d.event AND o.subscription = d.subscription AND o.state = 'pending')
+    GROUP BY d.event, d.subscription) AS a;
+  made := coalesce(cardinality(v_events), 0);
+  IF made = 0 THEN
+    RETURN;
+  END IF;
+  -- Time-ordered ids (RFC 9562 section 5.7). Made at one instant, they are listed in the order of their events.
+  PERFORM {p}add_1(n.ids, v_events, v_subscriptions, v_lanes, array_fill(v_now, ARRAY[made::integer]),
+    array_fill(v_now, ARRAY[made::integer]), true)
+  FROM (
+    SELECT array_agg(r.id ORDER BY r.id) AS ids FROM (
+      SELECT (lpad(to_hex(greatest(v_now, 0) / 1000), 12, '0') || '7'
+        || substr(replace(gen_random_uuid()::text, '-', ''), 14))::uuid AS id
+      FROM generate_series(1, made)) AS r) AS n;
+  UPDATE {p}deliveries AS d SET state = 'replayed'
+  FROM unnest(v_events, v_subscriptions) AS u (event, subscription)
+  WHERE d.event = u.event AND d.subscription = u.subscription
+    AND d.state IN ('exhausted', 'refused', 'gone', 'cancelled');
+END
+$body$;
+
+-- Attempts of deliveries that ended long enough ago.
+CREATE FUNCTION {p}prune_attempts_1(p_now bigint, p_age bigint, p_limit bigint, OUT pruned bigint, OUT is_last boolean)
+LANGUAGE plpgsql AS $body$
+#variable_conflict use_column
+DECLARE
+  v_before bigint := {p}now_1(p_now) - p_age;
+  v_ids uuid[];
+  v_seqs bigint[];
+BEGIN
+  SELECT array_agg(b.id), array_agg(b.seq) INTO v_ids, v_seqs FROM (
+    SELECT d.id, d.seq FROM {p}deliveries d
+    WHERE d.pruned IN (0, 2) AND d.finished_at <= v_before LIMIT p_limit FOR UPDATE SKIP LOCKED) AS b;
+  pruned := 0;
+  is_last := v_ids IS NULL;
+  IF is_last THEN
+    RETURN;
+  END IF;
+  DELETE FROM {p}attempts AS a USING (
+    SELECT o.delivery, o.lease FROM unnest(v_seqs) AS u (seq)
+    CROSS JOIN LATERAL (SELECT t.delivery, t.lease FROM {p}attempts t WHERE t.delivery = u.seq) AS o
+    LIMIT p_limit) AS n
+  WHERE a.delivery = n.delivery AND a.lease = n.lease;
+  GET DIAGNOSTICS pruned = ROW_COUNT;
+  UPDATE {p}deliveries AS d SET pruned = d.pruned | 1::smallint
+  WHERE d.id = ANY (v_ids) AND NOT EXISTS (SELECT 1 FROM {p}attempts t WHERE t.delivery = d.seq);
+END
+$body$;
+
+-- Payloads of events whose last delivery ended long enough ago, or that were inserted then without one.
+--
+-- The events are held before it is asked what is pending: none is replayed meanwhile.
+CREATE FUNCTION {p}prune_payloads_1(p_now bigint, p_age bigint, p_limit bigint, OUT pruned bigint, OUT is_last boolean)
+LANGUAGE plpgsql AS $body$
+#variable_conflict use_column
+DECLARE
+  v_before bigint := {p}now_1(p_now) - p_age;
+  v_ids uuid[];
+  v_events bigint[];
+  v_count bigint;
+BEGIN
+  SELECT array_agg(b.id), array_agg(DISTINCT b.event) INTO v_ids, v_events FROM (
+    SELECT d.id, d.event FROM {p}deliveries d
+    WHERE d.pruned IN (0, 1) AND d.finished_at <= v_before LIMIT p_limit FOR UPDATE SKIP LOCKED) AS b;
+  pruned := 0;
+  is_last := v_ids IS NULL;
+  IF NOT is_last THEN
+    PERFORM 1 FROM {p}events e WHERE e.pk = ANY (v_events) ORDER BY e.pk FOR NO KEY UPDATE;
+    -- An event whose last delivery did not end in time is seen to when that one is.
+    UPDATE {p}events AS e SET payload = NULL, attributes = NULL
+    WHERE e.pk = ANY (v_events) AND e.payload IS NOT NULL
+      AND NOT EXISTS (SELECT 1 FROM {p}deliveries d
+        WHERE d.event = e.pk AND (d.finished_at IS NULL OR d.finished_at > v_before));
+    GET DIAGNOSTICS pruned = ROW_COUNT;
+    UPDATE {p}deliveries AS d SET pruned = d.pruned | 2::smallint WHERE d.id = ANY (v_ids);
+  END IF;
+  UPDATE {p}events AS e SET payload = NULL, attributes = NULL
+  FROM (
+    SELECT o.pk FROM {p}events o WHERE o.unwanted_at <= v_before AND o.payload IS NOT NULL
+    LIMIT p_limit - pruned FOR UPDATE SKIP LOCKED) AS n
+  WHERE e.pk = n.pk;
+  GET DIAGNOSTICS v_count = ROW_COUNT;
+  pruned := pruned + v_count;
+END
+$body$;
+
+-- Deliveries that ended long enough ago with their attempts, and the events that have none left.
+CREATE FUNCTION {p}prune_deliveries_1(p_now bigint, p_age bigint, p_limit bigint, OUT pruned bigint, OUT is_last boolean)
+LANGUAGE plpgsql AS $body$
+#variable_conflict use_column
+DECLARE
+  v_before bigint := {p}now_1(p_now) - p_age;
+  v_ids uuid[];
+  v_seqs bigint[];
+  v_events bigint[];
+  v_count bigint;
+  v_left bigint := p_limit;
+BEGIN
+  SELECT array_agg(b.id), array_agg(b.seq), array_agg(DISTINCT b.event) INTO v_ids, v_seqs, v_events FROM (
+    SELECT d.id, d.seq, d.event FROM {p}deliveries d
+    WHERE d.pruned IN (0, 1, 2, 3) AND d.finished_at <= v_before LIMIT p_limit FOR UPDATE SKIP LOCKED) AS b;
+  pruned := 0;
+  is_last := v_ids IS NULL;
+  IF NOT is_last THEN
+    PERFORM 1 FROM {p}events e WHERE e.pk = ANY (v_events) ORDER BY e.pk FOR UPDATE;
+    DELETE FROM {p}attempts AS a USING (
+      SELECT o.delivery, o.lease FROM unnest(v_seqs) AS u (seq)
+      CROSS JOIN LATERAL (SELECT t.delivery, t.lease FROM {p}attempts t WHERE t.delivery = u.seq) AS o
+      LIMIT p_limit) AS n
+    WHERE a.delivery = n.delivery AND a.lease = n.lease;
+    GET DIAGNOSTICS pruned = ROW_COUNT;
+    DELETE FROM {p}deliveries AS d
+    WHERE d.id = ANY (v_ids) AND NOT EXISTS (SELECT 1 FROM {p}attempts t WHERE t.delivery = d.seq);
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    pruned := pruned + v_count;
+    DELETE FROM {p}events AS e
+    WHERE e.pk = ANY (v_events) AND NOT EXISTS (SELECT 1 FROM {p}deliveries d WHERE d.event = e.pk);
+    GET DIAGNOSTICS v_count = ROW_COUNT;
+    pruned := pruned + v_count;
+    v_left := v_left - v_count;
+  END IF;
+  DELETE FROM {p}events AS e USING (
+    SELECT o.pk FROM {p}events o WHERE o.unwanted_at <= v_before LIMIT v_left FOR UPDATE SKIP LOCKED) AS n
+  WHERE e.pk = n.pk;
+  GET DIAGNOSTICS v_count = ROW_COUNT;
+  pruned := pruned + v_count;
+END
+$body$;
+
+-- A number given on first sight is the time, so that it is greater than any before the event was pruned.
+CREATE FUNCTION {p}reserve_1(
+  p_source text, p_id text, p_now bigint, p_lease bigint, p_kept bigint, OUT lease bigint, OUT is_committed boolean
+) LANGUAGE plpgsql AS $body$
+#variable_conflict use_column
+DECLARE
+  v_now bigint := {p}now_1(p_now);
+BEGIN
+  INSERT INTO {p}inbox AS i (source, id, lease, lease_until, keep_until)
+  VALUES (p_source, p_id, greatest(v_now, 1), {p}later_1(v_now, p_lease), {p}later_1(v_now, p_kept))
+  ON CONFLICT (source, id) DO UPDATE
+  SET lease = greatest(i.lease + 1, excluded.lease), lease_until = excluded.lease_until, committed = false,
+    keep_until = excluded.keep_until
+  WHERE CASE WHEN i.committed THEN i.keep_until ELSE i.lease_until END <= v_now
+  RETURNING i.lease INTO lease;
+  IF lease IS NULL THEN
+    SELECT i.committed INTO is_committed FROM {p}inbox i WHERE i.source = p_source AND i.id = p_id;
+  END IF;
+END
+$body$;
+
+-- Each function finds its tables wherever the caller's search path leads, and walks indexes whatever the planner knows of the
+-- tables: a plan made while they were empty is used when they are not. Compiling such a plan would take longer than
+-- running it.
+DO $body$
+DECLARE
+  v_name text;
+  v_setting text;
+BEGIN
+  FOREACH v_name IN ARRAY ARRAY['insert_1', 'look_1', 'claim_1', 'extend_1', 'settle_1', 'cancel_1',
+    'delete_subscription_1', 'expunge_1', 'replay_1', 'prune_attempts_1', 'prune_payloads_1', 'prune_deliveries_1',
+    'reserve_1']
+  LOOP
+    EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', ('{p}' || v_name)::regproc, current_schema());
+    EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', ('{p}' || v_name)::regproc);
+    FOREACH v_setting IN ARRAY
+      ARRAY['enable_seqscan', 'enable_bitmapscan', 'enable_hashjoin', 'enable_mergejoin', 'enable_sort', 'jit']
+    LOOP
+      EXECUTE format('ALTER FUNCTION %s SET %I = off', ('{p}' || v_name)::regproc, v_setting);
+    END LOOP;
+  END LOOP;
+END
+$body$;
+
+INSERT INTO {p}schema (id, version, min_code_version) VALUES (1, 1, 1);

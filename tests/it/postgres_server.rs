@@ -1,0 +1,165 @@
+//! A real PostgreSQL server for the tests: one that all share, and private ones that a test may stop and kill.
+
+use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Where the shared server is; the first call starts it, unless `HOOKWIRE_TEST_POSTGRES` names one that runs already.
+pub(crate) fn url() -> &'static str {
+    static URL: OnceLock<String> = OnceLock::new();
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    URL.get_or_init(|| match std::env::var("HOOKWIRE_TEST_POSTGRES") {
+        Ok(url) => url,
+        Err(_) => SERVER.get_or_init(Server::start).url(),
+    })
+}
+
+/// A prefix that no other test has.
+pub(crate) fn prefix() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    static RUN: OnceLock<u64> = OnceLock::new();
+    let run = RUN.get_or_init(|| RandomState::new().hash_one(std::process::id()));
+    format!("t{:08x}_{}_", run & 0xffff_ffff, NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A server of one's own, in a temporary directory, which goes with the process that started it, however that ends.
+pub(crate) struct Server {
+    directory: PathBuf,
+    bin: PathBuf,
+    port: u16,
+    // Stops the server and removes the directory when its standard input ends.
+    warden: Child,
+}
+
+impl Server {
+    /// A new, empty server that runs.
+    pub(crate) fn start() -> Self {
+        let bin = binaries();
+        let name = format!("hookwire-postgres-{}-{}", std::process::id(), prefix());
+        let directory = std::env::temp_dir().join(name);
+        let data = directory.join("data");
+        fs::create_dir(&directory).unwrap();
+        if is_root() {
+            run(Command::new("chown").arg("postgres").arg(&directory));
+        }
+        let warden = Command::new("sh")
+            .args(["-c", WARDEN, "sh"])
+            .args([bin.join("pg_ctl"), data.clone(), directory.clone()])
+            .arg(if is_root() { "runuser -u postgres --" } else { "" })
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // An interrupt from the keyboard goes to the whole group.
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        run(as_owner(&bin.join("initdb"))
+            .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"])
+            .arg(&data));
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let mut settings = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).unwrap();
+        write!(settings, "\nport = {port}\n{SETTINGS}").unwrap();
+        let server = Self { directory, bin, port, warden };
+        server.restart();
+        server
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends every session and the server, as an administrator would.
+    pub(crate) fn stop(&self) {
+        run(self.pg_ctl().args(["-m", "fast", "-w", "stop"]));
+    }
+
+    /// Ends the server as a fault would: at once, by SIGKILL.
+    pub(crate) fn kill(&self) {
+        let file = fs::read_to_string(self.directory.join("data/postmaster.pid")).unwrap();
+        run(Command::new("kill").args(["-9", file.lines().next().unwrap()]));
+    }
+
+    /// Runs again after [`stop`](Self::stop) or [`kill`](Self::kill).
+    pub(crate) fn restart(&self) {
+        for _ in 0..100 {
+            // After a kill the sessions end on their own, and only then the next server begins.
+            let log = self.directory.join("log");
+            if self.pg_ctl().args(["-w", "-s", "-l"]).arg(log).arg("start").status().unwrap().success() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        panic!("{}", fs::read_to_string(self.directory.join("log")).unwrap_or_default());
+    }
+
+    fn pg_ctl(&self) -> Command {
+        let mut command = as_owner(&self.bin.join("pg_ctl"));
+        command.arg("-D").arg(self.directory.join("data")).stdout(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.warden.stdin.take());
+        let _ = self.warden.wait();
+    }
+}
+
+/// Where the server's programs are: the newest of Debian's, or what the path has.
+fn binaries() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let newest = versions
+        .map(|version| version.path().join("bin"))
+        .filter(|bin| bin.join("initdb").exists())
+        .max_by_key(|bin| bin.iter().rev().nth(1).and_then(|name| name.to_str()?.parse::<u32>().ok()));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    newest
+        .or_else(|| std::env::split_paths(&path).find(|bin| bin.join("initdb").exists()))
+        .expect("these tests need a PostgreSQL server: apt-get install postgresql, or set HOOKWIRE_TEST_POSTGRES to a URL")
+}
+
+/// A command as oneself, or as `postgres` where oneself is root, as whom no server starts.
+fn as_owner(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("runuser");
+    command.args(["-u", "postgres", "--"]).arg(program);
+    command
+}
+
+fn is_root() -> bool {
+    static IS_ROOT: OnceLock<bool> = OnceLock::new();
+    *IS_ROOT.get_or_init(|| Command::new("id").arg("-u").output().unwrap().stdout == b"0\n")
+}
+
+fn run(command: &mut Command) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+const WARDEN: &str = r#"cd /; cat >/dev/null; $4 "$1" -D "$2" -m immediate stop; rm -rf "$3""#;
+
+/// Nothing of a test has to survive the machine.
+const SETTINGS: &str = "\
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+max_connections = 500
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+shared_buffers = 128MB
+max_wal_size = 1GB
+";
