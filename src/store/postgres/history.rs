@@ -66,6 +66,7 @@ impl PostgresStore {
                     .bind(delivery)
                     .bind(subscription)
                     .bind(since)
+                    .bind(bounded(now))
                     .bind(without)
                     .bind(self.caller(now))
                     .bind(i64::from(limit.min(MOST_REPLAYED)))

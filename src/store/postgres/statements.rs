@@ -16,7 +16,11 @@ ON CONFLICT (id) DO UPDATE SET organization = excluded.organization, url = exclu
 
     subscriptions: "SELECT * FROM {p}subscriptions WHERE organization = $1 ORDER BY created_at, id";
 
-    set_status: "UPDATE {p}subscriptions SET status = $2, disabled_at = $3 WHERE id = $1 RETURNING id";
+    set_status: "\
+UPDATE {p}subscriptions AS s
+SET status = $2, disabled_at = $3,
+  health = CASE WHEN $2 = 'enabled' AND s.status <> 'enabled' THEN '' ELSE s.health END
+WHERE id = $1 RETURNING id";
 
     put_health: "UPDATE {p}subscriptions SET health = $3 WHERE id = $1 AND health = $2 RETURNING id";
 
@@ -35,7 +39,7 @@ SELECT {p}settle_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 
 
     cancel: "SELECT {p}cancel_1($1, $2) AS is_done";
 
-    replay: "SELECT made, more FROM {p}replay_1($1, $2, $3, $4, $5, $6)";
+    replay: "SELECT made, more FROM {p}replay_1($1, $2, $3, $4, $5, $6, $7)";
 
     expunge: "SELECT is_known, is_whole FROM {p}expunge_1($1, $2, $3, $4)";
 

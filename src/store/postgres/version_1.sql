@@ -564,12 +564,12 @@ BEGIN
 END
 $body$;
 
--- Makes new deliveries in place of one (p_delivery), or of those of a subscription that ended without success since p_since and
--- not in the state p_without.
+-- Makes new deliveries in place of one (p_delivery), or of those of a subscription that were made since p_since, ended without
+-- success by p_until and are not in the state p_without. p_until is the caller's time in any case: one for all calls of a replay.
 --
 -- The events are held before it is asked what is pending: of two replays at once one sees what the other made.
 CREATE FUNCTION {p}replay_1(
-  p_delivery uuid, p_subscription uuid, p_since bigint, p_without text, p_now bigint, p_limit bigint,
+  p_delivery uuid, p_subscription uuid, p_since bigint, p_until bigint, p_without text, p_now bigint, p_limit bigint,
   OUT made bigint, OUT more boolean
 ) LANGUAGE plpgsql AS $body$
 DECLARE
@@ -586,7 +586,7 @@ BEGIN
     v_found := ARRAY(
       SELECT d.id FROM {p}deliveries d
       WHERE d.subscription = p_subscription AND d.state IN ('exhausted', 'refused', 'gone', 'cancelled')
-        AND d.created_at >= p_since AND d.state <> p_without
+        AND d.created_at >= p_since AND d.finished_at <= p_until AND d.state <> p_without
         AND EXISTS (SELECT 1 FROM {p}subscriptions s WHERE s.id = d.subscription)
         AND EXISTS (SELECT 1 FROM {p}events e WHERE e.pk = d.event AND e.payload IS NOT NULL)
         AND NOT EXISTS (SELECT 1 FROM {p}deliveries o

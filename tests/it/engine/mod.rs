@@ -40,6 +40,14 @@ macro_rules! on_every_store {
                 super::$test(crate::engine::Stage::sqlite().await).await;
             })*
         }
+
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(crate::engine::Stage::postgres().await).await;
+            })*
+        }
     };
 }
 pub(crate) use on_every_store;
@@ -56,6 +64,17 @@ impl Stage<SqliteStore> {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path().join("hooks.db")).await.unwrap();
         Self::on(store, folder)
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl Stage<hookwire::store::postgres::PostgresStore> {
+    pub(crate) async fn postgres() -> Self {
+        let builder = hookwire::store::postgres::PostgresStore::builder()
+            .with_prefix(crate::postgres_server::prefix())
+            .with_connections(4)
+            .with_caller_time();
+        Self::on(builder.connect(crate::postgres_server::url()).await.unwrap(), ())
     }
 }
 
