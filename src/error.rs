@@ -67,6 +67,10 @@ pub enum ErrorKind {
     Encode,
     /// An event id or type that breaks the rules of its kind.
     Event,
+    /// What admits a request without a signature: a network, a path's token.
+    Guard,
+    /// A rate that could never be kept.
+    Rate,
     /// A retry policy that could never be followed.
     RetryPolicy,
     /// Key material of the wrong form for its scheme.

@@ -59,6 +59,7 @@ pub mod event;
 mod id;
 mod outcome;
 mod platform;
+mod rate;
 pub mod receive;
 pub mod retry;
 mod signature;
@@ -78,13 +79,14 @@ pub use event::{
 pub use id::{DeliveryId, SubscriptionId};
 pub use outcome::{ErrorClass, Outcome, Timings};
 pub use platform::{allison, allo, allo_v1, nectar_desk, recept_ai};
+pub use rate::Rate;
 pub use retry::{Jitter, Planned, RetryPolicy, Timeline};
 pub use signature::{
     DangerousVerifier, Part, Proof, Scheme, Secret, Signer, Verified, Verifier, VerifyError,
 };
 pub use store::{Inbox, Store, StoreError, StoreExt, TransactionalStore};
 pub use subscription::{
-    Authentication, DisabledReason, EventFilter, Health, Options, Rate, Subscription, SubscriptionStatus,
+    Authentication, DisabledReason, EventFilter, Health, Options, Subscription, SubscriptionStatus,
     TokenSource,
 };
 pub use transport::{Exchange, HttpClient, Limits, TransportError};

@@ -10,8 +10,9 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::id::SubscriptionId;
+use crate::rate::Bucket;
 use crate::store::Share;
-use crate::subscription::{Rate, Subscription};
+use crate::subscription::Subscription;
 
 /// The lanes of one dispatcher. What they know besides the store is only how busy this process is.
 ///
@@ -120,7 +121,7 @@ impl Lanes {
             lane.window = lane.window.min(cap);
         }
         match (subscription.options.rate(), &mut lane.bucket) {
-            (Some(rate), Some(bucket)) if bucket.rate == rate => {}
+            (Some(rate), Some(bucket)) if bucket.rate() == rate => {}
             (Some(rate), bucket) => *bucket = Some(Bucket::new(rate, now)),
             (None, bucket) => *bucket = None,
         }
@@ -330,7 +331,7 @@ impl Lane {
 
     fn spend(&mut self, count: u32) {
         if let Some(bucket) = &mut self.bucket {
-            bucket.tokens -= f64::from(count);
+            bucket.spend(count);
         }
     }
 
@@ -348,7 +349,7 @@ impl Lane {
         self.paused_until = self.paused_until.and_then(|until| until.checked_sub(back));
         self.since = None;
         if let Some(bucket) = &mut self.bucket {
-            bucket.filled_at = bucket.filled_at.checked_sub(back).unwrap_or(bucket.filled_at);
+            bucket.set_back(back);
         }
     }
 
@@ -357,47 +358,6 @@ impl Lane {
             && self.window == self.cap
             && self.opens_at(now).is_none()
             && self.bucket.as_ref().is_none_or(|bucket| bucket.is_full(now))
-    }
-}
-
-/// A token bucket.
-#[derive(Debug)]
-struct Bucket {
-    rate: Rate,
-    tokens: f64,
-    filled_at: OffsetDateTime,
-}
-
-impl Bucket {
-    fn new(rate: Rate, now: OffsetDateTime) -> Self {
-        Self { rate, tokens: f64::from(rate.burst()), filled_at: now }
-    }
-
-    /// Whole tokens that are there at `now`.
-    fn fill(&mut self, now: OffsetDateTime) -> u32 {
-        self.tokens = self.tokens_at(now);
-        self.filled_at = now;
-        self.tokens.max(0.0) as u32
-    }
-
-    fn tokens_at(&self, now: OffsetDateTime) -> f64 {
-        // A clock that jumps back gives nothing and takes nothing.
-        let passed = (now - self.filled_at).as_seconds_f64().max(0.0);
-        (self.tokens + passed * self.rate.per_second()).min(f64::from(self.rate.burst()))
-    }
-
-    fn opens_at(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
-        let missing = 1.0 - self.tokens_at(now);
-        if missing <= 0.0 {
-            return None;
-        }
-        // Rounded up to a millisecond: a hair too early would find no whole token.
-        let wait = (missing / self.rate.per_second()).clamp(0.001, MAX_WAIT.as_secs_f64());
-        now.checked_add(time::Duration::seconds_f64(wait) + time::Duration::MILLISECOND)
-    }
-
-    fn is_full(&self, now: OffsetDateTime) -> bool {
-        self.tokens_at(now) >= f64::from(self.rate.burst())
     }
 }
 
@@ -426,7 +386,6 @@ const MAX_SHARES: usize = 100;
 /// How many lanes are kept, at rest or not, before those at rest are forgotten.
 const REMEMBERED: usize = 10_000;
 const HINT_AGE: Duration = Duration::from_secs(1);
-const MAX_WAIT: Duration = Duration::from_secs(86_400);
 
 #[cfg(test)]
 mod tests {

@@ -4,15 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use time::OffsetDateTime;
 
 use crate::contract::Contract;
 use crate::error::Error;
 use crate::event::{DataError, DecodeError, Envelope, EventData, EventId, EventType};
-use crate::receive::{Arrival, Guard};
-use crate::signature::{Secret, Verified, Verifier, VerifyError};
-use crate::store::{Inbox, InboxKey, Lease, Reservation, StoreError};
+use crate::receive::admission::{Admission, Permit};
+use crate::receive::guard::{Arrival, Guard};
+use crate::receive::rejection::Rejection;
+use crate::receive::secrets::{CachedSecrets, ErasedSecrets, SecretSource};
+use crate::signature::{Secret, Verified, Verifier};
+use crate::store::{Inbox, InboxKey, Lease, Reservation, StoreError, TransactionalInbox};
 
 /// Verifies, dedupes and decodes what arrives, in that order.
 ///
@@ -44,16 +47,28 @@ use crate::store::{Inbox, InboxKey, Lease, Reservation, StoreError};
 pub struct Receiver<I = NoInbox> {
     contract: Contract,
     check: Check,
+    guards: Vec<Arc<dyn Guard>>,
+    admission: Admission,
     inbox: I,
+    key: Option<KeyOf>,
     source: String,
     lease: Duration,
+    max_body: usize,
+    is_retired: bool,
 }
 
 enum Check {
     Signature(Box<Verifier>),
-    Guard(Arc<dyn Guard>),
+    Tenants {
+        secrets: Arc<dyn ErasedSecrets>,
+        /// Matches nothing: a tenant that is not known is answered as slowly as a wrong signature.
+        nobody: Box<Verifier>,
+    },
     Nothing,
 }
+
+/// Says what tells one event from another.
+type KeyOf = Arc<dyn Fn(&Verified<'_>) -> Option<EventId> + Send + Sync>;
 
 impl Receiver {
     /// A receiver of signed requests.
@@ -72,9 +87,39 @@ impl Receiver {
         Self::new(contract, Check::Signature(Box::new(verifier)))
     }
 
+    /// A receiver of signed requests to many tenants, whose secrets `source` looks up by the name that
+    /// [`Arrival::with_tenant`] gives. In the inbox each tenant is a source of its own.
+    ///
+    /// What it answered is believed for a minute, of at most 10,000 tenants; [`by_tenant_kept`](Self::by_tenant_kept)
+    /// changes that, [`forget_secrets`](Self::forget_secrets) ends it when a secret is rotated.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsigned`](crate::ErrorKind::Unsigned) when the contract does not sign.
+    pub fn by_tenant(contract: Contract, source: impl SecretSource + 'static) -> Result<Self, Error> {
+        Self::by_tenant_kept(contract, source, SECRETS_AGE, SECRETS_KEPT)
+    }
+
+    /// [`by_tenant`](Self::by_tenant), believing what `source` answered for `age`, of at most `most` tenants. Zero of either asks
+    /// for every request.
+    ///
+    /// # Errors
+    ///
+    /// As [`by_tenant`](Self::by_tenant).
+    pub fn by_tenant_kept(
+        contract: Contract,
+        source: impl SecretSource + 'static,
+        age: Duration,
+        most: usize,
+    ) -> Result<Self, Error> {
+        let nobody = contract.verifier(&Secret::generate())?;
+        let secrets = Arc::new(CachedSecrets::new(source, age, most));
+        Ok(Self::new(contract, Check::Tenants { secrets, nobody: Box::new(nobody) }))
+    }
+
     /// A receiver of requests that a guard admits, for senders that sign nothing.
     pub fn guarded(contract: Contract, guard: impl Guard + 'static) -> Self {
-        Self::new(contract, Check::Guard(Arc::new(guard)))
+        Self::new(contract, Check::Nothing).with_guard(guard)
     }
 
     /// A receiver that takes anything from anybody. Whoever finds its URL can make events up.
@@ -84,14 +129,70 @@ impl Receiver {
 
     fn new(contract: Contract, check: Check) -> Self {
         let source = contract.name().to_owned();
-        Self { contract, check, inbox: NoInbox, source, lease: LEASE }
+        Self {
+            contract,
+            check,
+            guards: Vec::new(),
+            admission: Admission::new(),
+            inbox: NoInbox,
+            key: None,
+            source,
+            lease: LEASE,
+            max_body: MAX_BODY,
+            is_retired: false,
+        }
     }
 }
 
 impl<I: Inbox> Receiver<I> {
     /// The same receiver, remembering in `inbox` what was handled, so that a duplicate is not handled again.
     pub fn with_inbox<J: Inbox>(self, inbox: J) -> Receiver<J> {
-        Receiver { contract: self.contract, check: self.check, inbox, source: self.source, lease: self.lease }
+        Receiver {
+            contract: self.contract,
+            check: self.check,
+            guards: self.guards,
+            admission: self.admission,
+            inbox,
+            key: self.key,
+            source: self.source,
+            lease: self.lease,
+            max_body: self.max_body,
+            is_retired: self.is_retired,
+        }
+    }
+
+    /// The same receiver, with one more guard. All of them have to admit a request, before its signature is looked at.
+    pub fn with_guard(mut self, guard: impl Guard + 'static) -> Self {
+        self.guards.push(Arc::new(guard));
+        self
+    }
+
+    /// The same receiver, looking at no more requests than `admission` admits.
+    pub fn with_admission(mut self, admission: Admission) -> Self {
+        self.admission = admission;
+        self
+    }
+
+    /// The same receiver, telling events from each other by what `key` makes of a proven request. Where it makes nothing, and by
+    /// default, that is the event's id, or the SHA-256 of the body where a platform sends none.
+    ///
+    /// ```
+    /// use hookwire::receive::Receiver;
+    /// use hookwire::{Contract, EventId};
+    ///
+    /// // The sender's own number of a change, which it puts into every copy.
+    /// let receiver = Receiver::dangerous_unguarded(Contract::nectar_desk()).with_key(|verified| {
+    ///     let body: serde_json::Value = serde_json::from_slice(verified.body()).ok()?;
+    ///     body["data"]["change"].as_str()?.parse::<EventId>().ok()
+    /// });
+    /// # let _ = receiver;
+    /// ```
+    pub fn with_key(
+        mut self,
+        key: impl Fn(&Verified<'_>) -> Option<EventId> + Send + Sync + 'static,
+    ) -> Self {
+        self.key = Some(Arc::new(key));
+        self
     }
 
     /// The same receiver, naming the sender `source` in its inbox: needed where several senders of one contract share an
@@ -108,9 +209,38 @@ impl<I: Inbox> Receiver<I> {
         self
     }
 
+    /// The same receiver, taking bodies of up to this many bytes. The default is 1 MiB.
+    pub fn with_max_body(mut self, bytes: usize) -> Self {
+        self.max_body = bytes;
+        self
+    }
+
+    /// The same receiver, answering everything with 410, which has senders that heed it (Standard Webhooks) end the subscription.
+    pub fn retired(mut self) -> Self {
+        self.is_retired = true;
+        self
+    }
+
+    /// Has the next request for `tenant` look its secrets up: call it when they were rotated.
+    pub fn forget_secrets(&self, tenant: &str) {
+        if let Check::Tenants { secrets, .. } = &self.check {
+            secrets.forget_dyn(tenant);
+        }
+    }
+
     /// The contract whose requests are received.
     pub fn contract(&self) -> &Contract {
         &self.contract
+    }
+
+    /// Where it is remembered what was handled.
+    pub fn inbox(&self) -> &I {
+        &self.inbox
+    }
+
+    /// How long a body may be, in bytes: for whoever reads it.
+    pub fn max_body(&self) -> usize {
+        self.max_body
     }
 
     /// Verifies a request that arrived at `now`, asks the inbox whether it was handled, and decodes it.
@@ -138,42 +268,95 @@ impl<I: Inbox> Receiver<I> {
         body: &[u8],
         now: OffsetDateTime,
     ) -> Result<Received<'_, T, I>, Rejection> {
-        let verified = self.prove(arrival, body, now)?;
+        let permit = self.admit(now)?;
+        self.receive_admitted(permit, arrival, body, now).await
+    }
+
+    /// The place of a request among those that are handled at once, taken before anything of it is read.
+    pub(super) fn admit(&self, now: OffsetDateTime) -> Result<Permit, Rejection> {
+        if self.is_retired {
+            return Err(Rejection::Retired);
+        }
+        self.admission.admit(now).map_err(|retry_after| Rejection::Busy { retry_after })
+    }
+
+    pub(super) async fn receive_admitted<T: EventData>(
+        &self,
+        permit: Permit,
+        arrival: &Arrival<'_>,
+        body: &[u8],
+        now: OffsetDateTime,
+    ) -> Result<Received<'_, T, I>, Rejection> {
+        if body.len() > self.max_body {
+            return Err(Rejection::TooLarge { limit: self.max_body });
+        }
+        let verified = self.prove(arrival, body, now).await?;
+        let own = self.key.as_ref().and_then(|key| key(&verified));
         let (id, decoded) = match self.contract.decode::<T>(&verified) {
-            Ok(envelope) => (envelope.id.clone(), Ok(envelope)),
+            Ok(envelope) => (own.unwrap_or_else(|| envelope.id.clone()), Ok(envelope)),
             Err(DecodeError::Data(error)) => {
-                (error.id().cloned().unwrap_or_else(|| EventId::of_body(body)), Err(error))
+                let id = own.or_else(|| error.id().cloned()).unwrap_or_else(|| EventId::of_body(body));
+                (id, Err(error))
             }
             Err(DecodeError::UnexpectedType { event_type }) => return Ok(Received::OtherType { event_type }),
             Err(error) => return Err(Rejection::Malformed(error)),
         };
-        let key = InboxKey::new(self.source.clone(), id);
+        let key = InboxKey::new(self.source_of(arrival), id);
         let lease = match self.inbox.reserve(&key, now, self.lease).await? {
             Reservation::New(lease) => lease,
             Reservation::InFlight => return Err(Rejection::InFlight),
             Reservation::Done => return Ok(Received::Duplicate { id: key.id }),
         };
-        let receipt = Receipt { inbox: &self.inbox, key, lease, keep: self.contract.dedupe_window() };
+        let keep = self.contract.dedupe_window();
+        let receipt = Receipt { inbox: &self.inbox, key, lease, keep, _permit: permit };
         Ok(match decoded {
             Ok(envelope) => Received::Event { envelope, receipt },
             Err(error) => Received::Undecodable { error, receipt },
         })
     }
 
-    fn prove<'r>(
+    fn source_of(&self, arrival: &Arrival<'_>) -> String {
+        match (&self.check, arrival.tenant) {
+            (Check::Tenants { .. }, Some(tenant)) => format!("{}/{tenant}", self.source),
+            _ => self.source.clone(),
+        }
+    }
+
+    async fn prove<'r>(
         &self,
         arrival: &Arrival<'r>,
         body: &'r [u8],
         now: OffsetDateTime,
     ) -> Result<Verified<'r>, Rejection> {
+        if let Some(guard) = self.guards.iter().find(|guard| !guard.admits(arrival)) {
+            return Err(Rejection::NotAdmitted { guard: guard.name() });
+        }
         match &self.check {
             Check::Signature(verifier) => Ok(verifier.verify_at(arrival.headers, body, now)?),
-            Check::Guard(guard) if guard.admits(arrival) => {
-                Ok(Verified::guarded_at(guard.name(), arrival.headers, body, now))
+            Check::Tenants { secrets, nobody } => {
+                let tenant = arrival.tenant.ok_or(Rejection::UnknownTenant)?;
+                let secrets = secrets.secrets_dyn(tenant, now).await.map_err(Rejection::Secrets)?;
+                match self.verifier_of(&secrets)? {
+                    Some(verifier) => Ok(verifier.verify_at(arrival.headers, body, now)?),
+                    None => {
+                        nobody.verify_at(arrival.headers, body, now)?;
+                        Err(Rejection::UnknownTenant)
+                    }
+                }
             }
-            Check::Guard(guard) => Err(Rejection::NotAdmitted { guard: guard.name() }),
-            Check::Nothing => Ok(Verified::dangerous_unsigned_at(arrival.headers, body, now)),
+            Check::Nothing => Ok(match self.guards.first() {
+                Some(guard) => Verified::guarded_at(guard.name(), arrival.headers, body, now),
+                None => Verified::dangerous_unsigned_at(arrival.headers, body, now),
+            }),
         }
+    }
+
+    fn verifier_of(&self, secrets: &[Secret]) -> Result<Option<Verifier>, Rejection> {
+        let [first, others @ ..] = secrets else { return Ok(None) };
+        let verifier = self.contract.verifier(first).and_then(|verifier| {
+            others.iter().try_fold(verifier, |verifier, secret| verifier.with_secret(secret))
+        });
+        verifier.map(Some).map_err(|error| Rejection::Secrets(error.into()))
     }
 }
 
@@ -229,6 +412,7 @@ pub struct Receipt<'r, I: Inbox> {
     key: InboxKey,
     lease: Lease,
     keep: Duration,
+    _permit: Permit,
 }
 
 impl<I: Inbox> Receipt<'_, I> {
@@ -244,6 +428,26 @@ impl<I: Inbox> Receipt<'_, I> {
         self.inbox.commit(&self.key, self.lease, now, self.keep).await
     }
 
+    /// [`commit`](Self::commit) on the handler's own connection, inside its open transaction: what the handler wrote and that the
+    /// event was handled are committed together, or neither is. A copy that comes later is a duplicate exactly when the
+    /// transaction was committed.
+    ///
+    /// `false` tells that the lease had ended and somebody else took the event meanwhile: roll the transaction back.
+    ///
+    /// # Errors
+    ///
+    /// The inbox's. Roll the transaction back; the event will be handled again when the sender repeats it.
+    pub async fn commit_in(
+        self,
+        connection: &mut I::Connection,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError>
+    where
+        I: TransactionalInbox,
+    {
+        self.inbox.commit_in(connection, &self.key, self.lease, now, self.keep).await
+    }
+
     /// The event could not be handled: the next copy of it is.
     ///
     /// # Errors
@@ -251,50 +455,6 @@ impl<I: Inbox> Receipt<'_, I> {
     /// The inbox's. The event is then free when its lease ends.
     pub async fn release(self) -> Result<bool, StoreError> {
         self.inbox.release(&self.key, self.lease).await
-    }
-}
-
-/// A request that is not handled, and the answer that it gets.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Rejection {
-    /// The signature does not prove the request.
-    #[error("request is not proven")]
-    Unverified(#[from] VerifyError),
-    /// The guard did not admit the request.
-    #[error("request is not admitted by guard `{guard}`")]
-    #[non_exhaustive]
-    NotAdmitted {
-        /// The guard's name.
-        guard: &'static str,
-    },
-    /// The request is proven and its body is not the contract's envelope.
-    #[error("request is genuine and its body is not an event")]
-    Malformed(#[source] DecodeError),
-    /// Another copy of the same event is being handled right now.
-    #[error("another copy of the same event is being handled")]
-    InFlight,
-    /// The inbox cannot be asked.
-    #[error("inbox is unavailable")]
-    Inbox(#[from] StoreError),
-}
-
-impl Rejection {
-    /// The status code to answer: 401 for what is not proven, 400 for what is not an event, 503 when the sender should repeat.
-    pub const fn status(&self) -> StatusCode {
-        match self {
-            Self::Unverified(_) | Self::NotAdmitted { .. } => StatusCode::UNAUTHORIZED,
-            Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::InFlight | Self::Inbox(_) => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    /// The wait to ask for in `Retry-After`, for a sender that should repeat.
-    pub const fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::InFlight | Self::Inbox(_) => Some(RETRY_AFTER),
-            _ => None,
-        }
     }
 }
 
@@ -328,4 +488,6 @@ impl Inbox for NoInbox {
 }
 
 const LEASE: Duration = Duration::from_secs(60);
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+const MAX_BODY: usize = 1024 * 1024;
+const SECRETS_AGE: Duration = Duration::from_secs(60);
+const SECRETS_KEPT: usize = 10_000;

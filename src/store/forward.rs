@@ -10,7 +10,7 @@ use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{
     Claim, Claims, Inbox, InboxKey, Inserted, Lease, Look, NewEvent, Replay, Replayed, Reservation,
-    Retention, Settled, Settlement, Store, StoreError, TransactionalStore,
+    Retention, Settled, Settlement, Store, StoreError, TransactionalInbox, TransactionalStore,
 };
 use crate::subscription::{Health, Subscription, SubscriptionStatus};
 
@@ -179,6 +179,22 @@ macro_rules! forward {
 
             async fn prune(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
                 S::prune(self, now, limit).await
+            }
+        }
+
+        #[deny(clippy::missing_trait_methods)]
+        impl<S: TransactionalInbox + ?Sized> TransactionalInbox for $pointer {
+            type Connection = S::Connection;
+
+            async fn commit_in(
+                &self,
+                connection: &mut S::Connection,
+                key: &InboxKey,
+                lease: Lease,
+                now: OffsetDateTime,
+                keep: Duration,
+            ) -> Result<bool, StoreError> {
+                S::commit_in(self, connection, key, lease, now, keep).await
             }
         }
     };

@@ -38,6 +38,24 @@ pub trait Inbox: Send + Sync {
     fn prune(&self, now: OffsetDateTime, limit: u32) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 
+/// An inbox in a database that the handler writes to as well, so that what it wrote and that the event was handled are one
+/// transaction.
+pub trait TransactionalInbox: Inbox {
+    /// The handler's connection, with its open transaction.
+    type Connection: Send;
+
+    /// [`Inbox::commit`] on the handler's connection: the event is handled when the handler commits, and as free as if its handler
+    /// had crashed when it rolls back.
+    fn commit_in(
+        &self,
+        connection: &mut Self::Connection,
+        key: &InboxKey,
+        lease: Lease,
+        now: OffsetDateTime,
+        keep: Duration,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+}
+
 /// What tells one event from another: who sent it, and its id there.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]

@@ -43,7 +43,7 @@ pub use error::{StoreError, StoreErrorKind};
 pub use ext::StoreExt;
 #[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
 use inbox::ABANDONED_KEPT;
-pub use inbox::{Inbox, InboxKey, Reservation};
+pub use inbox::{Inbox, InboxKey, Reservation, TransactionalInbox};
 pub use notifications::Notifications;
 
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@ mod options;
 
 pub use authentication::{Authentication, TokenSource};
 pub use health::Health;
-pub use options::{Options, Rate};
+pub use options::Options;
 
 use time::OffsetDateTime;
 

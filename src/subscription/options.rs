@@ -1,4 +1,4 @@
-//! [`Options`]: how a subscription's requests are sent; [`Rate`]: how many of them in a second.
+//! [`Options`]: how a subscription's requests are sent.
 
 use std::str::FromStr as _;
 
@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::Authentication;
 use super::authentication::StoredAuthentication;
 use crate::error::{Error, ErrorKind};
+use crate::rate::Rate;
 use crate::signature::Scheme;
 
 /// How a subscription's requests are sent: caps, credentials, extra headers.
@@ -188,7 +189,7 @@ impl Options {
     pub fn to_storage(&self) -> Zeroizing<String> {
         let stored = Stored {
             max_in_flight: self.max_in_flight,
-            rate: self.rate.map(|rate| (rate.per_second.to_string(), rate.burst)),
+            rate: self.rate.map(|rate| (rate.per_second().to_string(), rate.burst())),
             authentication: self.authentication.to_stored(),
             headers: self
                 .headers
@@ -226,51 +227,6 @@ impl Options {
             options = options.with_header(&name, &value)?;
         }
         Ok(options)
-    }
-}
-
-/// A token bucket: attempts per second, and how many may come at once after a quiet time.
-///
-/// ```
-/// use hookwire::Rate;
-///
-/// let rate = Rate::new(0.5, 3)?;
-/// assert_eq!((rate.per_second(), rate.burst()), (0.5, 3));
-/// assert!(Rate::new(f64::NAN, 3).is_err());
-/// # Ok::<(), hookwire::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rate {
-    per_second: f64,
-    burst: u32,
-}
-
-impl Rate {
-    /// This many attempts per second, and `burst` at once.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Subscription`] unless `per_second` is finite and at least 0.00001 (about one a day), and `burst` at least 1.
-    pub fn new(per_second: f64, burst: u32) -> Result<Self, Error> {
-        if !per_second.is_finite() || per_second < MIN_PER_SECOND {
-            return Err(refused(format!(
-                "rate is {per_second} per second, expected a finite number of at least {MIN_PER_SECOND}"
-            )));
-        }
-        if burst == 0 {
-            return Err(refused("burst is 0, expected 1 or more"));
-        }
-        Ok(Self { per_second, burst })
-    }
-
-    /// Attempts per second; finite and more than zero.
-    pub const fn per_second(&self) -> f64 {
-        self.per_second
-    }
-
-    /// How many may come at once; one or more.
-    pub const fn burst(&self) -> u32 {
-        self.burst
     }
 }
 
@@ -327,9 +283,6 @@ struct Stored {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     headers: Vec<(String, Zeroizing<String>)>,
 }
-
-// One attempt in a day and a bit: a wait for the next token stays a sensible duration.
-const MIN_PER_SECOND: f64 = 0.000_01;
 
 const HOP_BY_HOP: [HeaderName; 5] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 

@@ -24,6 +24,7 @@ mod names;
 #[cfg(feature = "postgres")]
 mod postgres_server;
 mod receiver;
+mod receiving;
 mod retry;
 mod secrets;
 mod signature;

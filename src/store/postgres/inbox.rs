@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use sqlx::Row as _;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{PgConnection, Postgres, Row as _};
 use time::OffsetDateTime;
 
 use super::rows::{indexed, reach};
 use super::{PostgresStore, failed};
 use crate::store::columns::{Columns as _, corrupt};
-use crate::store::{ABANDONED_KEPT, Inbox, InboxKey, Lease, Reservation, StoreError};
+use crate::store::{ABANDONED_KEPT, Inbox, InboxKey, Lease, Reservation, StoreError, TransactionalInbox};
 
 impl Inbox for PostgresStore {
     async fn reserve(
@@ -46,16 +48,7 @@ impl Inbox for PostgresStore {
         let (Ok(lease), Ok(source)) = (i64::try_from(lease.number()), indexed("source", &key.source)) else {
             return Ok(false);
         };
-        let done = self
-            .rows(|| {
-                sqlx::query(self.shared.sql.commit.clone())
-                    .bind(source)
-                    .bind(key.id.as_str())
-                    .bind(lease)
-                    .bind(self.caller(now))
-                    .bind(reach(keep))
-            })
-            .await?;
+        let done = self.rows(|| self.committing(source, key, lease, now, keep)).await?;
         Ok(!done.is_empty())
     }
 
@@ -72,5 +65,42 @@ impl Inbox for PostgresStore {
         let query =
             || sqlx::query(self.shared.sql.prune.clone()).bind(self.caller(now)).bind(i64::from(limit));
         Ok(u64::try_from(self.rows(query).await?.len()).unwrap_or(u64::MAX))
+    }
+}
+
+impl TransactionalInbox for PostgresStore {
+    type Connection = PgConnection;
+
+    async fn commit_in(
+        &self,
+        connection: &mut PgConnection,
+        key: &InboxKey,
+        lease: Lease,
+        now: OffsetDateTime,
+        keep: Duration,
+    ) -> Result<bool, StoreError> {
+        let (Ok(lease), Ok(source)) = (i64::try_from(lease.number()), indexed("source", &key.source)) else {
+            return Ok(false);
+        };
+        let committing = self.committing(source, key, lease, now, keep);
+        Ok(committing.fetch_optional(connection).await.map_err(failed)?.is_some())
+    }
+}
+
+impl PostgresStore {
+    fn committing(
+        &self,
+        source: &str,
+        key: &InboxKey,
+        lease: i64,
+        now: OffsetDateTime,
+        keep: Duration,
+    ) -> Query<'static, Postgres, PgArguments> {
+        sqlx::query(self.shared.sql.commit.clone())
+            .bind(source)
+            .bind(key.id.as_str())
+            .bind(lease)
+            .bind(self.caller(now))
+            .bind(reach(keep))
     }
 }

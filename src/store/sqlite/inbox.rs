@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use sqlx::Row as _;
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Row as _, Sqlite, SqliteConnection};
 use time::OffsetDateTime;
 
 use super::{SqliteStore, failed};
 use crate::store::columns::{Columns as _, corrupt, later, micros};
-use crate::store::{ABANDONED_KEPT, Inbox, InboxKey, Lease, Reservation, StoreError};
+use crate::store::{ABANDONED_KEPT, Inbox, InboxKey, Lease, Reservation, StoreError, TransactionalInbox};
 
 impl Inbox for SqliteStore {
     async fn reserve(
@@ -51,14 +53,8 @@ impl Inbox for SqliteStore {
     ) -> Result<bool, StoreError> {
         let Ok(lease) = i64::try_from(lease.number()) else { return Ok(false) };
         let mut transaction = self.write().await?;
-        let done = sqlx::query(self.sql.commit.clone())
-            .bind(key.source.as_str())
-            .bind(key.id.as_str())
-            .bind(lease)
-            .bind(later(now, keep))
-            .execute(transaction.connection())
-            .await
-            .map_err(failed)?;
+        let committing = self.committing(key, lease, now, keep);
+        let done = committing.execute(transaction.connection()).await.map_err(failed)?;
         transaction.commit().await?;
         Ok(done.rows_affected() > 0)
     }
@@ -87,5 +83,39 @@ impl Inbox for SqliteStore {
             .map_err(failed)?;
         transaction.commit().await?;
         Ok(done.rows_affected())
+    }
+}
+
+/// A transaction that reads before it commits the event should begin with `BEGIN IMMEDIATE`.
+impl TransactionalInbox for SqliteStore {
+    type Connection = SqliteConnection;
+
+    async fn commit_in(
+        &self,
+        connection: &mut SqliteConnection,
+        key: &InboxKey,
+        lease: Lease,
+        now: OffsetDateTime,
+        keep: Duration,
+    ) -> Result<bool, StoreError> {
+        let Ok(lease) = i64::try_from(lease.number()) else { return Ok(false) };
+        let done = self.committing(key, lease, now, keep).execute(connection).await.map_err(failed)?;
+        Ok(done.rows_affected() > 0)
+    }
+}
+
+impl SqliteStore {
+    fn committing<'q>(
+        &self,
+        key: &'q InboxKey,
+        lease: i64,
+        now: OffsetDateTime,
+        keep: Duration,
+    ) -> Query<'q, Sqlite, SqliteArguments> {
+        sqlx::query(self.sql.commit.clone())
+            .bind(key.source.as_str())
+            .bind(key.id.as_str())
+            .bind(lease)
+            .bind(later(now, keep))
     }
 }

@@ -1,0 +1,113 @@
+//! [`Rate`]: how many in a second; [`Bucket`]: how much of it is left. Pure: time is an argument.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::error::{Error, ErrorKind};
+
+/// A token bucket: how many in a second, and how many at once after a quiet time.
+///
+/// ```
+/// use hookwire::Rate;
+///
+/// let rate = Rate::new(0.5, 3)?;
+/// assert_eq!((rate.per_second(), rate.burst()), (0.5, 3));
+/// assert!(Rate::new(f64::NAN, 3).is_err());
+/// # Ok::<(), hookwire::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    per_second: f64,
+    burst: u32,
+}
+
+impl Rate {
+    /// This many per second, and `burst` at once.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Rate`] unless `per_second` is finite and at least 0.00001 (about one a day), and `burst` at least 1.
+    pub fn new(per_second: f64, burst: u32) -> Result<Self, Error> {
+        if !per_second.is_finite() || per_second < MIN_PER_SECOND {
+            return Err(Error::new(
+                ErrorKind::Rate,
+                format!(
+                    "rate is {per_second} per second, expected a finite number of at least {MIN_PER_SECOND}"
+                ),
+            ));
+        }
+        if burst == 0 {
+            return Err(Error::new(ErrorKind::Rate, "burst is 0, expected 1 or more"));
+        }
+        Ok(Self { per_second, burst })
+    }
+
+    /// How many per second; finite and more than zero.
+    pub const fn per_second(&self) -> f64 {
+        self.per_second
+    }
+
+    /// How many may come at once; one or more.
+    pub const fn burst(&self) -> u32 {
+        self.burst
+    }
+}
+
+/// How full a token bucket is.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    rate: Rate,
+    tokens: f64,
+    filled_at: OffsetDateTime,
+}
+
+impl Bucket {
+    pub(crate) fn new(rate: Rate, now: OffsetDateTime) -> Self {
+        Self { rate, tokens: f64::from(rate.burst()), filled_at: now }
+    }
+
+    pub(crate) fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// Whole tokens that are there at `now`.
+    pub(crate) fn fill(&mut self, now: OffsetDateTime) -> u32 {
+        self.tokens = self.tokens_at(now);
+        self.filled_at = now;
+        self.tokens.max(0.0) as u32
+    }
+
+    pub(crate) fn spend(&mut self, count: u32) {
+        self.tokens -= f64::from(count);
+    }
+
+    /// The clock was set back by this much.
+    pub(crate) fn set_back(&mut self, back: time::Duration) {
+        self.filled_at = self.filled_at.checked_sub(back).unwrap_or(self.filled_at);
+    }
+
+    fn tokens_at(&self, now: OffsetDateTime) -> f64 {
+        // A clock that jumps back gives nothing and takes nothing.
+        let passed = (now - self.filled_at).as_seconds_f64().max(0.0);
+        (self.tokens + passed * self.rate.per_second()).min(f64::from(self.rate.burst()))
+    }
+
+    pub(crate) fn opens_at(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        let missing = 1.0 - self.tokens_at(now);
+        if missing <= 0.0 {
+            return None;
+        }
+        // Rounded up to a millisecond: a hair too early would find no whole token.
+        let wait = (missing / self.rate.per_second()).clamp(0.001, MAX_WAIT.as_secs_f64());
+        now.checked_add(time::Duration::seconds_f64(wait) + time::Duration::MILLISECOND)
+    }
+
+    pub(crate) fn is_full(&self, now: OffsetDateTime) -> bool {
+        self.tokens_at(now) >= f64::from(self.rate.burst())
+    }
+}
+
+// One attempt in a day and a bit: a wait for the next token stays a sensible duration.
+const MIN_PER_SECOND: f64 = 0.000_01;
+const MAX_WAIT: Duration = Duration::from_secs(86_400);
