@@ -30,6 +30,8 @@ mod secrets;
 mod signature;
 #[cfg(all(feature = "memory", feature = "testing"))]
 mod store_memory;
+#[cfg(all(any(feature = "postgres", feature = "sqlite"), feature = "testing"))]
+mod store_parts;
 #[cfg(all(feature = "postgres", feature = "testing"))]
 mod store_postgres;
 #[cfg(all(feature = "sqlite", feature = "testing"))]

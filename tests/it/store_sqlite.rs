@@ -8,6 +8,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::store_parts::{
+    LEASE, NOW, SUBSCRIPTION, delivery_id, drop_after, event, subscription, subscription_of, wish,
+};
 use bytes::Bytes;
 use hookwire::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool};
 use hookwire::sqlx::{
@@ -20,8 +23,6 @@ use hookwire::{
     Next, Outcome, Secret, Store as _, Subscription, SubscriptionId, TransactionalStore as _,
 };
 use tempfile::TempDir;
-use time::OffsetDateTime;
-use time::macros::datetime;
 
 mod store {
     hookwire::store_conformance! {
@@ -790,21 +791,6 @@ mod pools {
     }
 }
 
-/// Polls a future so often that it gets somewhere, and drops it before it ends.
-async fn drop_after<T>(polls: u32, future: impl Future<Output = T>) {
-    let mut future = Box::pin(future);
-    let mut left = polls;
-    poll_fn(move |context| {
-        if left == 0 {
-            return Poll::Ready(());
-        }
-        left -= 1;
-        assert!(future.as_mut().poll(context).is_pending(), "it ended before poll {polls}");
-        if left == 0 { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-}
-
 async fn with_subscription() -> (SqliteStore, TempDir) {
     let (store, directory) = fresh().await;
     store.put_subscription(&subscription()).await.unwrap();
@@ -828,11 +814,6 @@ async fn business_rows(connection: &mut SqliteConnection) -> i64 {
     sqlx::query("SELECT count(*) FROM calls").fetch_one(connection).await.unwrap().get(0)
 }
 
-/// A claim of at most `limit` deliveries of the subscription of these tests.
-fn wish(now: OffsetDateTime, limit: u32) -> Claim {
-    Claim::new(now, LEASE, vec![Share::new(SUBSCRIPTION, limit)])
-}
-
 async fn claim(store: &SqliteStore) -> Claims {
     store.claim(&wish(NOW, 1_000)).await.unwrap()
 }
@@ -844,31 +825,3 @@ fn directory() -> TempDir {
 fn path(directory: &TempDir) -> PathBuf {
     directory.path().join("hooks.db")
 }
-
-/// Subscription `number` of many.
-fn subscription_of(number: u32) -> Subscription {
-    let mut subscription = subscription();
-    subscription.id = SubscriptionId::from_u128((1 << 64) + u128::from(number));
-    subscription
-}
-
-fn subscription() -> Subscription {
-    let url = EndpointUrl::parse("https://hooks.example.com/calls", &AddressPolicy::new()).unwrap();
-    Subscription::from_parts(SUBSCRIPTION, NOW, "org_1", url, EventFilter::all())
-        .with_secret(Secret::from_random([7; 32]))
-}
-
-/// With one delivery of the same number.
-fn event(number: u32) -> NewEvent {
-    let id = format!("evt_{number}").parse().unwrap();
-    NewEvent::new("org_1", id, "call.ended".parse().unwrap(), NOW, Bytes::from_static(b"{}"))
-        .with_delivery(delivery_id(number), SUBSCRIPTION)
-}
-
-fn delivery_id(number: u32) -> DeliveryId {
-    DeliveryId::from_u128(number.into())
-}
-
-const SUBSCRIPTION: SubscriptionId = SubscriptionId::from_u128(1 << 100);
-const NOW: OffsetDateTime = datetime!(2026-04-17 19:12:03.482 UTC);
-const LEASE: Duration = Duration::from_secs(60);

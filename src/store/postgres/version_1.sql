@@ -8,6 +8,9 @@
 -- unwanted_at is set on an event that was inserted without deliveries.
 -- An excerpt is bytes, for an endpoint may answer a NUL, which text cannot hold.
 -- Instants are microseconds since 1970 in UTC, durations microseconds.
+--
+-- Functions reach rows of a table by = ANY (ARRAY[..]) where a join would say =: the planner can make nothing of it but a seek
+-- in an index for each row, also while the table is so small that it would rather walk all of it.
 
 CREATE TABLE {p}schema (
   id smallint PRIMARY KEY CHECK (id = 1),
@@ -148,7 +151,7 @@ BEGIN
       WHERE n.lane = l.lane AND n.state = 'pending' ORDER BY (n.lease = 0), n.seq LIMIT 1) AS o
     WHERE o.due_at IS NULL
     ORDER BY o.id) AS h
-  WHERE d.id = h.id AND d.due_at IS NULL AND d.state = 'pending';
+  WHERE d.id = ANY (ARRAY[h.id]) AND d.due_at IS NULL AND d.state = 'pending';
 END
 $body$;
 
@@ -184,7 +187,7 @@ BEGIN
     FROM unnest(p_ids, p_events, p_subscriptions, p_lanes, p_at, p_due) WITH ORDINALITY
       AS u (id, event, subscription, lane, at, due, no)
     WHERE u.event > 0) AS n
-  LEFT JOIN {p}subscriptions s ON s.id = n.subscription
+  LEFT JOIN {p}subscriptions s ON s.id = ANY (ARRAY[n.subscription])
   ORDER BY n.no;
 END
 $body$;
@@ -260,7 +263,7 @@ BEGIN
           WHERE d.due_at IS NOT NULL AND d.subscription > hop.subscription AND d.subscription <= v_to
           ORDER BY d.subscription, d.due_at LIMIT 1) AS n)
       SELECT s.id, greatest(s.paused_until, hop.due_at) AS ready_at
-      FROM hop JOIN {p}subscriptions s ON s.id = hop.subscription
+      FROM hop JOIN {p}subscriptions s ON s.id = ANY (ARRAY[hop.subscription])
       WHERE s.status = 'enabled'
     LOOP
       IF v_seen.ready_at > v_now THEN
@@ -310,14 +313,25 @@ DECLARE
   v_heads uuid[];
   v_parked uuid[];
   v_skipped uuid[] := '{}';
+  v_chosen uuid[];
   v_taken uuid[];
+  v_leases bigint[];
+  v_attempts bigint[];
+  v_first bigint[];
+  v_events bigint[];
+  v_parents uuid[];
   v_was_due bigint[];
   v_all uuid[] := '{}';
-  v_all_due bigint[] := '{}';
+  v_all_leases bigint[] := '{}';
+  v_all_attempts bigint[] := '{}';
+  v_all_first bigint[] := '{}';
+  v_all_events bigint[] := '{}';
+  v_all_parents uuid[] := '{}';
+  v_all_was_due bigint[] := '{}';
 BEGIN
   SELECT array_agg(s.id), array_agg(u.most), array_agg(u.since) INTO v_subscriptions, v_left, v_since
   FROM unnest(p_subscriptions, p_limits, p_since) AS u (id, most, since)
-  JOIN {p}subscriptions s ON s.id = u.id
+  JOIN {p}subscriptions s ON s.id = ANY (ARRAY[u.id])
   WHERE s.status = 'enabled' AND s.paused_until <= v_now AND u.most > 0;
   FOR v_round IN 1 .. 20 LOOP
     EXIT WHEN v_subscriptions IS NULL OR v_tried >= 250;
@@ -348,22 +362,28 @@ BEGIN
         WHERE u.lane = ANY (v_got) AND u.id <> ALL (v_heads));
       v_skipped := v_skipped || ARRAY(
         SELECT u.id FROM unnest(v_found, v_lanes) AS u (id, lane) WHERE u.lane <> ALL (v_got));
-      UPDATE {p}deliveries AS d SET due_at = NULL FROM unnest(v_parked) AS u (id) WHERE d.id = u.id;
+      UPDATE {p}deliveries AS d SET due_at = NULL WHERE d.id = ANY (v_parked);
     END IF;
-    WITH chosen AS (
-      SELECT c.id, c.due_at FROM (
-        SELECT u.id, u.due_at, s.most, row_number() OVER (PARTITION BY u.subscription ORDER BY u.no) AS rank
-        FROM unnest(v_found, v_due, v_lanes, v_of) WITH ORDINALITY AS u (id, due_at, lane, subscription, no)
+    v_chosen := ARRAY(
+      SELECT c.id FROM (
+        SELECT u.id, s.most, row_number() OVER (PARTITION BY u.subscription ORDER BY u.no) AS rank
+        FROM unnest(v_found, v_lanes, v_of) WITH ORDINALITY AS u (id, lane, subscription, no)
         JOIN unnest(v_subscriptions, v_left) AS s (id, most) ON s.id = u.subscription
         WHERE u.lane IS NULL OR u.id = ANY (v_heads)) AS c
-      WHERE c.rank <= c.most),
-    taken AS (
-      UPDATE {p}deliveries AS d SET lease = d.lease + 1, due_at = v_until
-      FROM chosen c WHERE d.id = c.id
-      RETURNING d.id, c.due_at)
-    SELECT array_agg(t.id), array_agg(t.due_at) INTO v_taken, v_was_due FROM taken t;
+      WHERE c.rank <= c.most);
+    WITH taken AS (
+      UPDATE {p}deliveries AS d SET lease = d.lease + 1, due_at = v_until WHERE d.id = ANY (v_chosen) RETURNING d.*)
+    SELECT array_agg(t.id), array_agg(t.lease), array_agg(t.attempts), array_agg(t.first_attempt_at), array_agg(t.event),
+      array_agg(t.subscription), array_agg(f.due_at)
+    INTO v_taken, v_leases, v_attempts, v_first, v_events, v_parents, v_was_due
+    FROM taken t JOIN unnest(v_found, v_due) AS f (id, due_at) ON f.id = t.id;
     v_all := v_all || v_taken;
-    v_all_due := v_all_due || v_was_due;
+    v_all_leases := v_all_leases || v_leases;
+    v_all_attempts := v_all_attempts || v_attempts;
+    v_all_first := v_all_first || v_first;
+    v_all_events := v_all_events || v_events;
+    v_all_parents := v_all_parents || v_parents;
+    v_all_was_due := v_all_was_due || v_was_due;
     -- Without parking and skipping, each share is filled or exhausted.
     EXIT WHEN cardinality(v_parked) = 0 AND cardinality(v_skipped) = 0;
     SELECT array_agg(n.id), array_agg(n.most), array_agg(n.since) INTO v_subscriptions, v_left, v_since
@@ -382,12 +402,12 @@ BEGIN
     l.subscription_rank = 1, s.organization, s.url, s.filter, s.secrets, s.status, s.disabled_at, s.options, s.health,
     s.created_at
   FROM (
-    SELECT d.id, d.lease, u.was_due_at, d.attempts, d.first_attempt_at, d.event, d.subscription,
-      row_number() OVER (PARTITION BY d.event) AS event_rank,
-      row_number() OVER (PARTITION BY d.subscription) AS subscription_rank
-    FROM unnest(v_all, v_all_due) AS u (id, was_due_at) JOIN {p}deliveries d ON d.id = u.id) AS l
-  LEFT JOIN {p}events e ON e.pk = l.event AND l.event_rank = 1
-  LEFT JOIN {p}subscriptions s ON s.id = l.subscription AND l.subscription_rank = 1;
+    SELECT u.*, row_number() OVER (PARTITION BY u.event) AS event_rank,
+      row_number() OVER (PARTITION BY u.subscription) AS subscription_rank
+    FROM unnest(v_all, v_all_leases, v_all_was_due, v_all_attempts, v_all_first, v_all_events, v_all_parents)
+      AS u (id, lease, was_due_at, attempts, first_attempt_at, event, subscription)) AS l
+  LEFT JOIN {p}events e ON e.pk = ANY (ARRAY[CASE WHEN l.event_rank = 1 THEN l.event END])
+  LEFT JOIN {p}subscriptions s ON s.id = ANY (ARRAY[CASE WHEN l.subscription_rank = 1 THEN l.subscription END]);
 END
 $body$;
 
@@ -401,7 +421,7 @@ BEGIN
   WITH done AS (
     UPDATE {p}deliveries AS d SET due_at = v_until
     FROM unnest(p_ids, p_leases) WITH ORDINALITY AS u (id, lease, no)
-    WHERE d.id = u.id AND d.lease = u.lease AND d.state = 'pending'
+    WHERE d.id = ANY (ARRAY[u.id]) AND d.lease = u.lease AND d.state = 'pending'
     RETURNING u.no)
   SELECT coalesce(array_agg(done.no), '{}') INTO v_done FROM done;
   RETURN v_done;
@@ -436,7 +456,7 @@ BEGIN
       p_tls, p_first_byte, p_totals, p_statuses, p_retry_after, p_errors, p_excerpts) WITH ORDINALITY
       AS u (id, lease, now, state, after, number, started_at, duration, dns, connect, tls, first_byte, total, status,
         retry_after, error, excerpt, no)
-    WHERE d.id = u.id AND d.lease = u.lease AND d.state = 'pending'
+    WHERE d.id = ANY (ARRAY[u.id]) AND d.lease = u.lease AND d.state = 'pending'
     RETURNING d.seq, d.subscription, d.lane, u.*),
   logged AS (
     INSERT INTO {p}attempts (delivery, lease, number, started_at, duration, dns, connect, tls, first_byte, total, status,
@@ -466,7 +486,7 @@ BEGIN
       FROM unnest(v_done, v_subscriptions) AS t (no, subscription)
       WHERE p_pauses[t.no] IS NOT NULL OR p_disable[t.no] IS NOT NULL
       GROUP BY t.subscription ORDER BY t.subscription) AS c
-    WHERE s.id = c.id;
+    WHERE s.id = ANY (ARRAY[c.id]);
   END IF;
   PERFORM {p}wake_1(v_lanes, v_ended_at);
   RETURN v_done;
@@ -504,8 +524,7 @@ BEGIN
     SELECT count(*), array_agg(DISTINCT t.lane) FILTER (WHERE t.lane IS NOT NULL) INTO v_count, v_lanes FROM done t;
     EXIT WHEN v_count = 0;
     UPDATE {p}deliveries AS d SET state = 'cancelled', due_at = NULL, finished_at = p_now
-    FROM unnest(v_lanes) AS l (lane)
-    WHERE d.lane = l.lane AND d.state = 'pending' AND d.subscription = p_subscription;
+    WHERE d.lane = ANY (v_lanes) AND d.state = 'pending' AND d.subscription = p_subscription;
   END LOOP;
 END
 $body$;
@@ -549,10 +568,9 @@ BEGIN
   END IF;
   WITH done AS (
     UPDATE {p}deliveries AS d SET state = 'cancelled', due_at = NULL, finished_at = v_now
-    FROM (
-      SELECT o.id FROM {p}deliveries o WHERE o.event = v_pk AND o.state = 'pending'
-      ORDER BY o.id LIMIT p_limit) AS n
-    WHERE d.id = n.id AND d.state = 'pending' RETURNING d.lane)
+    WHERE d.state = 'pending' AND d.id = ANY (ARRAY(
+      SELECT o.id FROM {p}deliveries o WHERE o.event = v_pk AND o.state = 'pending' LIMIT p_limit))
+    RETURNING d.lane)
   SELECT count(*), array_agg(t.lane) FILTER (WHERE t.lane IS NOT NULL),
     array_agg(v_now) FILTER (WHERE t.lane IS NOT NULL)
   INTO v_count, v_lanes, v_at FROM done t;
@@ -587,15 +605,15 @@ BEGIN
       SELECT d.id FROM {p}deliveries d
       WHERE d.subscription = p_subscription AND d.state IN ('exhausted', 'refused', 'gone', 'cancelled')
         AND d.created_at >= p_since AND d.finished_at <= p_until AND d.state <> p_without
-        AND EXISTS (SELECT 1 FROM {p}subscriptions s WHERE s.id = d.subscription)
-        AND EXISTS (SELECT 1 FROM {p}events e WHERE e.pk = d.event AND e.payload IS NOT NULL)
+        AND EXISTS (SELECT 1 FROM {p}subscriptions s WHERE s.id = ANY (ARRAY[d.subscription]))
+        AND EXISTS (SELECT 1 FROM {p}events e WHERE e.pk = ANY (ARRAY[d.event]) AND e.payload IS NOT NULL)
         AND NOT EXISTS (SELECT 1 FROM {p}deliveries o
-          WHERE o.event = d.event AND o.subscription = d.subscription AND o.state = 'pending')
+          WHERE o.event = ANY (ARRAY[d.event]) AND o.subscription = ANY (ARRAY[d.subscription]) AND o.state = 'pending')
       ORDER BY d.created_at, d.id LIMIT p_limit);
   END IF;
   more := p_delivery IS NULL AND cardinality(v_found) >= p_limit;
   PERFORM 1 FROM (
-    SELECT DISTINCT d.event FROM unnest(v_found) AS f (id) JOIN {p}deliveries d ON d.id = f.id ORDER BY 1) AS n
+    SELECT DISTINCT d.event FROM {p}deliveries d WHERE d.id = ANY (v_found) ORDER BY 1) AS n
   CROSS JOIN LATERAL (SELECT 1 FROM {p}events e WHERE e.pk = n.event FOR NO KEY UPDATE) AS held;
   -- An event that is a dead letter twice is sent again once.
   SELECT array_agg(a.event ORDER BY a.rank), array_agg(a.subscription ORDER BY a.rank), array_agg(a.lane ORDER BY a.rank)
@@ -603,13 +621,13 @@ BEGIN
   FROM (
     SELECT d.event, d.subscription, min(d.lane) AS lane, min(f.no) AS rank
     FROM unnest(v_found) WITH ORDINALITY AS f (id, no)
-    JOIN {p}deliveries d ON d.id = f.id
-    JOIN {p}events e ON e.pk = d.event
+    JOIN {p}deliveries d ON d.id = ANY (ARRAY[f.id])
+    JOIN {p}events e ON e.pk = ANY (ARRAY[d.event])
     WHERE e.payload IS NOT NULL
       AND (p_delivery IS NOT NULL OR d.state IN ('exhausted', 'refused', 'gone', 'cancelled'))
-      AND EXISTS (SELECT 1 FROM {p}subscriptions s WHERE s.id = d.subscription)
+      AND EXISTS (SELECT 1 FROM {p}subscriptions s WHERE s.id = ANY (ARRAY[d.subscription]))
       AND NOT EXISTS (SELECT 1 FROM {p}deliveries o
-        WHERE o.event = d.event AND o.subscription = d.subscription AND o.state = 'pending')
+        WHERE o.event = ANY (ARRAY[d.event]) AND o.subscription = ANY (ARRAY[d.subscription]) AND o.state = 'pending')
     GROUP BY d.event, d.subscription) AS a;
   made := coalesce(cardinality(v_events), 0);
   IF made = 0 THEN
@@ -625,7 +643,7 @@ BEGIN
       FROM generate_series(1, made)) AS r) AS n;
   UPDATE {p}deliveries AS d SET state = 'replayed'
   FROM unnest(v_events, v_subscriptions) AS u (event, subscription)
-  WHERE d.event = u.event AND d.subscription = u.subscription
+  WHERE d.event = ANY (ARRAY[u.event]) AND d.subscription = ANY (ARRAY[u.subscription])
     AND d.state IN ('exhausted', 'refused', 'gone', 'cancelled');
 END
 $body$;
@@ -651,10 +669,10 @@ BEGIN
     SELECT o.delivery, o.lease FROM unnest(v_seqs) AS u (seq)
     CROSS JOIN LATERAL (SELECT t.delivery, t.lease FROM {p}attempts t WHERE t.delivery = u.seq) AS o
     LIMIT p_limit) AS n
-  WHERE a.delivery = n.delivery AND a.lease = n.lease;
+  WHERE a.delivery = ANY (ARRAY[n.delivery]) AND a.lease = ANY (ARRAY[n.lease]);
   GET DIAGNOSTICS pruned = ROW_COUNT;
   UPDATE {p}deliveries AS d SET pruned = d.pruned | 1::smallint
-  WHERE d.id = ANY (v_ids) AND NOT EXISTS (SELECT 1 FROM {p}attempts t WHERE t.delivery = d.seq);
+  WHERE d.id = ANY (v_ids) AND NOT EXISTS (SELECT 1 FROM {p}attempts t WHERE t.delivery = ANY (ARRAY[d.seq]));
 END
 $body$;
 
@@ -681,15 +699,14 @@ BEGIN
     UPDATE {p}events AS e SET payload = NULL, attributes = NULL
     WHERE e.pk = ANY (v_events) AND e.payload IS NOT NULL
       AND NOT EXISTS (SELECT 1 FROM {p}deliveries d
-        WHERE d.event = e.pk AND (d.finished_at IS NULL OR d.finished_at > v_before));
+        WHERE d.event = ANY (ARRAY[e.pk]) AND (d.finished_at IS NULL OR d.finished_at > v_before));
     GET DIAGNOSTICS pruned = ROW_COUNT;
     UPDATE {p}deliveries AS d SET pruned = d.pruned | 2::smallint WHERE d.id = ANY (v_ids);
   END IF;
   UPDATE {p}events AS e SET payload = NULL, attributes = NULL
-  FROM (
+  WHERE e.pk = ANY (ARRAY(
     SELECT o.pk FROM {p}events o WHERE o.unwanted_at <= v_before AND o.payload IS NOT NULL
-    LIMIT p_limit - pruned FOR UPDATE SKIP LOCKED) AS n
-  WHERE e.pk = n.pk;
+    LIMIT p_limit - pruned FOR UPDATE SKIP LOCKED));
   GET DIAGNOSTICS v_count = ROW_COUNT;
   pruned := pruned + v_count;
 END
@@ -718,21 +735,20 @@ BEGIN
       SELECT o.delivery, o.lease FROM unnest(v_seqs) AS u (seq)
       CROSS JOIN LATERAL (SELECT t.delivery, t.lease FROM {p}attempts t WHERE t.delivery = u.seq) AS o
       LIMIT p_limit) AS n
-    WHERE a.delivery = n.delivery AND a.lease = n.lease;
+    WHERE a.delivery = ANY (ARRAY[n.delivery]) AND a.lease = ANY (ARRAY[n.lease]);
     GET DIAGNOSTICS pruned = ROW_COUNT;
     DELETE FROM {p}deliveries AS d
-    WHERE d.id = ANY (v_ids) AND NOT EXISTS (SELECT 1 FROM {p}attempts t WHERE t.delivery = d.seq);
+    WHERE d.id = ANY (v_ids) AND NOT EXISTS (SELECT 1 FROM {p}attempts t WHERE t.delivery = ANY (ARRAY[d.seq]));
     GET DIAGNOSTICS v_count = ROW_COUNT;
     pruned := pruned + v_count;
     DELETE FROM {p}events AS e
-    WHERE e.pk = ANY (v_events) AND NOT EXISTS (SELECT 1 FROM {p}deliveries d WHERE d.event = e.pk);
+    WHERE e.pk = ANY (v_events) AND NOT EXISTS (SELECT 1 FROM {p}deliveries d WHERE d.event = ANY (ARRAY[e.pk]));
     GET DIAGNOSTICS v_count = ROW_COUNT;
     pruned := pruned + v_count;
     v_left := v_left - v_count;
   END IF;
-  DELETE FROM {p}events AS e USING (
-    SELECT o.pk FROM {p}events o WHERE o.unwanted_at <= v_before LIMIT v_left FOR UPDATE SKIP LOCKED) AS n
-  WHERE e.pk = n.pk;
+  DELETE FROM {p}events AS e WHERE e.pk = ANY (ARRAY(
+    SELECT o.pk FROM {p}events o WHERE o.unwanted_at <= v_before LIMIT v_left FOR UPDATE SKIP LOCKED));
   GET DIAGNOSTICS v_count = ROW_COUNT;
   pruned := pruned + v_count;
 END
@@ -760,24 +776,25 @@ END
 $body$;
 
 -- Each function finds its tables wherever the caller's search path leads, and walks indexes whatever the planner knows of the
--- tables: a plan made while they were empty is used when they are not. Compiling such a plan would take longer than
--- running it.
+-- tables: a plan made while they were empty is used when they are not. Compiling such a plan, or sharing it between
+-- workers, would take longer than running it.
 DO $body$
 DECLARE
+  v_function regproc;
   v_name text;
-  v_setting text;
 BEGIN
   FOREACH v_name IN ARRAY ARRAY['insert_1', 'look_1', 'claim_1', 'extend_1', 'settle_1', 'cancel_1',
     'delete_subscription_1', 'expunge_1', 'replay_1', 'prune_attempts_1', 'prune_payloads_1', 'prune_deliveries_1',
     'reserve_1']
   LOOP
-    EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', ('{p}' || v_name)::regproc, current_schema());
-    EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', ('{p}' || v_name)::regproc);
-    FOREACH v_setting IN ARRAY
-      ARRAY['enable_seqscan', 'enable_bitmapscan', 'enable_hashjoin', 'enable_mergejoin', 'enable_sort', 'jit']
-    LOOP
-      EXECUTE format('ALTER FUNCTION %s SET %I = off', ('{p}' || v_name)::regproc, v_setting);
-    END LOOP;
+    v_function := ('{p}' || v_name)::regproc;
+    EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', v_function, current_schema());
+    EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', v_function);
+    EXECUTE format('ALTER FUNCTION %s SET max_parallel_workers_per_gather = 0', v_function);
+    EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', v_function);
+    EXECUTE format('ALTER FUNCTION %s SET enable_bitmapscan = off', v_function);
+    EXECUTE format('ALTER FUNCTION %s SET enable_mergejoin = off', v_function);
+    EXECUTE format('ALTER FUNCTION %s SET jit = off', v_function);
   END LOOP;
 END
 $body$;

@@ -1,0 +1,59 @@
+//! What the tests of the SQL stores put into them.
+
+use std::future::{Future, poll_fn};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookwire::store::{Claim, NewEvent, Share};
+use hookwire::{AddressPolicy, DeliveryId, EndpointUrl, EventFilter, Secret, Subscription, SubscriptionId};
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+/// Polls a future so often that it gets somewhere, and drops it before it ends.
+pub(crate) async fn drop_after<T>(polls: u32, future: impl Future<Output = T>) {
+    let mut future = Box::pin(future);
+    let mut left = polls;
+    poll_fn(move |context| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        assert!(future.as_mut().poll(context).is_pending(), "it ended before poll {polls}");
+        if left == 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+/// A claim of at most `limit` deliveries of the subscription of these tests.
+pub(crate) fn wish(now: OffsetDateTime, limit: u32) -> Claim {
+    Claim::new(now, LEASE, vec![Share::new(SUBSCRIPTION, limit)])
+}
+
+/// Subscription `number` of many.
+pub(crate) fn subscription_of(number: u32) -> Subscription {
+    let mut subscription = subscription();
+    subscription.id = SubscriptionId::from_u128((1 << 64) + u128::from(number));
+    subscription
+}
+
+pub(crate) fn subscription() -> Subscription {
+    let url = EndpointUrl::parse("https://hooks.example.com/calls", &AddressPolicy::new()).unwrap();
+    Subscription::from_parts(SUBSCRIPTION, NOW, "org_1", url, EventFilter::all())
+        .with_secret(Secret::from_random([7; 32]))
+}
+
+/// With one delivery of the same number.
+pub(crate) fn event(number: u32) -> NewEvent {
+    let id = format!("evt_{number}").parse().unwrap();
+    NewEvent::new("org_1", id, "call.ended".parse().unwrap(), NOW, Bytes::from_static(b"{}"))
+        .with_delivery(delivery_id(number), SUBSCRIPTION)
+}
+
+pub(crate) fn delivery_id(number: u32) -> DeliveryId {
+    DeliveryId::from_u128(number.into())
+}
+
+pub(crate) const SUBSCRIPTION: SubscriptionId = SubscriptionId::from_u128(1 << 100);
+pub(crate) const NOW: OffsetDateTime = datetime!(2026-04-17 19:12:03.482 UTC);
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
