@@ -21,6 +21,8 @@ mod examples;
 mod hyper_client;
 #[cfg(feature = "hyper")]
 mod names;
+#[cfg(all(feature = "postgres", feature = "testing"))]
+mod postgres_order;
 #[cfg(feature = "postgres")]
 mod postgres_server;
 mod receiver;
