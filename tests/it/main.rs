@@ -8,6 +8,8 @@ mod delivery;
 mod dispatcher;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
 mod dispatcher_faults;
+#[cfg(all(feature = "postgres", feature = "testing"))]
+mod driver_log;
 #[cfg(feature = "ed25519")]
 mod ed25519;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]

@@ -152,13 +152,12 @@ fn run(command: &mut Command) {
 
 const WARDEN: &str = r#"cd /; cat >/dev/null; $4 "$1" -D "$2" -m immediate stop; rm -rf "$3""#;
 
-/// Nothing of a test has to survive the machine.
+/// Nothing of a test has to survive the machine; what was committed survives the server.
 const SETTINGS: &str = "\
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
 max_connections = 500
 fsync = off
-synchronous_commit = off
 full_page_writes = off
 shared_buffers = 128MB
 max_wal_size = 1GB

@@ -5,8 +5,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookwire::store::{Claim, NewEvent, Share};
-use hookwire::{AddressPolicy, DeliveryId, EndpointUrl, EventFilter, Secret, Subscription, SubscriptionId};
+use hookwire::store::{Claim, Claimed, Claims, NewEvent, Settled, Settlement, Share};
+use hookwire::{
+    AddressPolicy, Attempt, DeliveryId, EndpointUrl, ErrorClass, EventFilter, Next, Outcome, Secret, Store,
+    Subscription, SubscriptionId,
+};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
@@ -28,6 +31,29 @@ pub(crate) async fn drop_after<T>(polls: u32, future: impl Future<Output = T>) {
 /// A claim of at most `limit` deliveries of the subscription of these tests.
 pub(crate) fn wish(now: OffsetDateTime, limit: u32) -> Claim {
     Claim::new(now, LEASE, vec![Share::new(SUBSCRIPTION, limit)])
+}
+
+/// Settlements that deliver what was claimed, each at its first attempt.
+pub(crate) fn delivered(claims: &Claims) -> Vec<Settlement> {
+    let attempt = Attempt::new(1, NOW, LEASE, Outcome::Failed(ErrorClass::Reset));
+    let settle = |claimed: &Claimed| {
+        Settlement::new(claimed.delivery, claimed.lease, NOW, attempt.clone(), Next::Delivered)
+    };
+    claims.deliveries.iter().map(settle).collect()
+}
+
+/// Claims and delivers until nothing is due; how much it was.
+pub(crate) async fn deliver_all(store: impl Store) -> usize {
+    let mut taken = 0;
+    loop {
+        let claims = store.claim(&wish(NOW, 7)).await.unwrap();
+        if claims.deliveries.is_empty() {
+            return taken;
+        }
+        let told = store.settle(&delivered(&claims)).await.unwrap();
+        assert!(told.iter().all(|told| *told == Settled::Done));
+        taken += told.len();
+    }
 }
 
 /// Subscription `number` of many.

@@ -9,7 +9,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::store_parts::{
-    LEASE, NOW, SUBSCRIPTION, delivery_id, drop_after, event, subscription, subscription_of, wish,
+    LEASE, NOW, SUBSCRIPTION, deliver_all, delivered, delivery_id, drop_after, event, subscription,
+    subscription_of, wish,
 };
 use bytes::Bytes;
 use hookwire::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool};
@@ -17,10 +18,10 @@ use hookwire::sqlx::{
     self, AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _, SqliteConnection,
 };
 use hookwire::store::sqlite::SqliteStore;
-use hookwire::store::{Claim, Claims, Inserted, NewEvent, Settled, Settlement, Share, StoreErrorKind};
+use hookwire::store::{Claim, Claims, Inserted, Settled, Settlement, Share, StoreErrorKind};
 use hookwire::{
-    AddressPolicy, Attempt, DeadReason, DeliveryId, DeliveryState, EndpointUrl, ErrorClass, EventFilter,
-    Next, Outcome, Secret, Store as _, Subscription, SubscriptionId, TransactionalStore as _,
+    AddressPolicy, Attempt, DeadReason, DeliveryState, EndpointUrl, ErrorClass, Next, Outcome, Secret,
+    Store as _, TransactionalStore as _,
 };
 use tempfile::TempDir;
 
@@ -617,15 +618,7 @@ mod statements {
             let claims = store.claim(&wish(NOW, limit)).await.unwrap();
             assert_eq!(claims.deliveries.len(), usize::try_from(limit).unwrap());
             assert_eq!(counted() - before, 3, "claim of {limit}");
-            let attempt = Attempt::new(1, NOW, LEASE, Outcome::Failed(ErrorClass::Reset));
-            let settlements: Vec<_> = claims
-                .deliveries
-                .iter()
-                .map(|claimed| {
-                    let (delivery, lease) = (claimed.delivery, claimed.lease);
-                    Settlement::new(delivery, lease, NOW, attempt.clone(), Next::Delivered)
-                })
-                .collect();
+            let settlements = delivered(&claims);
             let before = counted();
             store.settle(&settlements).await.unwrap();
             assert_eq!(counted() - before, 2, "settlement of {limit}");
@@ -657,16 +650,8 @@ mod statements {
             let claims = store.claim(&Claim::new(NOW, LEASE, shares)).await.unwrap();
             assert_eq!(counted_of(COUNTED_SHARES) - before, statements, "claim of {taken} shares");
             assert!(claims.deliveries.len() >= taken, "the first of each key");
-            let attempt = Attempt::new(1, NOW, LEASE, Outcome::Failed(ErrorClass::Reset));
-            let settlements: Vec<_> = claims
-                .deliveries
-                .iter()
-                .map(|claimed| {
-                    let (delivery, lease) = (claimed.delivery, claimed.lease);
-                    let settlement = Settlement::new(delivery, lease, NOW, attempt.clone(), Next::Delivered);
-                    settlement.with_pause(Duration::ZERO)
-                })
-                .collect();
+            let pause = |settlement: Settlement| settlement.with_pause(Duration::ZERO);
+            let settlements: Vec<_> = delivered(&claims).into_iter().map(pause).collect();
             let before = counted_of(COUNTED_SHARES);
             let told = store.settle(&settlements).await.unwrap();
             assert!(told.iter().all(|told| *told == Settled::Done));
@@ -759,29 +744,7 @@ mod pools {
         one.insert(&batch).await.unwrap();
         let workers: Vec<_> = [one.clone(), one.clone(), two.clone(), two]
             .into_iter()
-            .map(|store| {
-                tokio::spawn(async move {
-                    let mut taken = 0;
-                    loop {
-                        let claims = store.claim(&wish(NOW, 7)).await.unwrap();
-                        if claims.deliveries.is_empty() {
-                            return taken;
-                        }
-                        let attempt = Attempt::new(1, NOW, LEASE, Outcome::Failed(ErrorClass::Reset));
-                        let settlements: Vec<_> = claims
-                            .deliveries
-                            .iter()
-                            .map(|claimed| {
-                                let (delivery, lease) = (claimed.delivery, claimed.lease);
-                                Settlement::new(delivery, lease, NOW, attempt.clone(), Next::Delivered)
-                            })
-                            .collect();
-                        let told = store.settle(&settlements).await.unwrap();
-                        assert!(told.iter().all(|told| *told == Settled::Done));
-                        taken += told.len();
-                    }
-                })
-            })
+            .map(|store| tokio::spawn(deliver_all(store)))
             .collect();
         let mut taken = 0;
         for worker in workers {
