@@ -183,10 +183,6 @@ pub(super) fn micros(at: OffsetDateTime) -> i64 {
     i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000)).unwrap_or(i64::MAX)
 }
 
-pub(super) fn later(at: OffsetDateTime, after: Duration) -> i64 {
-    micros(at).saturating_add(span(after)).min(micros(FAR))
-}
-
 pub(super) fn span(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

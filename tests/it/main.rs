@@ -8,7 +8,7 @@ mod delivery;
 mod dispatcher;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
 mod dispatcher_faults;
-#[cfg(all(feature = "postgres", feature = "testing"))]
+#[cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]
 mod driver_log;
 #[cfg(feature = "ed25519")]
 mod ed25519;
@@ -24,8 +24,9 @@ mod hyper_client;
 #[cfg(feature = "hyper")]
 mod names;
 #[cfg(all(feature = "postgres", feature = "testing"))]
+#[cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]
 mod postgres_order;
-#[cfg(feature = "postgres")]
+#[cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]
 mod postgres_server;
 mod receiver;
 mod receiving;
@@ -34,9 +35,9 @@ mod secrets;
 mod signature;
 #[cfg(all(feature = "memory", feature = "testing"))]
 mod store_memory;
-#[cfg(all(any(feature = "postgres", feature = "sqlite"), feature = "testing"))]
+#[cfg(all(any(all(feature = "dispatch", feature = "postgres"), feature = "sqlite"), feature = "testing"))]
 mod store_parts;
-#[cfg(all(feature = "postgres", feature = "testing"))]
+#[cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]
 mod store_postgres;
 #[cfg(all(feature = "sqlite", feature = "testing"))]
 mod store_sqlite;

@@ -75,10 +75,6 @@ impl Server {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    pub(crate) const fn port(&self) -> u16 {
-        self.port
-    }
-
     /// Ends every session and the server, as an administrator would.
     pub(crate) fn stop(&self) {
         run(self.pg_ctl().args(["-m", "fast", "-w", "stop"]));

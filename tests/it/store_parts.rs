@@ -1,7 +1,5 @@
 //! What the tests of the SQL stores put into them.
 
-use std::future::{Future, poll_fn};
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,21 +10,6 @@ use hookwire::{
 };
 use time::OffsetDateTime;
 use time::macros::datetime;
-
-/// Polls a future so often that it gets somewhere, and drops it before it ends.
-pub(crate) async fn drop_after<T>(polls: u32, future: impl Future<Output = T>) {
-    let mut future = Box::pin(future);
-    let mut left = polls;
-    poll_fn(move |context| {
-        if left == 0 {
-            return Poll::Ready(());
-        }
-        left -= 1;
-        assert!(future.as_mut().poll(context).is_pending(), "it ended before poll {polls}");
-        if left == 0 { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-}
 
 /// A claim of at most `limit` deliveries of the subscription of these tests.
 pub(crate) fn wish(now: OffsetDateTime, limit: u32) -> Claim {

@@ -1,5 +1,5 @@
 //! The PostgreSQL store and inbox: the rules of every store, and what is PostgreSQL's own.
-#![cfg(all(feature = "postgres", feature = "testing"))]
+#![cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]
 #![allow(clippy::unwrap_used, reason = "tests state their expectations by unwrapping, in their helpers too")]
 
 use std::collections::BTreeSet;

@@ -9,8 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::store_parts::{
-    LEASE, NOW, SUBSCRIPTION, deliver_all, delivered, delivery_id, drop_after, event, subscription,
-    subscription_of, wish,
+    LEASE, NOW, SUBSCRIPTION, deliver_all, delivered, delivery_id, event, subscription, subscription_of, wish,
 };
 use bytes::Bytes;
 use hookwire::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool};
@@ -752,6 +751,21 @@ mod pools {
         }
         assert_eq!(taken, 200);
     }
+}
+
+/// Polls a future so often that it gets somewhere, and drops it before it ends.
+async fn drop_after<T>(polls: u32, future: impl Future<Output = T>) {
+    let mut future = Box::pin(future);
+    let mut left = polls;
+    poll_fn(move |context| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        assert!(future.as_mut().poll(context).is_pending(), "it ended before poll {polls}");
+        if left == 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 async fn with_subscription() -> (SqliteStore, TempDir) {

@@ -76,11 +76,11 @@ impl PostgresStore {
                     .bind(&since)
             })
             .await?;
+        let leased = rows.iter().map(Leased::read).collect::<Result<Vec<_>, _>>()?;
         let mut parents = Parents::default();
-        for row in &rows {
-            parent(row, &mut parents)?;
+        for (row, leased) in rows.iter().zip(&leased) {
+            add_parents(row, leased, &mut parents)?;
         }
-        let leased = rows.iter().map(Leased::read).collect::<Result<_, _>>()?;
         Ok(Leased::claims(leased, &parents))
     }
 
@@ -136,12 +136,13 @@ fn told(rows: &EventRows<'_>, row: &PgRow) -> Result<Vec<Inserted>, StoreError> 
     Ok(told)
 }
 
-/// The event and the subscription that come with a claim's row, if any do.
-fn parent(row: &PgRow, parents: &mut Parents) -> Result<(), StoreError> {
+/// Takes the event and the subscription that come with a claim's row, if any do.
+fn add_parents(row: &PgRow, leased: &Leased, parents: &mut Parents) -> Result<(), StoreError> {
     let comes = |column: &str| row.try_get::<bool, _>(column).map_err(failed);
-    if comes("has_event")? {
-        let pk = row.number("event").map_err(corrupt)?;
-        parents.events.insert(pk, Event::read(row, "event_id"));
+    if let Some(event) = leased.event()
+        && comes("has_event")?
+    {
+        parents.events.insert(event, Event::read(row, "event_id"));
     }
     if comes("has_subscription")? {
         let id = SubscriptionId::from_u128(row.uuid("subscription").map_err(corrupt)?);

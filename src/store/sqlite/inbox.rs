@@ -7,8 +7,9 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Row as _, Sqlite, SqliteConnection};
 use time::OffsetDateTime;
 
+use super::rows::later;
 use super::{SqliteStore, failed};
-use crate::store::columns::{Columns as _, corrupt, later, micros};
+use crate::store::columns::{Columns as _, corrupt, micros};
 use crate::store::{ABANDONED_KEPT, Inbox, InboxKey, Lease, Reservation, StoreError, TransactionalInbox};
 
 impl Inbox for SqliteStore {

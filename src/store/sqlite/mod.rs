@@ -275,7 +275,7 @@ impl Store for SqliteStore {
             return Ok(Vec::new());
         }
         let mut writing = self.write().await?;
-        let until = columns::later(now, lease);
+        let until = rows::later(now, lease);
         let told = queue::extend(&self.sql, writing.connection(), leases, until).await?;
         writing.commit().await?;
         Ok(told)

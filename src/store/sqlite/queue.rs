@@ -8,11 +8,11 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::failed;
-use super::rows::{AttemptRow, DeliveryRow, SettlementRow, SubscriptionRow, blob, hex};
+use super::rows::{AttemptRow, DeliveryRow, SettlementRow, SubscriptionRow, blob, hex, later};
 use super::statements::{MAX_SHARES, Statements};
 use crate::delivery::Next;
 use crate::id::{DeliveryId, SubscriptionId};
-use crate::store::columns::{self, Columns as _, Unread, corrupt, json, later, micros, stored_lease};
+use crate::store::columns::{self, Columns as _, Unread, corrupt, json, micros, stored_lease};
 use crate::store::leased::{Event, Leased, Parents};
 use crate::store::{Claim, Claims, Inserted, Lease, NewEvent, Settled, Settlement, Share, StoreError};
 use crate::subscription::Subscription;

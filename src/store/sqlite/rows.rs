@@ -1,13 +1,16 @@
 //! Between rows and SQLite: how columns are read, and rows of a batch as JSON.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
+use time::OffsetDateTime;
 
 use crate::delivery::{Attempt, DeliveryState, Next};
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::Settlement;
-use crate::store::columns::{Columns, Unread, later, micros, outcome_columns, span};
+use crate::store::columns::{Columns, FAR, Unread, micros, outcome_columns, span};
 
 impl Columns for SqliteRow {
     fn text(&self, column: &str) -> Result<&str, Unread> {
@@ -35,6 +38,10 @@ pub(super) fn blob(uuid: u128) -> Vec<u8> {
 /// For JSON, which has no bytes; SQLite's `unhex` turns it back.
 pub(super) fn hex(uuid: u128) -> String {
     format!("{uuid:032x}")
+}
+
+pub(super) fn later(at: OffsetDateTime, after: Duration) -> i64 {
+    micros(at).saturating_add(span(after)).min(micros(FAR))
 }
 
 /// A delivery to be made, as JSON that the inserting statement reads.

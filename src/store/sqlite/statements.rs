@@ -259,12 +259,14 @@ impl Statements {
     /// SQLite cannot join each share with a limited query of its own; so each share has its query in the text, and a few
     /// sizes keep the number of texts small.
     pub(super) fn lease(&self, shares: usize) -> (usize, SqlStr) {
-        let (size, sql) = match shares {
-            ..=1 => (1, &self.lease_of_one),
-            ..=FEW_SHARES => (FEW_SHARES, &self.lease_of_few),
-            ..=SOME_SHARES => (SOME_SHARES, &self.lease_of_some),
-            _ => (MAX_SHARES, &self.lease_of_many),
-        };
+        let sizes = [
+            (1, &self.lease_of_one),
+            (FEW_SHARES, &self.lease_of_few),
+            (SOME_SHARES, &self.lease_of_some),
+            (MAX_SHARES, &self.lease_of_many),
+        ];
+        let (size, sql) =
+            sizes.into_iter().find(|(size, _)| *size >= shares).unwrap_or(sizes[sizes.len() - 1]);
         (size, sql.clone())
     }
 }
