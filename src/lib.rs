@@ -91,6 +91,8 @@ pub use subscription::{
 };
 pub use transport::{Exchange, HttpClient, Limits, TransportError};
 
+#[cfg(feature = "reqwest")]
+pub use reqwest;
 #[cfg(feature = "hyper")]
 pub use rustls;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -99,6 +101,8 @@ pub use sqlx;
 pub use store::memory::MemoryStore;
 #[cfg(feature = "hyper")]
 pub use transport::hyper::{HyperClient, HyperClientBuilder, Resolve, SystemResolver};
+#[cfg(feature = "reqwest")]
+pub use transport::reqwest::ReqwestClient;
 
 /// The README's examples are tests.
 #[cfg(all(doctest, feature = "full"))]

@@ -3,6 +3,7 @@
 #![cfg(feature = "hyper")]
 
 mod connector;
+pub(super) mod dial;
 mod resolver;
 
 use std::error::Error as StdError;
@@ -16,7 +17,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{HOST, HeaderValue, USER_AGENT};
 use http::{Extensions, Request, Response, Version};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::Body;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -26,8 +27,9 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use self::connector::{Connector, Dial, DialError, Dialler, Opened};
-use self::resolver::ErasedResolve;
+use self::connector::{Connector, Dialler, Opened};
+use self::dial::{Dial, DialError};
+pub(super) use self::resolver::ErasedResolve;
 pub use self::resolver::{Resolve, SystemResolver};
 use super::names::Names;
 use crate::{
@@ -95,7 +97,7 @@ impl HyperClient {
         start: Instant,
     ) -> Result<Exchange, TransportError> {
         let endpoint = endpoint_of(&request, &limits.addresses)?;
-        let deadline = start.checked_add(limits.deadline).unwrap_or_else(|| start + FOREVER);
+        let deadline = deadline_of(limits, start);
         let dial = Arc::new(Dial::new(deadline));
         let (mut parts, body) = request.into_parts();
         parts.uri = endpoint.uri().clone();
@@ -267,15 +269,13 @@ impl HyperClientBuilder {
             })?,
             None => HeaderValue::from_static(DEFAULT_USER_AGENT),
         };
-        let mut tls = match self.tls {
+        let tls = match self.tls {
             Some(config) => config,
             None => tls_config(self.provider, self.roots, self.extra_roots)?,
         };
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        tls.enable_early_data = false;
         Ok(HyperClient {
             dialler: Arc::new(Dialler {
-                tls: TlsConnector::from(Arc::new(tls)),
+                tls: TlsConnector::from(Arc::new(over_http(tls))),
                 resolver: self.resolver,
                 names: Names::default(),
                 local_v4: self.local_v4,
@@ -356,8 +356,16 @@ impl Watch {
     }
 }
 
+/// When an exchange that began at `start` has to be over.
+pub(super) fn deadline_of(limits: &Limits, start: Instant) -> Instant {
+    start.checked_add(limits.deadline).unwrap_or_else(|| start + FOREVER)
+}
+
 /// The URL of a request, judged once more: the caller may have stored it under another policy.
-fn endpoint_of(request: &Request<Bytes>, policy: &AddressPolicy) -> Result<EndpointUrl, TransportError> {
+pub(super) fn endpoint_of(
+    request: &Request<Bytes>,
+    policy: &AddressPolicy,
+) -> Result<EndpointUrl, TransportError> {
     EndpointUrl::parse(&request.uri().to_string(), policy).map_err(|error| {
         TransportError::new(ErrorClass::AddressDenied, message(ErrorClass::AddressDenied))
             .with_source(error)
@@ -366,7 +374,10 @@ fn endpoint_of(request: &Request<Bytes>, policy: &AddressPolicy) -> Result<Endpo
 }
 
 /// Reads up to `cap` bytes; the flag says that there was more, and the connection is then given up with the body.
-async fn read_body(mut body: Incoming, cap: usize) -> Result<(Bytes, bool), hyper::Error> {
+pub(super) async fn read_body<B>(mut body: B, cap: usize) -> Result<(Bytes, bool), B::Error>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
     let mut kept = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
@@ -381,7 +392,7 @@ async fn read_body(mut body: Incoming, cap: usize) -> Result<(Bytes, bool), hype
 }
 
 /// Judges by the first cause that says what happened; the outer errors only say where.
-fn classify(error: &(dyn StdError + 'static)) -> ErrorClass {
+pub(super) fn classify(error: &(dyn StdError + 'static)) -> ErrorClass {
     let mut class = ErrorClass::Connect;
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -425,7 +436,7 @@ fn classify_io(error: &io::Error) -> ErrorClass {
     }
 }
 
-fn message(class: ErrorClass) -> &'static str {
+pub(super) fn message(class: ErrorClass) -> &'static str {
     match class {
         ErrorClass::Dns => "host name of the endpoint could not be resolved",
         ErrorClass::AddressDenied => "endpoint is refused by the address policy",
@@ -438,7 +449,7 @@ fn message(class: ErrorClass) -> &'static str {
     }
 }
 
-fn tls_config(
+pub(super) fn tls_config(
     provider: Option<Arc<CryptoProvider>>,
     roots: Option<Vec<CertificateDer<'static>>>,
     extra_roots: Vec<CertificateDer<'static>>,
@@ -469,12 +480,19 @@ fn tls_config(
     Ok(config)
 }
 
-const DEFAULT_USER_AGENT: &str = concat!("hookwire/", env!("CARGO_PKG_VERSION"));
-const DEFAULT_MAX_IDLE: usize = 64;
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-const MAX_HEAD: usize = 64 * 1024;
-const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// The same configuration for HTTP: its versions, and no early data, which could be replayed.
+pub(super) fn over_http(mut config: ClientConfig) -> ClientConfig {
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.enable_early_data = false;
+    config
+}
+
+pub(super) const DEFAULT_USER_AGENT: &str = concat!("hookwire/", env!("CARGO_PKG_VERSION"));
+pub(super) const DEFAULT_MAX_IDLE: usize = 64;
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const MAX_HEAD: usize = 64 * 1024;
+pub(super) const STREAM_WINDOW: u32 = 64 * 1024;
+pub(super) const CONNECTION_WINDOW: u32 = 1024 * 1024;
 // More than an application has policies, few enough to search in a row.
 const MAX_POOLS: usize = 16;
 // For a deadline beyond what an instant can hold.

@@ -6,6 +6,7 @@
 
 pub(crate) mod hyper;
 mod names;
+pub(crate) mod reqwest;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;

@@ -2,6 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "tests state their expectations by unwrapping, helpers too")]
 
 mod address;
+#[cfg(feature = "hyper")]
+mod client_peers;
+#[cfg(feature = "hyper")]
+mod client_rules;
 mod contract;
 mod delivery;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
@@ -30,6 +34,8 @@ mod postgres_order;
 mod postgres_server;
 mod receiver;
 mod receiving;
+#[cfg(feature = "reqwest")]
+mod reqwest_client;
 mod retry;
 mod secrets;
 mod signature;

@@ -2,12 +2,10 @@
 //!
 //! hyper-util's own connector asks no resolver about a literal address, so a check in the resolver would miss those.
 
-use std::error::Error as StdError;
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Uri;
@@ -21,9 +19,10 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
+use super::dial::{Dial, DialError, Phase};
 use super::resolver::ErasedResolve;
 use crate::transport::names::Names;
-use crate::{AddressPolicy, ErrorClass, Timings};
+use crate::{AddressPolicy, ErrorClass};
 
 tokio::task_local! {
     /// The exchange on whose behalf a connection is opened; a connector is told nothing but the URI.
@@ -178,112 +177,9 @@ impl Dialler {
     }
 }
 
-/// One exchange as its connection sees it: until when, and how far it has come.
-pub(super) struct Dial {
-    deadline: Instant,
-    progress: Mutex<Progress>,
-}
-
-impl Dial {
-    pub(super) fn new(deadline: Instant) -> Self {
-        let progress = Progress { phase: Phase::Pool, since: Instant::now(), timings: Timings::default() };
-        Self { deadline, progress: Mutex::new(progress) }
-    }
-
-    pub(super) fn phase(&self) -> Phase {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).phase
-    }
-
-    /// The phases so far, the current one up to now.
-    pub(super) fn timings(&self) -> Timings {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).timings_at(Instant::now())
-    }
-
-    fn enter(&self, phase: Phase) {
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        *progress = Progress { phase, since: now, timings: progress.timings_at(now) };
-    }
-}
-
-struct Progress {
-    phase: Phase,
-    since: Instant,
-    timings: Timings,
-}
-
-impl Progress {
-    fn timings_at(&self, now: Instant) -> Timings {
-        let mut timings = self.timings;
-        let took = Some(now.saturating_duration_since(self.since));
-        match self.phase {
-            Phase::Dns => timings.dns = took,
-            Phase::Connect => timings.connect = took,
-            Phase::Tls => timings.tls = took,
-            Phase::Pool | Phase::Done => {}
-        }
-        timings
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(super) enum Phase {
-    Pool,
-    Dns,
-    Connect,
-    Tls,
-    Done,
-}
-
-impl Phase {
-    pub(super) fn doing(self) -> &'static str {
-        match self {
-            Self::Pool | Self::Done => "waiting for a connection",
-            Self::Dns => "resolving the host name",
-            Self::Connect => "connecting",
-            Self::Tls => "shaking hands over TLS",
-        }
-    }
-}
-
 /// Marks a connection with the exchange it was opened for.
 #[derive(Clone)]
 pub(super) struct Opened(pub(super) Arc<Dial>);
-
-/// Why a connection could not be opened.
-#[derive(Debug)]
-pub(super) struct DialError {
-    class: ErrorClass,
-    message: &'static str,
-    source: Option<Box<dyn StdError + Send + Sync>>,
-}
-
-impl DialError {
-    pub(super) fn class(&self) -> ErrorClass {
-        self.class
-    }
-
-    fn new(class: ErrorClass, message: &'static str) -> Self {
-        Self { class, message, source: None }
-    }
-
-    fn caused_by(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
-        self
-    }
-}
-
-impl StdError for DialError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|source| source as _)
-    }
-}
-
-impl fmt::Display for DialError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.message)
-    }
-}
 
 /// A connection as the pool holds it, in the clear or over TLS.
 pub(super) struct Stream {

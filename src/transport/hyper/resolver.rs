@@ -96,7 +96,7 @@ impl fmt::Debug for SystemResolver {
 }
 
 /// [`Resolve`] without its opaque future, so that the client does not grow a parameter.
-pub(super) trait ErasedResolve: Send + Sync {
+pub(in crate::transport) trait ErasedResolve: Send + Sync {
     fn resolve_dyn<'a>(
         &'a self,
         host: &'a str,

@@ -1,0 +1,115 @@
+//! [`Dial`]: how far a connection has come that is opened for an exchange; [`DialError`]: why it came no further.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::{ErrorClass, Timings};
+
+/// One exchange as its connection sees it: until when, and how far it has come.
+pub(in crate::transport) struct Dial {
+    pub(in crate::transport) deadline: Instant,
+    progress: Mutex<Progress>,
+}
+
+impl Dial {
+    pub(in crate::transport) fn new(deadline: Instant) -> Self {
+        let progress = Progress { phase: Phase::Pool, since: Instant::now(), timings: Timings::default() };
+        Self { deadline, progress: Mutex::new(progress) }
+    }
+
+    pub(in crate::transport) fn phase(&self) -> Phase {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).phase
+    }
+
+    /// The phases so far, the current one up to now.
+    pub(in crate::transport) fn timings(&self) -> Timings {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).timings_at(Instant::now())
+    }
+
+    pub(in crate::transport) fn enter(&self, phase: Phase) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        *progress = Progress { phase, since: now, timings: progress.timings_at(now) };
+    }
+}
+
+struct Progress {
+    phase: Phase,
+    since: Instant,
+    timings: Timings,
+}
+
+impl Progress {
+    fn timings_at(&self, now: Instant) -> Timings {
+        let mut timings = self.timings;
+        let took = Some(now.saturating_duration_since(self.since));
+        match self.phase {
+            Phase::Dns => timings.dns = took,
+            Phase::Connect => timings.connect = took,
+            Phase::Tls => timings.tls = took,
+            Phase::Pool | Phase::Done => {}
+        }
+        timings
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(in crate::transport) enum Phase {
+    Pool,
+    Dns,
+    Connect,
+    Tls,
+    Done,
+}
+
+impl Phase {
+    pub(in crate::transport) fn doing(self) -> &'static str {
+        match self {
+            Self::Pool | Self::Done => "waiting for a connection",
+            Self::Dns => "resolving the host name",
+            Self::Connect => "connecting",
+            Self::Tls => "shaking hands over TLS",
+        }
+    }
+}
+
+/// Why a connection could not be opened.
+#[derive(Debug)]
+pub(in crate::transport) struct DialError {
+    class: ErrorClass,
+    message: &'static str,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl DialError {
+    pub(in crate::transport) fn class(&self) -> ErrorClass {
+        self.class
+    }
+
+    pub(in crate::transport) fn new(class: ErrorClass, message: &'static str) -> Self {
+        Self { class, message, source: None }
+    }
+
+    pub(in crate::transport) fn caused_by(
+        mut self,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+impl StdError for DialError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message)
+    }
+}

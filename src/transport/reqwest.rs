@@ -1,0 +1,342 @@
+//! [`ReqwestClient`]: an [`HttpClient`] on reqwest, for programs that already carry it.
+
+#![cfg(feature = "reqwest")]
+
+mod connector;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ::reqwest::{Client, ClientBuilder, redirect, retry};
+use bytes::Bytes;
+use http::header::HOST;
+use http::{Extensions, HeaderMap, Request, Response, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper_util::client::legacy::connect::HttpInfo;
+use rustls::crypto::{CryptoProvider, ring};
+use tokio::time::{Instant, timeout_at};
+
+use self::connector::{CheckedLayer, CheckedResolver, OPENING, Opening};
+use super::hyper::{self as transport, ErasedResolve, Resolve, SystemResolver};
+use crate::{
+    AddressPolicy, Error, ErrorClass, ErrorKind, Exchange, HttpClient, Limits, Timings, TransportError,
+};
+
+/// An [`HttpClient`] on [`reqwest`](::reqwest), with settings of the caller's own; needs a tokio runtime with I/O and time.
+///
+/// Cloning is cheap and shares the pool. A pool of reqwest's can't be divided, and a connection opened under a lax
+/// [`AddressPolicy`] must not serve a strict one: the client takes the policy it is first used under, and refuses requests under
+/// another with [`ErrorClass::Internal`]. Where there are several policies, have a client for each.
+///
+/// # What a builder may bring
+///
+/// TLS (roots, identities, versions, a whole configuration), time-outs, default headers, the user agent, the local address, the
+/// size of the pool, HTTP/2's windows, a cookie store, layers around the connector. A time-out of its own can only end an
+/// exchange sooner than its deadline; default headers go with every request that has none of their name, and reqwest begins
+/// with `Accept: */*`.
+///
+/// Set last, whatever the builder says: no redirect, no `Referer`, no proxy (neither the builder's nor the environment's), no
+/// decompression, no retries, 100 headers and 64 KiB of them, names resolved and judged as
+/// [`HyperClient`](crate::HyperClient) does, and every connection's address judged once more.
+///
+/// # What reqwest leaves open
+///
+/// - What [`resolve`](ClientBuilder::resolve) and `unix_socket` pin can't be taken back. An address pinned so is judged when
+///   it is connected to, before anything of the request is sent; a connection that goes to no address is refused.
+/// - Addresses of a name are tried in turn only within a [`connect_timeout`](ClientBuilder::connect_timeout); without one, the
+///   first that hangs takes the whole deadline.
+/// - Up to 400 KiB of a response's head are read over HTTP/1.1 before more than 64 KiB are refused.
+/// - An HTTP/2 connection on which a request timed out is used again, until it is found dead: see
+///   [`http2_keep_alive_interval`](ClientBuilder::http2_keep_alive_interval).
+/// - [`Timings::tls`] stays empty, and over `https` [`Timings::connect`] too: reqwest does not tell where one begins.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use bytes::Bytes;
+/// use hookwire::{HttpClient, Limits, ReqwestClient};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let builder = ReqwestClient::builder().user_agent("crm/1.0").connect_timeout(Duration::from_secs(3));
+/// let client = ReqwestClient::from_builder(builder)?;
+/// let request = http::Request::post("https://hooks.example.com/in").body(Bytes::from_static(b"{}"))?;
+/// let exchange = client.send(request, &Limits::new(Duration::from_secs(10))).await?;
+/// println!("{}", exchange.response.status());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ReqwestClient {
+    client: Client,
+    policy: Arc<OnceLock<AddressPolicy>>,
+}
+
+impl ReqwestClient {
+    /// A client with every setting at its default, which is [`HyperClient`](crate::HyperClient)'s.
+    pub fn new() -> Self {
+        Self::build(Self::builder(), Arc::new(SystemResolver::new()))
+            .expect("invariant: the default settings are valid")
+    }
+
+    /// reqwest's builder with the settings of [`new`](Self::new): TLS through `ring`, Mozilla's roots compiled in, and
+    /// `User-Agent: hookwire/<version>`. To be changed, and given to [`from_builder`](Self::from_builder).
+    ///
+    /// Its TLS is [preconfigured](ClientBuilder::tls_backend_preconfigured): reqwest's own settings of TLS are not asked.
+    pub fn builder() -> ClientBuilder {
+        let tls = transport::tls_config(None, None, Vec::new())
+            .map(transport::over_http)
+            .expect("invariant: ring supports TLS 1.2 and 1.3, and the compiled-in roots are well formed");
+        Client::builder()
+            .tls_backend_preconfigured(tls)
+            .user_agent(transport::DEFAULT_USER_AGENT)
+            .pool_idle_timeout(transport::IDLE_TIMEOUT)
+            .pool_max_idle_per_host(transport::DEFAULT_MAX_IDLE)
+            .http2_initial_stream_window_size(transport::STREAM_WINDOW)
+            .http2_initial_connection_window_size(transport::CONNECTION_WINDOW)
+    }
+
+    /// A client with the builder's settings, less those that would break the rules of [`HttpClient`].
+    ///
+    /// Where the builder brings no TLS configuration of its own, reqwest takes the process's
+    /// [`CryptoProvider`](rustls::crypto::CryptoProvider), and panics when there is none; so `ring` is installed as that of the process
+    /// if none is. [`builder`](Self::builder) and [`new`](Self::new) need none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] of kind [`Client`](ErrorKind::Client) when the builder is no good: a certificate that is malformed, no roots to be
+    /// found on this machine, a header value with a line break.
+    pub fn from_builder(builder: ClientBuilder) -> Result<Self, Error> {
+        Self::from_builder_with_resolver(builder, SystemResolver::new())
+    }
+
+    /// The same, and resolves names with `resolver` in place of the operating system; one that the builder brings is not asked.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_builder`](Self::from_builder).
+    pub fn from_builder_with_resolver(
+        builder: ClientBuilder,
+        resolver: impl Resolve + 'static,
+    ) -> Result<Self, Error> {
+        if CryptoProvider::get_default().is_none() {
+            // An error says that another thread was first, which is as good.
+            let _ = ring::default_provider().install_default();
+        }
+        Self::build(builder, Arc::new(resolver))
+    }
+
+    fn build(builder: ClientBuilder, resolver: Arc<dyn ErasedResolve>) -> Result<Self, Error> {
+        let policy = Arc::default();
+        let client = builder
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .no_proxy()
+            .retry(retry::never())
+            // The features may have been switched on by another crate of the program.
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .http1_max_headers(MAX_HEADERS)
+            .http2_max_header_list_size(transport::MAX_HEAD as u32)
+            .dns_resolver(CheckedResolver::new(resolver, Arc::clone(&policy)))
+            .connector_layer(CheckedLayer::new(Arc::clone(&policy)))
+            .build()
+            .map_err(|error| {
+                Error::new(ErrorKind::Client, "settings for reqwest are no good").with_source(error)
+            })?;
+        Ok(Self { client, policy })
+    }
+
+    async fn exchange(
+        &self,
+        request: Request<Bytes>,
+        limits: &Limits,
+        start: Instant,
+    ) -> Result<Exchange, TransportError> {
+        let endpoint = transport::endpoint_of(&request, &limits.addresses)?;
+        if self.policy.get_or_init(|| limits.addresses.clone()) != &limits.addresses {
+            return Err(TransportError::new(
+                ErrorClass::Internal,
+                "client serves the address policy it was first used under, and this request has another",
+            )
+            .with_maybe_sent(false));
+        }
+        let deadline = transport::deadline_of(limits, start);
+        let is_taken = Arc::new(AtomicBool::new(false));
+        let (mut parts, body) = request.into_parts();
+        parts.uri = endpoint.uri().clone();
+        parts.version = Version::HTTP_11;
+        // The connection is chosen by the URL; another Host would reach a neighbour on the same server.
+        parts.headers.remove(HOST);
+        let body = ::reqwest::Body::wrap(Watched { bytes: Some(body), is_taken: Arc::clone(&is_taken) });
+        let opening = Arc::new(Opening::new(deadline, &endpoint));
+        let mut watch =
+            Watch { opening, is_taken, is_https: endpoint.is_https(), start, first_byte: None, local: None };
+        let request = ::reqwest::Request::try_from(Request::from_parts(parts, body))
+            .map_err(|error| watch.failure(error, limits))?;
+
+        let answer = OPENING.scope(Arc::clone(&watch.opening), self.client.execute(request));
+        let response = match timeout_at(deadline, answer).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(watch.failure(error, limits)),
+            Err(_) => return Err(watch.timeout(limits)),
+        };
+        watch.first_byte = Some(start.elapsed());
+        watch.local = response.extensions().get().map(HttpInfo::local_addr);
+        // HTTP/0.9 is anything at all.
+        if response.version() == Version::HTTP_09 || size_of_head(response.headers()) > transport::MAX_HEAD {
+            return Err(watch.error(ErrorClass::Protocol));
+        }
+        let (mut head, body) = Response::from(response).into_parts();
+        head.extensions = Extensions::new();
+        match timeout_at(deadline, transport::read_body(body, limits.body_cap)).await {
+            Ok(Ok((body, truncated))) => Ok(Exchange::new(Response::from_parts(head, body))
+                .with_truncated(truncated)
+                .with_timings(watch.timings())),
+            Ok(Err(error)) => Err(watch.failure(error, limits)),
+            Err(_) => Err(watch.timeout(limits)),
+        }
+    }
+}
+
+impl Default for ReqwestClient {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl HttpClient for ReqwestClient {
+    async fn send(&self, request: Request<Bytes>, limits: &Limits) -> Result<Exchange, TransportError> {
+        self.exchange(request, limits, Instant::now()).await
+    }
+}
+
+impl fmt::Debug for ReqwestClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the client: its default headers may hold a secret.
+        f.debug_struct("ReqwestClient").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+/// What is seen of one exchange while it goes on.
+struct Watch {
+    opening: Arc<Opening>,
+    is_taken: Arc<AtomicBool>,
+    is_https: bool,
+    start: Instant,
+    first_byte: Option<Duration>,
+    /// This end of the connection that the response came over.
+    local: Option<SocketAddr>,
+}
+
+impl Watch {
+    fn failure(&self, error: ::reqwest::Error, limits: &Limits) -> TransportError {
+        // Its text and its `Debug` hold the URL, and that may hold a token.
+        let error = error.without_url();
+        match self.classify(&error) {
+            ErrorClass::Timeout if self.start.elapsed() >= limits.deadline => self.timeout(limits),
+            ErrorClass::Timeout => self.finish(TransportError::new(
+                ErrorClass::Timeout,
+                "time-out of the client's own settings passed, sooner than the deadline",
+            )),
+            class => self.error(class),
+        }
+        .with_source(error)
+    }
+
+    fn timeout(&self, limits: &Limits) -> TransportError {
+        let phase = match (self.first_byte, self.is_taken()) {
+            (Some(_), _) => "reading the response body",
+            (None, true) => "waiting for the response",
+            (None, false) => self.opening.dial.phase().doing(),
+        };
+        let message = format!("deadline of {:?} passed while {phase}", limits.deadline);
+        self.finish(TransportError::new(ErrorClass::Timeout, message))
+    }
+
+    fn error(&self, class: ErrorClass) -> TransportError {
+        self.finish(TransportError::new(class, transport::message(class)))
+    }
+
+    fn finish(&self, error: TransportError) -> TransportError {
+        error.with_maybe_sent(self.is_taken()).with_timings(self.timings())
+    }
+
+    fn classify(&self, error: &::reqwest::Error) -> ErrorClass {
+        if let Some(error) = connector::dial_error_of(error) {
+            return error.class();
+        }
+        // Of an `io::Error` it says that the peer is gone.
+        if error.is_timeout() && !connector::causes(error).any(|error| error.is::<io::Error>()) {
+            return ErrorClass::Timeout;
+        }
+        if error.is_builder() {
+            // Before: settings such as `https_only`. After: a `Location` that reqwest could not read.
+            return if self.is_taken() { ErrorClass::Protocol } else { ErrorClass::Internal };
+        }
+        transport::classify(error)
+    }
+
+    fn is_taken(&self) -> bool {
+        self.is_taken.load(Ordering::Relaxed)
+    }
+
+    fn timings(&self) -> Timings {
+        // A connection opened by an earlier request cost this one nothing.
+        let is_own = match self.local {
+            Some(local) => self.opening.local.get() == Some(&local),
+            None => !self.is_taken() || self.opening.local.get().is_some(),
+        };
+        let mut timings = if is_own { self.opening.dial.timings() } else { Timings::default() };
+        if self.is_https {
+            // TLS is in it.
+            timings.connect = None;
+        }
+        timings.first_byte = self.first_byte;
+        timings.total = self.start.elapsed();
+        timings
+    }
+}
+
+/// A request's body that tells when a connection has taken the request. Before that, nothing of it was sent.
+struct Watched {
+    bytes: Option<Bytes>,
+    is_taken: Arc<AtomicBool>,
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.is_taken.store(true, Ordering::Relaxed);
+        Poll::Ready(self.bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    // hyper asks this when it writes the head, and nobody asks it before.
+    fn is_end_stream(&self) -> bool {
+        self.is_taken.store(true, Ordering::Relaxed);
+        self.bytes.as_ref().is_none_or(Bytes::is_empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
+fn size_of_head(headers: &HeaderMap) -> usize {
+    // Each with its colon, its space and its line end.
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+// hyper's own default, which a builder may have raised.
+const MAX_HEADERS: usize = 100;
