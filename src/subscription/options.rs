@@ -76,7 +76,7 @@ impl Options {
     ///
     /// [`ErrorKind::Subscription`] for what [`Rate::new`] refuses.
     pub fn with_rate(mut self, per_second: f64, burst: u32) -> Result<Self, Error> {
-        self.rate = Some(Rate::new(per_second, burst)?);
+        self.rate = Some(Rate::new(per_second, burst).map_err(|error| refused(error.to_string()))?);
         Ok(self)
     }
 

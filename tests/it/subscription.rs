@@ -28,9 +28,16 @@ fn a_cap_that_nothing_could_pass_is_refused() {
 #[test]
 fn a_rate_is_finite_and_more_than_nothing() {
     for per_second in [0.0, -0.0, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE] {
-        assert_refused(Rate::new(per_second, 1), "expected a finite number of at least 0.00001");
+        assert_refused(
+            Options::new().with_rate(per_second, 1),
+            "expected a finite number of at least 0.00001",
+        );
     }
-    assert_refused(Rate::new(1.0, 0), "burst is 0, expected 1 or more");
+    let error = Rate::new(1.0, 0).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.to_string().as_str()),
+        (ErrorKind::Rate, "burst is 0, expected 1 or more")
+    );
     assert_refused(Options::new().with_rate(1.0, 0), "burst is 0");
     let rate = Options::new().with_rate(0.00001, u32::MAX).unwrap().rate().unwrap();
     assert_eq!((rate.per_second(), rate.burst()), (0.00001, u32::MAX));
