@@ -81,6 +81,25 @@ pub(super) fn corrupt(source: impl Into<Unread>) -> StoreError {
     source.into().into()
 }
 
+/// A driver's error; of one that the database told, `told` says which kind it is.
+pub(super) fn fault(error: sqlx::Error, told: impl FnOnce(&str) -> StoreErrorKind) -> StoreError {
+    let kind = match &error {
+        sqlx::Error::Database(error) => told(&error.code().unwrap_or_default()),
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => StoreErrorKind::Unavailable,
+        sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::RowNotFound => StoreErrorKind::Corrupt,
+        _ => StoreErrorKind::Backend,
+    };
+    StoreError::new(kind, error)
+}
+
 /// The subscription whose id is in the column of this name.
 pub(super) fn subscription(row: &impl Columns, id: &str) -> Result<Subscription, Unread> {
     let filter: Vec<String> = serde_json::from_str(row.text("filter")?)

@@ -7,6 +7,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow
 use sqlx::query::Query;
 use sqlx::{Connection as _, Executor as _, Row as _};
 
+use crate::store::columns::fault;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// The pool, and whether its transactions are as the functions need them.
@@ -122,21 +123,7 @@ fn is_conflict(error: &sqlx::Error) -> bool {
 }
 
 pub(super) fn failed(error: sqlx::Error) -> StoreError {
-    let kind = match &error {
-        sqlx::Error::Database(_) => kind_of(&code(&error).unwrap_or_default()),
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed
-        | sqlx::Error::Protocol(_) => StoreErrorKind::Unavailable,
-        sqlx::Error::ColumnDecode { .. }
-        | sqlx::Error::ColumnNotFound(_)
-        | sqlx::Error::Decode(_)
-        | sqlx::Error::RowNotFound => StoreErrorKind::Corrupt,
-        _ => StoreErrorKind::Backend,
-    };
-    StoreError::new(kind, error)
+    fault(error, kind_of)
 }
 
 /// By PostgreSQL's codes: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.

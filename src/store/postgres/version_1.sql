@@ -648,6 +648,21 @@ BEGIN
 END
 $body$;
 
+-- Some attempts of these deliveries, and how many.
+CREATE FUNCTION {p}delete_attempts_1(p_seqs bigint[], p_limit bigint) RETURNS bigint LANGUAGE plpgsql AS $body$
+DECLARE
+  v_count bigint;
+BEGIN
+  DELETE FROM {p}attempts AS a USING (
+    SELECT o.delivery, o.lease FROM unnest(p_seqs) AS u (seq)
+    CROSS JOIN LATERAL (SELECT t.delivery, t.lease FROM {p}attempts t WHERE t.delivery = u.seq) AS o
+    LIMIT p_limit) AS n
+  WHERE a.delivery = ANY (ARRAY[n.delivery]) AND a.lease = ANY (ARRAY[n.lease]);
+  GET DIAGNOSTICS v_count = ROW_COUNT;
+  RETURN v_count;
+END
+$body$;
+
 -- Attempts of deliveries that ended long enough ago.
 CREATE FUNCTION {p}prune_attempts_1(p_now bigint, p_age bigint, p_limit bigint, OUT pruned bigint, OUT is_last boolean)
 LANGUAGE plpgsql AS $body$
@@ -665,12 +680,7 @@ BEGIN
   IF is_last THEN
     RETURN;
   END IF;
-  DELETE FROM {p}attempts AS a USING (
-    SELECT o.delivery, o.lease FROM unnest(v_seqs) AS u (seq)
-    CROSS JOIN LATERAL (SELECT t.delivery, t.lease FROM {p}attempts t WHERE t.delivery = u.seq) AS o
-    LIMIT p_limit) AS n
-  WHERE a.delivery = ANY (ARRAY[n.delivery]) AND a.lease = ANY (ARRAY[n.lease]);
-  GET DIAGNOSTICS pruned = ROW_COUNT;
+  pruned := {p}delete_attempts_1(v_seqs, p_limit);
   UPDATE {p}deliveries AS d SET pruned = d.pruned | 1::smallint
   WHERE d.id = ANY (v_ids) AND NOT EXISTS (SELECT 1 FROM {p}attempts t WHERE t.delivery = ANY (ARRAY[d.seq]));
 END
@@ -731,12 +741,7 @@ BEGIN
   is_last := v_ids IS NULL;
   IF NOT is_last THEN
     PERFORM 1 FROM {p}events e WHERE e.pk = ANY (v_events) ORDER BY e.pk FOR UPDATE;
-    DELETE FROM {p}attempts AS a USING (
-      SELECT o.delivery, o.lease FROM unnest(v_seqs) AS u (seq)
-      CROSS JOIN LATERAL (SELECT t.delivery, t.lease FROM {p}attempts t WHERE t.delivery = u.seq) AS o
-      LIMIT p_limit) AS n
-    WHERE a.delivery = ANY (ARRAY[n.delivery]) AND a.lease = ANY (ARRAY[n.lease]);
-    GET DIAGNOSTICS pruned = ROW_COUNT;
+    pruned := {p}delete_attempts_1(v_seqs, p_limit);
     DELETE FROM {p}deliveries AS d
     WHERE d.id = ANY (v_ids) AND NOT EXISTS (SELECT 1 FROM {p}attempts t WHERE t.delivery = ANY (ARRAY[d.seq]));
     GET DIAGNOSTICS v_count = ROW_COUNT;

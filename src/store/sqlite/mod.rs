@@ -34,7 +34,7 @@ use self::statements::Statements;
 use crate::delivery::{Attempt, Delivery};
 use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
-use crate::store::columns::{self, Columns as _, corrupt};
+use crate::store::columns::{self, Columns as _, corrupt, fault};
 use crate::store::tables::Prefix;
 use crate::store::{
     Claim, Claims, Inserted, Lease, Look, NewEvent, Replay, Replayed, Retention, Settled, Settlement, Store,
@@ -608,24 +608,12 @@ fn is_within_transaction(error: &sqlx::Error) -> bool {
 }
 
 fn failed(error: sqlx::Error) -> StoreError {
-    let kind = match &error {
-        sqlx::Error::Database(_) => match primary_code(&error) {
-            Some(BUSY | LOCKED | NO_MEMORY | INTERRUPTED | IO_ERROR | FULL | CANNOT_OPEN) => {
-                StoreErrorKind::Unavailable
-            }
-            _ => StoreErrorKind::Backend,
-        },
-        sqlx::Error::Io(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => StoreErrorKind::Unavailable,
-        sqlx::Error::ColumnDecode { .. }
-        | sqlx::Error::ColumnNotFound(_)
-        | sqlx::Error::Decode(_)
-        | sqlx::Error::RowNotFound => StoreErrorKind::Corrupt,
+    fault(error, |code| match code.parse().ok().map(|code: u32| code & 0xff) {
+        Some(BUSY | LOCKED | NO_MEMORY | INTERRUPTED | IO_ERROR | FULL | CANNOT_OPEN) => {
+            StoreErrorKind::Unavailable
+        }
         _ => StoreErrorKind::Backend,
-    };
-    StoreError::new(kind, error)
+    })
 }
 
 fn primary_code(error: &sqlx::Error) -> Option<u32> {
