@@ -101,7 +101,7 @@ impl Server {
 
     fn pg_ctl(&self) -> Command {
         let mut command = as_owner(&self.bin.join("pg_ctl"));
-        command.arg("-D").arg(self.directory.join("data")).stdout(Stdio::null());
+        command.arg("-D").arg(self.directory.join("data")).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
 }

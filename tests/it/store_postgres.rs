@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests state their expectations by unwrapping, in their helpers too")]
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,9 @@ use hookwire::sqlx::postgres::{PgConnection, PgPoolOptions};
 use hookwire::sqlx::{self, AssertSqlSafe, Connection as _, Executor as _, Row as _};
 use hookwire::store::postgres::{PostgresStore, PostgresStoreBuilder};
 use hookwire::store::{
-    Claim, Claims, Inserted, Notifications as _, Settled, Settlement, Share, StoreErrorKind,
+    Claim, Claims, Inserted, NewEvent, Notifications as _, Settled, Settlement, Share, StoreErrorKind,
 };
-use hookwire::{DeadReason, DeliveryState, Next, Store as _, TransactionalStore as _};
+use hookwire::{DeadReason, DeliveryId, DeliveryState, Next, Store as _, TransactionalStore as _};
 
 use crate::driver_log::DriverLog;
 use crate::postgres_server::{self, Server, prefix};
@@ -421,6 +422,90 @@ mod plans {
     }
 }
 
+mod lanes {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_end_waits_for_a_claim_that_parks_the_next_and_then_wakes_it() {
+        let ((store, prefix), mut application) = fresh_with_application().await;
+        store.put_subscription(&subscription()).await.unwrap();
+        store.insert_in(&mut application, &[keyed(1), keyed(2)]).await.unwrap();
+        let claims = store.claim(&wish(NOW, 1)).await.unwrap();
+        let mut parking = application.begin().await.unwrap();
+        let subscription = uuid::Uuid::from_u128(SUBSCRIPTION.as_u128());
+        let now = NOW.unix_timestamp_nanos() / 1_000;
+        let claim =
+            format!("SELECT {prefix}claim_1({now}, 1, ARRAY['{subscription}'::uuid], ARRAY[9], ARRAY[0])");
+        execute(&mut parking, &claim).await;
+        let settlements = delivered(&claims);
+        let mut settling = pin!(store.settle(&settlements));
+        until_it_waits(settling.as_mut(), &prefix).await;
+        parking.commit().await.unwrap();
+        assert_eq!(settling.await.unwrap(), [Settled::Done]);
+        assert_eq!(claimed(&store).await, [delivery_id(2)]);
+    }
+
+    #[tokio::test]
+    async fn an_insert_waits_for_an_end_and_is_due_then() {
+        let ((store, prefix), mut application) = fresh_with_application().await;
+        store.put_subscription(&subscription()).await.unwrap();
+        store.insert(&[keyed(1)]).await.unwrap();
+        let mut ending = application.begin().await.unwrap();
+        let first = uuid::Uuid::from_u128(delivery_id(1).as_u128());
+        execute(&mut ending, &format!("SELECT {prefix}cancel_1('{first}', NULL)")).await;
+        let second = [keyed(2)];
+        let mut inserting = pin!(store.insert(&second));
+        until_it_waits(inserting.as_mut(), &prefix).await;
+        ending.commit().await.unwrap();
+        assert_eq!(inserting.await.unwrap(), [Inserted::New]);
+        assert_eq!(claimed(&store).await, [delivery_id(2)]);
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_stays_in_front_of_what_is_committed_later() {
+        let (store, mut application) = with_subscription().await;
+        let mut transaction = application.begin().await.unwrap();
+        store.insert_in(&mut transaction, &[keyed(1)]).await.unwrap();
+        store.insert(&[keyed(2)]).await.unwrap();
+        let claims = claim(&store).await;
+        assert_eq!(claims.deliveries[0].delivery, delivery_id(2));
+        transaction.commit().await.unwrap();
+        assert_eq!(claimed(&store).await, []);
+        let begun = &claims.deliveries[0];
+        store.settle(&[Settlement::hand_back(begun.delivery, begun.lease, NOW)]).await.unwrap();
+        let claims = claim(&store).await;
+        assert_eq!(claims.deliveries[0].delivery, delivery_id(2));
+        store.settle(&delivered(&claims)).await.unwrap();
+        assert_eq!(claimed(&store).await, [delivery_id(1)]);
+    }
+
+    #[tokio::test]
+    async fn an_end_that_is_undone_lets_nothing_begin() {
+        let ((store, prefix), mut application) = fresh_with_application().await;
+        store.put_subscription(&subscription()).await.unwrap();
+        store.insert_in(&mut application, &[keyed(1), keyed(2)]).await.unwrap();
+        let mut ending = application.begin().await.unwrap();
+        let first = uuid::Uuid::from_u128(delivery_id(1).as_u128());
+        execute(&mut ending, &format!("SELECT {prefix}cancel_1('{first}', NULL)")).await;
+        assert_eq!(
+            claimed(&store).await,
+            [],
+            "the first is held, and whether the second is next is not known"
+        );
+        assert_eq!(store.look(NOW, 9).await.unwrap().ready, [SUBSCRIPTION]);
+        ending.rollback().await.unwrap();
+        assert_eq!(claimed(&store).await, [delivery_id(1)]);
+    }
+
+    fn keyed(number: u32) -> NewEvent {
+        event(number).with_ordering_key("call".to_owned())
+    }
+
+    async fn claimed(store: &PostgresStore) -> Vec<DeliveryId> {
+        claim(store).await.deliveries.iter().map(|claimed| claimed.delivery).collect()
+    }
+}
+
 mod workers {
     use super::*;
 
@@ -635,11 +720,7 @@ mod faults {
         // It takes the first and waits for the second; the other waits for the first then.
         let settling = store.settle(&settlements);
         let locking = async {
-            let mut watcher = super::application().await;
-            let waiting = format!(
-                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{prefix}settle%'"
-            );
-            while number(&mut watcher, &waiting).await == 0 {}
+            until_it_waits(std::future::pending::<()>(), &prefix).await;
             execute(&mut transaction, &lock(1)).await;
             transaction.rollback().await.unwrap();
         };
@@ -785,6 +866,22 @@ async fn application() -> PgConnection {
     let mut connection = PgConnection::connect(postgres_server::url()).await.unwrap();
     connection.execute("CREATE TEMP TABLE calls (id int)").await.unwrap();
     connection
+}
+
+/// Until a call of the store of this prefix waits for a lock, which it has to.
+async fn until_it_waits(call: impl Future, prefix: &str) {
+    let mut call = pin!(call);
+    let mut watcher = application().await;
+    let waiting = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{prefix}%'"
+    );
+    loop {
+        tokio::select! {
+            biased;
+            _ = call.as_mut() => panic!("it did not wait"),
+            waiting = number(&mut watcher, &waiting) => if waiting > 0 { return },
+        }
+    }
 }
 
 async fn business_row(connection: &mut PgConnection) {
