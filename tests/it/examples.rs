@@ -160,6 +160,22 @@ fn quickstart_shows_the_request_on_the_wire_without_all_of_its_signature() {
     assert!(run.out.contains("Handled 1 time"));
 }
 
+#[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
+#[test]
+fn custom_store_delivers_at_the_second_attempt() {
+    let run = run("custom_store", &[], b"");
+    assert_eq!(run.code, 0, "{}", run.err);
+    for line in [
+        "is stored, 1 delivery pending\n",
+        "once more: duplicate = true\n",
+        "after  0 s: 0 delivered, 1 to be tried again\nafter 30 s: 0 delivered, 0 to be tried again\n",
+        "after 90 s: 1 delivered, 0 to be tried again\n",
+        "of call.ended is delivered\n  attempt 1: Some(503)\n  attempt 2: Some(204)\n",
+    ] {
+        assert!(run.out.contains(line), "{line}\n{}", run.out);
+    }
+}
+
 #[test]
 fn inspect_proves_an_allison_request_and_prints_its_event() {
     let run = inspect(&allison(BODY), &[]);
@@ -613,7 +629,8 @@ fn binary(example: &str) -> PathBuf {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(root).args(["build", "--message-format=json"]);
         if cfg!(all(feature = "dispatch", feature = "hyper", feature = "sqlite")) {
-            cargo.args(["--example", "quickstart", "--features", "full"]);
+            cargo.args(["--features", "full"]);
+            cargo.args(["custom_store", "quickstart"].iter().flat_map(|name| ["--example", name]));
         }
         let built = cargo.args(EXAMPLES.iter().flat_map(|example| ["--example", example])).output().unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
