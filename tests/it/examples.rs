@@ -176,6 +176,30 @@ fn custom_store_delivers_at_the_second_attempt() {
     }
 }
 
+#[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
+#[test]
+fn alerts_tells_the_chat_of_each_turn_for_the_worse_and_for_the_better() {
+    let run = run("alerts", &[], b"");
+    assert_eq!((run.code, run.err.as_str()), (0, ""), "{}", run.out);
+    let told = |name: &str| {
+        let of_it = |line: &str| Some(line.strip_prefix("chat: ")?.strip_prefix(name)?.to_owned());
+        run.out.lines().filter_map(of_it).collect::<Vec<_>>()
+    };
+    let expected =
+        [" was not given a call.ended: Gone at attempt 2; it can be replayed", " is disabled: gone"];
+    assert_eq!(told("Globex"), expected);
+    let acme = told("Acme");
+    assert_eq!(acme.len(), 4, "{acme:?}");
+    assert_eq!(acme[0], " has failed for more than 1 h");
+    assert!(
+        acme.iter()
+            .any(|line| line == " was not given a call.ended: Exhausted at attempt 6; it can be replayed")
+    );
+    assert!(acme.iter().any(|line| line == " has failed for more than 24 h"));
+    assert!(acme[3].starts_with(" has recovered; it had failed since "));
+    assert!(run.out.ends_with("6 alerts were posted, and the chat has seen 6\n"), "{}", run.out);
+}
+
 #[test]
 fn inspect_proves_an_allison_request_and_prints_its_event() {
     let run = inspect(&allison(BODY), &[]);
@@ -630,7 +654,7 @@ fn binary(example: &str) -> PathBuf {
         cargo.current_dir(root).args(["build", "--message-format=json"]);
         if cfg!(all(feature = "dispatch", feature = "hyper", feature = "sqlite")) {
             cargo.args(["--features", "full"]);
-            cargo.args(["custom_store", "quickstart"].iter().flat_map(|name| ["--example", name]));
+            cargo.args(["alerts", "custom_store", "quickstart"].iter().flat_map(|name| ["--example", name]));
         }
         let built = cargo.args(EXAMPLES.iter().flat_map(|example| ["--example", example])).output().unwrap();
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
