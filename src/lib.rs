@@ -65,6 +65,7 @@ pub mod retry;
 mod signature;
 pub mod store;
 mod subscription;
+pub mod testing;
 pub mod transport;
 
 pub use address::{AddressError, AddressErrorKind, AddressPolicy, EndpointHost, EndpointUrl};

@@ -1,0 +1,78 @@
+//! [`TokioClock`]: a clock that runs with tokio's time.
+#![cfg(feature = "dispatch")]
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+
+/// A clock that runs with tokio's time, paused or not.
+///
+/// A running dispatcher waits on tokio's timers and reads its [`Clock`]. With this one, a test that pauses the time (tokio's
+/// feature `test-util`) has both go on together: a retry that is due in a day takes a moment. Cloned handles are the same clock;
+/// [`advance`](Self::advance) and [`set`](Self::set) have it jump as a machine's clock may, which moves no timer.
+///
+/// ```
+/// use std::time::Duration;
+/// use hookwire::Clock;
+/// use hookwire::testing::TokioClock;
+/// use time::macros::datetime;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// tokio::time::pause();
+/// let clock = TokioClock::new(datetime!(2026-04-17 19:12 UTC));
+/// tokio::time::sleep(Duration::from_secs(86_400)).await;
+/// assert_eq!(clock.now(), datetime!(2026-04-18 19:12 UTC));
+///
+/// clock.set(datetime!(2026-04-17 00:00 UTC));
+/// tokio::time::sleep(Duration::from_secs(60)).await;
+/// assert_eq!(clock.now(), datetime!(2026-04-17 00:01 UTC));
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct TokioClock(Arc<Mutex<Reading>>);
+
+impl TokioClock {
+    /// A clock that shows `at` now.
+    pub fn new(at: OffsetDateTime) -> Self {
+        Self(Arc::new(Mutex::new(Reading { at, when: Instant::now() })))
+    }
+
+    /// Has the clock jump ahead by `by`.
+    ///
+    /// # Panics
+    ///
+    /// When that is beyond the year 9999, which no [`OffsetDateTime`] can hold.
+    pub fn advance(&self, by: Duration) {
+        let mut reading = self.reading();
+        reading.at += by;
+    }
+
+    /// Has the clock jump to `at`, ahead or back.
+    pub fn set(&self, at: OffsetDateTime) {
+        *self.reading() = Reading { at, when: Instant::now() };
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Reading> {
+        // A jump that panicked has changed nothing.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clock for TokioClock {
+    fn now(&self) -> OffsetDateTime {
+        let reading = self.reading();
+        reading.at + reading.when.elapsed()
+    }
+}
+
+/// What the clock showed at an instant of tokio's.
+#[derive(Debug)]
+struct Reading {
+    at: OffsetDateTime,
+    when: Instant,
+}
