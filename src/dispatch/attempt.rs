@@ -70,7 +70,7 @@ impl Sender {
         let started_at = time.now();
         let began = Instant::now();
         // A client may be the caller's own: it may panic, and it may forget its deadline.
-        let guarded = AssertUnwindSafe(self.send(claimed, started_at)).catch_unwind();
+        let guarded = AssertUnwindSafe(self.send(claimed, &time)).catch_unwind();
         let answer = match tokio::time::timeout(self.limits.deadline.saturating_add(GRACE), guarded).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_panic)) => Answer::failed(ErrorClass::Internal, "a part of the sender panicked"),
@@ -124,14 +124,15 @@ impl Sender {
         Some(asked.min(self.contract.retry().largest_delay()?))
     }
 
-    async fn send(&self, claimed: &Claimed, now: OffsetDateTime) -> Answer {
-        let request = match self.request(claimed, now).await {
+    async fn send(&self, claimed: &Claimed, time: &AttemptTime) -> Answer {
+        let request = match self.request(claimed, time.now()).await {
             Ok(request) => request,
             Err(error) => return Answer::failed(ErrorClass::Internal, &error.to_string()),
         };
         match self.client.send_dyn(request, &self.limits).await {
             Ok(exchange) => {
-                let asked = retry_after(exchange.response.headers(), now);
+                // A date is a wait from the answer on, not from when the attempt began.
+                let asked = retry_after(exchange.response.headers(), time.now());
                 Answer {
                     outcome: exchange.outcome().with_retry_after(asked),
                     timings: exchange.timings,

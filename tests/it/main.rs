@@ -14,6 +14,8 @@ mod dispatcher;
 mod dispatcher_faults;
 #[cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]
 mod driver_log;
+#[cfg(all(feature = "dispatch", feature = "memory", feature = "testing"))]
+mod dispatcher_time;
 #[cfg(feature = "ed25519")]
 mod ed25519;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]

@@ -1,0 +1,56 @@
+//! A running dispatcher in paused time, with a clock that goes along.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookwire::dispatch::Dispatcher;
+use hookwire::store::NewEvent;
+use hookwire::testing::TokioClock;
+use hookwire::{
+    AddressPolicy, Contract, DeliveryId, EndpointUrl, EventFilter, Exchange, HttpClient, Limits,
+    MemoryStore, Secret, Store as _, Subscription, TransportError,
+};
+use http::HeaderValue;
+use http::header::RETRY_AFTER;
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+const NOON: OffsetDateTime = datetime!(2026-04-17 12:00 UTC);
+
+/// A client whose endpoint is busy until 12:05, and says so after eight seconds.
+struct Busy;
+
+impl HttpClient for Busy {
+    async fn send(&self, _: http::Request<Bytes>, _: &Limits) -> Result<Exchange, TransportError> {
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        let mut response = http::Response::new(Bytes::new());
+        *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("Fri, 17 Apr 2026 12:05:00 GMT"));
+        Ok(Exchange::new(response))
+    }
+}
+
+async fn store_with_a_delivery() -> (Arc<MemoryStore>, DeliveryId) {
+    let store = Arc::new(MemoryStore::new());
+    let url = EndpointUrl::parse("https://hooks.example.com/in", &AddressPolicy::new()).unwrap();
+    let subscription =
+        Subscription::new("org_1", url, EventFilter::all()).with_secret(Secret::from_random([7; 32]));
+    store.put_subscription(&subscription).await.unwrap();
+    let id = DeliveryId::generate();
+    let payload = Bytes::from_static(br#"{"id":"evt_1"}"#);
+    let event =
+        NewEvent::new("org_1", "evt_1".parse().unwrap(), "call.ended".parse().unwrap(), NOON, payload);
+    store.insert(&[event.with_delivery(id, subscription.id)]).await.unwrap();
+    (store, id)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_date_to_wait_for_is_a_wait_from_the_answer_and_not_from_the_request() {
+    let (store, id) = store_with_a_delivery().await;
+    let clock = TokioClock::new(NOON);
+    let dispatcher = Dispatcher::new(Arc::clone(&store), Busy, Contract::allison()).with_clock(clock);
+    dispatcher.run(tokio::time::sleep(Duration::from_secs(60))).await;
+    let due_at = store.delivery(id).await.unwrap().unwrap().due_at;
+    assert_eq!(due_at, Some(datetime!(2026-04-17 12:05 UTC)));
+}
