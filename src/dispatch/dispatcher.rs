@@ -241,7 +241,8 @@ impl Dispatcher {
             let lanes = self.lanes_at(&flight);
             let work_at =
                 if flight.ended.is_empty() { lanes.map(|at| at.max(pause.until)) } else { Some(pause.until) };
-            let due = work_at.into_iter().chain([look_at.max(pause.until), extend_at]).min();
+            let extend = (!flight.leases.is_empty()).then_some(extend_at);
+            let due = work_at.into_iter().chain([look_at.max(pause.until)]).chain(extend).min();
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
@@ -286,6 +287,9 @@ impl Dispatcher {
         if pause.until <= Instant::now() {
             if let Some(retry) = self.land(flight, pause).await {
                 *look_at = (*look_at).min(after(retry));
+            }
+            if flight.leases.is_empty() {
+                *extend_at = after(self.lease() / 3);
             }
             self.take_off(flight, pause).await;
             if *look_at <= Instant::now() {

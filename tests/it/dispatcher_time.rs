@@ -1,6 +1,7 @@
 //! A running dispatcher in paused time, with a clock that goes along.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use hookwire::dispatch::Dispatcher;
 use hookwire::store::NewEvent;
 use hookwire::testing::TokioClock;
 use hookwire::{
-    AddressPolicy, Contract, DeliveryId, EndpointUrl, EventFilter, Exchange, HttpClient, Limits,
+    AddressPolicy, Clock as _, Contract, DeliveryId, EndpointUrl, EventFilter, Exchange, HttpClient, Limits,
     MemoryStore, Secret, Store as _, Subscription, TransportError,
 };
 use http::HeaderValue;
@@ -53,4 +54,24 @@ async fn a_date_to_wait_for_is_a_wait_from_the_answer_and_not_from_the_request()
     dispatcher.run(tokio::time::sleep(Duration::from_secs(60))).await;
     let due_at = store.delivery(id).await.unwrap().unwrap().due_at;
     assert_eq!(due_at, Some(datetime!(2026-04-17 12:05 UTC)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_dispatcher_wakes_for_its_looks_and_for_nothing_else() {
+    let reads = Arc::new(AtomicUsize::new(0));
+    let clock = {
+        let (reads, clock) = (Arc::clone(&reads), TokioClock::new(NOON));
+        move || {
+            reads.fetch_add(1, Ordering::Relaxed);
+            clock.now()
+        }
+    };
+    // Short leases are extended often, while there are any.
+    let dispatcher = Dispatcher::new(MemoryStore::new(), Busy, Contract::allison())
+        .with_clock(clock)
+        .with_lease(Duration::from_secs(3))
+        .with_poll_interval(Duration::from_secs(600));
+    dispatcher.run(tokio::time::sleep(Duration::from_secs(86_400))).await;
+    let reads = reads.load(Ordering::Relaxed);
+    assert!(reads < 144 * 5, "{reads} times awake and asking for the time, in 144 looks");
 }
