@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookwire::store::{Claim, Lease, NewEvent, Retention, Settled, Settlement, Share};
+use hookwire::store::{Claim, Lease, NewEvent, Replay, Retention, Settled, Settlement, Share};
 use hookwire::{
     AddressPolicy, Attempt, DeliveryId, EndpointUrl, EventFilter, MemoryStore, Next, Outcome, Store,
     Subscription, SubscriptionId,
@@ -50,6 +50,25 @@ fn no_runtime_is_asked_for_and_no_call_waits() {
     at_once(store.put_subscription(&subscription(1))).unwrap();
     at_once(store.insert(&[event(1, 0).with_delivery(delivery_id(1), subscription_id(1))])).unwrap();
     assert_eq!(at_once(store.look(at(0), 1)).unwrap().ready, [subscription_id(1)]);
+}
+
+#[test]
+fn the_same_calls_are_answered_the_same_down_to_the_ids_of_replays() {
+    let replayed = || {
+        let store = MemoryStore::new();
+        at_once(store.put_subscription(&subscription(1))).unwrap();
+        for number in 1..=2 {
+            let event = event(number, 0).with_delivery(delivery_id(number), subscription_id(1));
+            at_once(store.insert(&[event])).unwrap();
+            at_once(store.cancel(delivery_id(number), at(1))).unwrap();
+        }
+        let made = at_once(store.replay(&Replay::Since(subscription_id(1), at(0)), at(2), 10)).unwrap();
+        assert_eq!(made.made, 2);
+        at_once(store.deliveries(subscription_id(1), None, 10)).unwrap()
+    };
+    let deliveries = replayed();
+    assert_eq!(deliveries.len(), 4, "every id is one of its own");
+    assert_eq!(deliveries, replayed());
 }
 
 #[test]

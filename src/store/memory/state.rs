@@ -370,10 +370,7 @@ impl State {
         let mut chosen = self.replayable(replay, now, (limit as usize).saturating_add(1));
         let more = chosen.len() > limit as usize;
         chosen.truncate(limit as usize);
-        let mut random = vec![[0; 10]; chosen.len()];
-        getrandom::fill(random.as_flattened_mut())
-            .map_err(|error| StoreError::new(StoreErrorKind::Unavailable, error))?;
-        for (id, random) in chosen.iter().zip(random) {
+        for id in &chosen {
             let row = self.rows.get_mut(id).expect(ROW);
             let (subscription, event) = (row.subscription, row.event);
             if let DeliveryState::Dead(_) = row.state {
@@ -381,9 +378,18 @@ impl State {
                 let place = (row.created_at, row.number, *id);
                 self.queues.get_mut(&subscription).expect(QUEUE).dead.remove(&place);
             }
-            self.add(DeliveryId::from_parts(now, random), subscription, event, now);
+            self.add(self.id_after(*id, now), subscription, event, now);
         }
         Ok(Replayed::new(chosen.len().try_into().expect("invariant: no more than the limit"), more))
+    }
+
+    /// A fresh id for a delivery that is made at `now` in place of another. Drawn from what is there already, which came from the
+    /// system's random source: the same calls are answered the same, and a test of them can be repeated.
+    fn id_after(&self, id: DeliveryId, now: OffsetDateTime) -> DeliveryId {
+        let digest =
+            Sha256::new().chain_update(id.as_u128().to_be_bytes()).chain_update(self.inserted.to_be_bytes());
+        let digest = digest.finalize();
+        DeliveryId::from_parts(now, std::array::from_fn(|at| digest[at]))
     }
 
     /// Up to `most` deliveries of different events, oldest first; of many, those that ended by `now`.
