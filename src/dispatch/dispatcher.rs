@@ -499,7 +499,8 @@ impl Dispatcher {
         if flight.leases.is_empty() {
             return;
         }
-        let leases: Vec<_> = flight.leases.values().map(|leased| (leased.delivery, leased.lease)).collect();
+        let leases: Vec<_> =
+            flight.leased().into_iter().map(|leased| (leased.delivery, leased.lease)).collect();
         // One that cannot be extended now may be at the next turn; otherwise its settlement will be stale.
         if let Err(error) = self.store.extend_dyn(&leases, self.clock.now(), self.lease()).await {
             telemetry::store_failed("extend", &error);
@@ -510,6 +511,7 @@ impl Dispatcher {
         let deadline = after(self.drain);
         while !flight.tasks.is_empty() {
             tokio::select! {
+                biased;
                 ended = flight.tasks.join_next_with_id() => flight.end(ended),
                 () = sleep_until(deadline) => break,
             }
@@ -522,7 +524,7 @@ impl Dispatcher {
             flight.end(Some(ended));
         }
         let now = self.clock.now();
-        for (_, leased) in flight.leases.drain() {
+        for leased in flight.leased() {
             let settlement = Settlement::hand_back(leased.delivery, leased.lease, now);
             flight.ended.push(Ended { settlement, claimed: None });
         }

@@ -59,6 +59,13 @@ impl Flight {
         }
     }
 
+    /// What is leased, in an order that does not change from run to run.
+    pub(super) fn leased(&self) -> Vec<Leased> {
+        let mut leased: Vec<_> = self.leases.values().copied().collect();
+        leased.sort_unstable_by_key(|leased| (leased.delivery, leased.lease));
+        leased
+    }
+
     /// Gathers what has ended by now, so that it is settled together.
     pub(super) fn gather(&mut self) {
         while let Some(ended) = self.tasks.try_join_next_with_id() {

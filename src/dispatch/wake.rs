@@ -1,6 +1,6 @@
 //! [`Wake`]: tells a dispatcher in the same process that there is work.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,7 +26,7 @@ struct Shared {
 #[derive(Debug, Default)]
 pub(super) struct News {
     /// Subscriptions with new deliveries.
-    pub(super) subscriptions: HashSet<SubscriptionId>,
+    pub(super) subscriptions: BTreeSet<SubscriptionId>,
     /// Whether there may be others, so that the store has to be asked.
     pub(super) look: bool,
 }
