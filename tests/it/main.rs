@@ -41,6 +41,8 @@ mod reqwest_client;
 mod retry;
 mod secrets;
 mod signature;
+#[cfg(all(feature = "dispatch", feature = "memory", feature = "testing"))]
+mod simulation;
 #[cfg(all(feature = "memory", feature = "testing"))]
 mod store_memory;
 #[cfg(all(any(all(feature = "dispatch", feature = "postgres"), feature = "sqlite"), feature = "testing"))]

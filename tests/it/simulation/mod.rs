@@ -1,0 +1,96 @@
+//! Dispatchers on one store, endpoints, an operator and faults of every kind, for days on end in some milliseconds each: everything
+//! follows from a seed, and everything that is seen is held against a naive [`model`].
+//!
+//! `HOOKWIRE_SEED=17 cargo test --all-features --test it simulation::replay -- --nocapture` prints what happens under one seed,
+//! `HOOKWIRE_SEEDS=0..100000` in its place runs many.
+
+mod defects;
+mod dice;
+mod model;
+mod network;
+mod store;
+mod terms;
+mod world;
+
+use std::env;
+use std::ops::Range;
+
+use self::defects::Defect;
+use self::model::Counts;
+use self::world::run;
+
+/// How many seeds each of the tests below runs.
+const SHARE: u64 = 250;
+
+#[test]
+fn nothing_is_lost_and_no_rule_broken_under_the_first_quarter_of_the_seeds() {
+    all_hold(0..SHARE);
+}
+
+#[test]
+fn nothing_is_lost_and_no_rule_broken_under_the_second_quarter_of_the_seeds() {
+    all_hold(SHARE..2 * SHARE);
+}
+
+#[test]
+fn nothing_is_lost_and_no_rule_broken_under_the_third_quarter_of_the_seeds() {
+    all_hold(2 * SHARE..3 * SHARE);
+}
+
+#[test]
+fn nothing_is_lost_and_no_rule_broken_under_the_last_quarter_of_the_seeds() {
+    all_hold(3 * SHARE..4 * SHARE);
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 0..20 {
+        let (first, second) = (run(seed, true, None), run(seed, true, None));
+        let differs = first.trace.iter().zip(&second.trace).find(|(first, second)| first != second);
+        assert_eq!(differs, None, "seed {seed}");
+        assert_eq!(first, second, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_store_that_breaks_a_rule_is_caught_within_a_few_seeds() {
+    for defect in Defect::ALL {
+        let caught = (0..20).filter(|seed| !run(*seed, false, Some(defect)).violations.is_empty()).count();
+        assert!(caught > 10, "{defect:?} was caught under {caught} of 20 seeds");
+    }
+}
+
+/// Runs what `HOOKWIRE_SEED` or `HOOKWIRE_SEEDS` names; without either, a seed that had found a fault.
+#[test]
+fn replay() {
+    if let Ok(seed) = env::var("HOOKWIRE_SEED") {
+        let report = run(seed.parse().expect("HOOKWIRE_SEED is a number"), true, None);
+        for line in &report.trace {
+            println!("{line}");
+        }
+        println!("{}, {:?} simulated, {:#?}", report.contract, report.simulated, report.counts);
+        assert!(report.violations.is_empty(), "{:#?}", report.violations);
+    } else if let Ok(seeds) = env::var("HOOKWIRE_SEEDS") {
+        let bounds = seeds.split_once("..").expect("HOOKWIRE_SEEDS is of the form from..to");
+        all_hold(bounds.0.parse().unwrap()..bounds.1.parse().unwrap());
+    }
+}
+
+fn all_hold(seeds: Range<u64>) {
+    let mut sum = Counts::default();
+    let mut failed = Vec::new();
+    for seed in seeds.clone() {
+        let report = run(seed, false, None);
+        if let Some(first) = report.violations.first() {
+            failed.push(format!(
+                "seed {seed} ({}): {first} ({} in all), again with\n    \
+                 HOOKWIRE_SEED={seed} cargo test --all-features --test it simulation::replay -- --nocapture",
+                report.contract,
+                report.violations.len()
+            ));
+        }
+        sum.add(&report.counts);
+    }
+    println!("seeds {seeds:?}: {sum:#?}");
+    assert!(failed.is_empty(), "{} of the seeds {seeds:?} failed\n{}", failed.len(), failed.join("\n"));
+}
