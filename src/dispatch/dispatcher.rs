@@ -260,7 +260,7 @@ impl Dispatcher {
                 () = self.out_of_patience(&mut shutdown) => {}
             }
         }
-        self.drain(flight).await;
+        self.drain(flight, extend_at).await;
     }
 
     /// Frees the room of attempts whose tasks panicked.
@@ -507,13 +507,18 @@ impl Dispatcher {
         }
     }
 
-    async fn drain(&self, mut flight: Flight) {
+    async fn drain(&self, mut flight: Flight, mut extend_at: Instant) {
         let deadline = after(self.drain);
         while !flight.tasks.is_empty() {
             tokio::select! {
                 biased;
                 ended = flight.tasks.join_next_with_id() => flight.end(ended),
                 () = sleep_until(deadline) => break,
+                () = sleep_until(extend_at) => {
+                    // What is still being sent is nobody else's until then.
+                    drop(timeout_at(deadline, self.extend(&flight)).await);
+                    extend_at = after(self.lease() / 3);
+                }
             }
         }
         flight.gather();

@@ -32,6 +32,18 @@ impl HttpClient for Busy {
     }
 }
 
+/// A client that counts, and answers 200 after that long.
+#[derive(Clone)]
+struct Slow(Duration, Arc<AtomicUsize>);
+
+impl HttpClient for Slow {
+    async fn send(&self, _: http::Request<Bytes>, _: &Limits) -> Result<Exchange, TransportError> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(self.0).await;
+        Ok(Exchange::new(http::Response::new(Bytes::new())))
+    }
+}
+
 async fn store_with_a_delivery() -> (Arc<MemoryStore>, DeliveryId) {
     let store = Arc::new(MemoryStore::new());
     let url = EndpointUrl::parse("https://hooks.example.com/in", &AddressPolicy::new()).unwrap();
@@ -74,4 +86,25 @@ async fn an_idle_dispatcher_wakes_for_its_looks_and_for_nothing_else() {
     dispatcher.run(tokio::time::sleep(Duration::from_secs(86_400))).await;
     let reads = reads.load(Ordering::Relaxed);
     assert!(reads < 144 * 5, "{reads} times awake and asking for the time, in 144 looks");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_flight_at_a_shutdown_keeps_its_lease_while_it_ends() {
+    let (store, id) = store_with_a_delivery().await;
+    let clock = TokioClock::new(NOON);
+    let client = Slow(Duration::from_secs(9), Arc::default());
+    let dispatcher = || {
+        Dispatcher::new(Arc::clone(&store), client.clone(), Contract::allison())
+            .with_clock(clock.clone())
+            .with_lease(Duration::from_secs(3))
+    };
+    let (first, second) = (dispatcher(), dispatcher());
+    let seconds = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
+    let other = async {
+        seconds(1).await;
+        second.run(seconds(20)).await;
+    };
+    tokio::join!(first.run(seconds(2)), other);
+    assert_eq!(client.1.load(Ordering::Relaxed), 1, "nobody else was given it");
+    assert_eq!(store.attempts(id).await.unwrap().len(), 1);
 }
