@@ -356,13 +356,22 @@ impl Dispatcher {
         if shares.is_empty() {
             return;
         }
+        let asked = Instant::now();
         match self.claim(now, &shares).await {
             Ok(claims) => {
+                let is_late = asked.elapsed() >= self.lease();
                 pause.reset();
                 let unreadable =
                     claims.unreadable.iter().map(|unreadable| self.sender.unreadable(unreadable, now));
                 flight.ended.extend(unreadable);
                 for claimed in claims.deliveries {
+                    if is_late {
+                        // The lease ended before the claim was answered: somebody else may be sending it by now.
+                        let settlement =
+                            Settlement::hand_back(claimed.delivery, claimed.lease, self.clock.now());
+                        flight.ended.push(Ended { settlement, claimed: Some(claimed) });
+                        continue;
+                    }
                     let sender = self.sender.clone();
                     let time = AttemptTime::Running(self.clock.clone());
                     let leased = Leased::of(&claimed);

@@ -17,6 +17,8 @@ use http::header::RETRY_AFTER;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
+use crate::watched_store::Watched;
+
 const NOON: OffsetDateTime = datetime!(2026-04-17 12:00 UTC);
 
 /// A client whose endpoint is busy until 12:05, and says so after eight seconds.
@@ -107,4 +109,28 @@ async fn what_is_in_flight_at_a_shutdown_keeps_its_lease_while_it_ends() {
     tokio::join!(first.run(seconds(2)), other);
     assert_eq!(client.1.load(Ordering::Relaxed), 1, "nobody else was given it");
     assert_eq!(store.attempts(id).await.unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_claim_brings_after_its_lease_has_ended_is_handed_back_and_not_sent() {
+    let (store, id) = store_with_a_delivery().await;
+    let store = Watched::new(store);
+    let client = Slow(Duration::ZERO, Arc::default());
+    let dispatcher = Dispatcher::new(store.clone(), client.clone(), Contract::allison())
+        .with_clock(TokioClock::new(NOON))
+        .with_lease(Duration::from_secs(30))
+        .with_drain_deadline(Duration::from_secs(60));
+    store.claims_take(Duration::from_secs(31));
+    dispatcher.run(tokio::time::sleep(Duration::from_secs(10))).await;
+    assert_eq!(client.1.load(Ordering::Relaxed), 0);
+    let delivery = store.delivery(id).await.unwrap().unwrap();
+    assert_eq!(
+        (delivery.attempts, delivery.due_at),
+        (0, Some(NOON + Duration::from_secs(31))),
+        "due at once"
+    );
+
+    store.claims_take(Duration::ZERO);
+    dispatcher.run(tokio::time::sleep(Duration::from_secs(10))).await;
+    assert_eq!(client.1.load(Ordering::Relaxed), 1);
 }

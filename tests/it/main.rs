@@ -62,6 +62,9 @@ mod subscription;
 mod telemetry;
 mod transport;
 mod vectors;
-#[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
+#[cfg(all(
+    feature = "dispatch",
+    any(all(feature = "hyper", feature = "sqlite"), all(feature = "memory", feature = "testing"))
+))]
 mod watched_store;
 mod wycheproof;

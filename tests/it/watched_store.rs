@@ -5,7 +5,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use hookwire::store::sqlite::SqliteStore;
 use hookwire::store::{
     Claim, Claims, Inserted, Lease, Look, NewEvent, Replay, Replayed, Retention, Settled, Settlement,
     StoreErrorKind,
@@ -17,23 +16,29 @@ use hookwire::{
 use time::OffsetDateTime;
 
 /// Clones are the same store.
-#[derive(Clone)]
-pub(crate) struct Watched(Arc<Shared>);
+pub(crate) struct Watched<S>(Arc<Shared<S>>);
 
-struct Shared {
-    store: Arc<SqliteStore>,
+struct Shared<S> {
+    store: S,
     claims: AtomicU32,
     settles: AtomicU32,
     looks: AtomicU32,
     settlements_fail: AtomicU32,
     looks_fail: AtomicBool,
     hangs: AtomicBool,
+    claims_take: Mutex<Duration>,
     is_empty: AtomicBool,
     refused: Mutex<Vec<DeliveryId>>,
 }
 
-impl Watched {
-    pub(crate) fn new(store: Arc<SqliteStore>) -> Self {
+impl<S> Clone for Watched<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S: Store> Watched<S> {
+    pub(crate) fn new(store: S) -> Self {
         Self(Arc::new(Shared {
             store,
             claims: AtomicU32::new(0),
@@ -42,6 +47,7 @@ impl Watched {
             settlements_fail: AtomicU32::new(0),
             looks_fail: AtomicBool::new(false),
             hangs: AtomicBool::new(false),
+            claims_take: Mutex::default(),
             is_empty: AtomicBool::new(false),
             refused: Mutex::default(),
         }))
@@ -59,6 +65,11 @@ impl Watched {
     /// From now on no claim and no settlement ever ends.
     pub(crate) fn hangs(&self) {
         self.0.hangs.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on a claim is answered that long after it was made.
+    pub(crate) fn claims_take(&self, time: Duration) {
+        *self.0.claims_take.lock().unwrap() = time;
     }
 
     /// From now on it has nothing due, and says so at once.
@@ -94,7 +105,7 @@ fn away() -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, "the database is away")
 }
 
-impl Store for Watched {
+impl<S: Store> Store for Watched<S> {
     async fn put_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
         self.0.store.put_subscription(subscription).await
     }
@@ -125,7 +136,10 @@ impl Store for Watched {
         if self.0.is_empty.load(Ordering::SeqCst) {
             return Ok(Claims::default());
         }
-        self.0.store.claim(claim).await
+        let claims = self.0.store.claim(claim).await;
+        let time = *self.0.claims_take.lock().unwrap();
+        tokio::time::sleep(time).await;
+        claims
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
