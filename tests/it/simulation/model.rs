@@ -147,6 +147,8 @@ struct Hold {
     renewed: Instant,
     answered: Option<Instant>,
     is_unreadable: bool,
+    /// Whether its lease was over when the claim was answered.
+    is_late: bool,
     secrets: Vec<Secret>,
     attempt: u32,
     request: Option<Request>,
@@ -489,6 +491,7 @@ impl Model {
             renewed: Instant::now(),
             answered: None,
             is_unreadable: false,
+            is_late: false,
             secrets: claimed.subscription.secrets.clone(),
             attempt: claimed.attempt,
             request: None,
@@ -538,7 +541,9 @@ impl Model {
             let hold_mut = &mut self.holds[*hold];
             hold_mut.answered = Some(Instant::now());
             hold_mut.is_unreadable = unreadable.iter().any(|row| row.delivery == id);
-            if !hold_mut.is_unreadable {
+            // Its lease may be over: then it is not sent any more, and handed back.
+            hold_mut.is_late = asked.elapsed() >= claim.lease;
+            if !hold_mut.is_unreadable && !hold_mut.is_late {
                 self.workers[worker].open.insert(*hold);
             }
         }
@@ -638,7 +643,7 @@ impl Model {
             None => {
                 self.counts.handed_back += 1;
                 self.rows.get_mut(&id).expect("it is held").spared += 1;
-                let stopping = self.workers[worker].is_stopping;
+                let stopping = self.workers[worker].is_stopping || self.holds[hold].is_late;
                 let back = settlement.next == Next::retry(Duration::ZERO);
                 self.expect(stopping && back, || {
                     format!("{id} was handed back by worker {worker}, which runs on")
