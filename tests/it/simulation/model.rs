@@ -26,7 +26,7 @@ pub(crate) struct Model {
     pub(crate) events: BTreeMap<EventId, Event>,
     by_payload: BTreeMap<Bytes, EventId>,
     pub(crate) rows: BTreeMap<DeliveryId, Row>,
-    pub(crate) pending: BTreeSet<DeliveryId>,
+    pending: BTreeMap<SubscriptionId, BTreeSet<DeliveryId>>,
     holds: Vec<Hold>,
     workers: Vec<Worker>,
     numbers: u64,
@@ -194,7 +194,7 @@ impl Model {
             events: BTreeMap::new(),
             by_payload: BTreeMap::new(),
             rows: BTreeMap::new(),
-            pending: BTreeSet::new(),
+            pending: BTreeMap::new(),
             holds: Vec::new(),
             workers: Vec::new(),
             numbers: 0,
@@ -321,21 +321,22 @@ impl Model {
         };
         self.note(|| format!("{id} of {event} to {subscription}, key {:?}, due {at}", row.key));
         self.rows.insert(id, row);
-        self.pending.insert(id);
+        self.pending.entry(subscription).or_default().insert(id);
         if self.subscriptions[&subscription].is_deleted {
             self.cancelled(id, at);
         }
+    }
+
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &DeliveryId> {
+        self.pending.values().flatten()
     }
 
     /// Pending ones that wait for nothing but their time: the first of each key.
     fn first_of_keys(&self, subscription: SubscriptionId) -> Vec<(OffsetDateTime, u64, DeliveryId)> {
         let mut firsts: BTreeMap<&str, (OffsetDateTime, u64, DeliveryId)> = BTreeMap::new();
         let mut free = Vec::new();
-        for id in &self.pending {
+        for id in self.pending.get(&subscription).into_iter().flatten() {
             let row = &self.rows[id];
-            if row.subscription != subscription {
-                continue;
-            }
             let place = (row.due, row.number, *id);
             match &row.key {
                 None => free.push(place),
@@ -725,8 +726,8 @@ impl Model {
         let row = &self.rows[&id];
         let was_first =
             row.key.is_some() && self.first_of_keys(row.subscription).iter().any(|(.., first)| *first == id);
-        self.pending.remove(&id);
         let row = self.rows.get_mut(&id).expect("it is there");
+        self.pending.entry(row.subscription).or_default().remove(&id);
         row.state = state;
         let (subscription, key) = (row.subscription, row.key.clone());
         if was_first {
@@ -744,7 +745,7 @@ impl Model {
 
     pub(crate) fn cancel(&mut self, id: DeliveryId, now: OffsetDateTime, did: bool) {
         self.note(|| format!("cancel {id} -> {did}"));
-        let pending = self.pending.contains(&id);
+        let pending = self.rows.get(&id).is_some_and(|row| row.state == DeliveryState::Pending);
         self.expect(pending == did, || format!("cancel of {id} answered {did}"));
         if pending {
             self.cancelled(id, now);
@@ -755,8 +756,7 @@ impl Model {
         self.note(|| format!("delete {id} -> {did}"));
         let was_there = !self.subscriptions[&id].is_deleted;
         self.expect(was_there == did, || format!("delete of {id} answered {did}"));
-        let theirs: Vec<_> =
-            self.pending.iter().filter(|row| self.rows[*row].subscription == id).copied().collect();
+        let theirs: Vec<_> = self.pending.get(&id).into_iter().flatten().copied().collect();
         for delivery in theirs {
             self.cancelled(delivery, now);
         }
@@ -808,8 +808,7 @@ impl Model {
         self.note(|| format!("expunge {event} -> {did}"));
         let is_theirs = self.events.get(event).is_some_and(|event| event.organization == organization);
         self.expect(did == is_theirs, || format!("expunge of {event} answered {did}"));
-        let theirs: Vec<_> =
-            self.pending.iter().filter(|id| self.rows[*id].event == *event).copied().collect();
+        let theirs: Vec<_> = self.pending().filter(|id| self.rows[*id].event == *event).copied().collect();
         for delivery in theirs {
             self.cancelled(delivery, now);
         }
@@ -843,7 +842,7 @@ impl Model {
                 chosen(id, row)
                     && !self.subscriptions[&row.subscription].is_deleted
                     && !self.events[&row.event].is_expunged
-                    && !self.pending.iter().any(|other| {
+                    && !self.pending().any(|other| {
                         self.rows[other].event == row.event
                             && self.rows[other].subscription == row.subscription
                     })
@@ -932,8 +931,7 @@ impl Model {
             return;
         }
         let kept: Vec<_> = self
-            .pending
-            .iter()
+            .pending()
             .filter(|id| {
                 self.rows[*id].hold.map(|hold| &self.holds[hold]).is_some_and(|hold| {
                     hold.worker == worker && !hold.is_settled && hold.answered.is_some() && !hold.was_refused
@@ -1097,11 +1095,7 @@ impl Model {
 
     /// Pending deliveries that nothing keeps from being sent.
     pub(crate) fn undelivered(&self) -> Vec<DeliveryId> {
-        self.pending
-            .iter()
-            .filter(|id| self.is_open(self.rows[*id].subscription).is_some())
-            .copied()
-            .collect()
+        self.pending().filter(|id| self.is_open(self.rows[*id].subscription).is_some()).copied().collect()
     }
 
     /// Every event that was accepted went to everybody who wanted it, and what became of each delivery has its reason.

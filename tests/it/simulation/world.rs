@@ -216,7 +216,7 @@ impl World {
             .with_batch(dice.pick(&[1, 3, 100]))
             .with_max_in_flight(in_flight)
             .with_max_in_flight_per_subscription(cap)
-            .with_poll_interval(dice.millis((horizon / 500).max(100)..=(horizon / 50).max(5_000)))
+            .with_poll_interval(dice.millis((horizon / 300).max(100)..=(horizon / 50).max(5_000)))
             .with_drain_deadline(dice.millis(1..=40_000));
         if slot == 0 {
             dispatcher = dispatcher.with_wake(&self.wake);
@@ -343,7 +343,7 @@ impl World {
     async fn cancel(&mut self) {
         let id = {
             let model = self.shared.model();
-            let pending: Vec<_> = model.pending.iter().copied().collect();
+            let pending: Vec<_> = model.pending().copied().collect();
             (!pending.is_empty()).then(|| self.dice.pick(&pending))
         };
         let Some(id) = id.filter(|_| self.dice.percent(90)).or_else(|| self.any_delivery()) else { return };
