@@ -34,6 +34,8 @@ mod names;
 mod postgres_order;
 #[cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]
 mod postgres_server;
+#[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite", unix))]
+mod process;
 mod receiver;
 mod receiving;
 #[cfg(feature = "reqwest")]

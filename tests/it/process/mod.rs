@@ -1,0 +1,166 @@
+//! Processes that die: children that emit and deliver are killed at any moment and started again, or stopped for longer than
+//! their leases and continued. What the endpoints got is compared with what the children said that they did.
+//!
+//! A child is this test binary with [`child::child`] as its only test. The short form runs with the other tests.
+//! `HOOKWIRE_KILLS` sets how many kills (and a fourth as many stops) the long form makes. A run that failed says its
+//! `HOOKWIRE_SEED`, which draws the same moments and the same mixture again; what the scheduler makes of them differs.
+
+mod child;
+mod ledger;
+mod receiver;
+mod shop;
+mod told;
+mod worker;
+
+use std::time::Duration;
+
+use self::child::Assignment;
+use self::ledger::{Ledger, Run};
+use self::receiver::Receiver;
+use self::shop::{Shop, SqliteShop};
+use self::worker::Worker;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_on_sqlite_by_a_process_that_is_killed_at_any_moment() {
+    for (seed, kills) in campaign(12) {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("shop.db").display());
+        killed::<SqliteShop>(&url, seed, kills).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_doubled_on_sqlite_by_a_process_that_is_stopped_for_longer_than_its_leases() {
+    for (seed, stops) in campaign(24) {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("shop.db").display());
+        stopped::<SqliteShop>(&url, seed, stops.div_ceil(4)).await;
+    }
+}
+
+/// One process after the other, each but the last killed; the last one delivers what is left.
+async fn killed<S: Shop>(url: &str, seed: u64, kills: u32) {
+    let mut dice = Dice(seed);
+    let receiver = Receiver::start(dice.next()).await;
+    let lease = Duration::from_secs(2);
+    let assignment = |name: String, seed, emits| Assignment {
+        store: url.to_owned(),
+        endpoint: receiver.url(),
+        name,
+        seed,
+        lease,
+        emits,
+    };
+    let mut runs: Vec<Run> = Vec::new();
+    for round in 0..kills {
+        let mut worker = Worker::start(&assignment(format!("r{round}"), dice.next(), true));
+        // The first ones hardly ever come further than to creating the tables.
+        if round < 3 || dice.one_in(4) {
+            worker.said("opening").await;
+            tokio::time::sleep(Duration::from_micros(dice.below(15_000))).await;
+        } else {
+            worker.said("opened").await;
+            tokio::time::sleep(Duration::from_millis(dice.below(800))).await;
+            if dice.one_in(6) {
+                worker.tell("stop");
+                tokio::time::sleep(Duration::from_millis(dice.below(100))).await;
+            }
+        }
+        runs.push(worker.kill());
+    }
+    let last = Worker::start(&assignment("last".to_owned(), dice.next(), false));
+    runs.push(drained(last, &receiver).await);
+    let ledger = Ledger::read(&runs, receiver.receptions());
+    ledger.prove::<S>(url, seed, lease).await;
+}
+
+/// Two processes on one store. One of them is stopped for longer than its leases while the other goes on, time and again.
+async fn stopped<S: Shop>(url: &str, seed: u64, stops: u32) {
+    let mut dice = Dice(seed);
+    let receiver = Receiver::start(dice.next()).await;
+    let lease = Duration::from_millis(400);
+    let mut workers = ["left", "right"].map(|name| {
+        Worker::start(&Assignment {
+            store: url.to_owned(),
+            endpoint: receiver.url(),
+            name: name.to_owned(),
+            seed: dice.next(),
+            lease,
+            emits: true,
+        })
+    });
+    for worker in &workers {
+        worker.said("opened").await;
+    }
+    for _ in 0..stops {
+        tokio::time::sleep(Duration::from_millis(dice.below(300))).await;
+        let stopped = if dice.one_in(2) { &workers[0] } else { &workers[1] };
+        stopped.stop_for(lease + Duration::from_millis(100 + dice.below(500))).await;
+    }
+    let mut runs = Vec::new();
+    // Both at once, or the one that still emits would keep the other from ever having nothing left.
+    for worker in &mut workers {
+        worker.tell("drain");
+    }
+    for worker in workers {
+        runs.push(drained(worker, &receiver).await);
+    }
+    let ledger = Ledger::read(&runs, receiver.receptions());
+    ledger.prove::<S>(url, seed, lease).await;
+}
+
+/// Has a process deliver what is left, however long it takes as long as it gets on.
+async fn drained(mut worker: Worker, receiver: &Receiver) -> Run {
+    worker.tell("drain");
+    let mut seen = (0, 0);
+    let mut quiet = 0;
+    while !worker.has_ended() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let now = (receiver.count(), worker.lines());
+        quiet = if now == seen { quiet + 1 } else { 0 };
+        seen = now;
+        // A lease, a retry and a probe are over in seconds: what waits longer would wait for ever.
+        assert!(quiet < 3_000, "it does not deliver what is left, and nothing happens any more");
+    }
+    worker.end()
+}
+
+/// The seeds of what is to be done and how many kills there are under each: a few dozen on one database, so that what one seed
+/// does can be done again in short time.
+fn campaign(short: u32) -> Vec<(u64, u32)> {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("expected a number"));
+    let kills = number("HOOKWIRE_KILLS").map_or(short, |kills| u32::try_from(kills).unwrap());
+    let seed = number("HOOKWIRE_SEED").unwrap_or_else(|| {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).unwrap();
+        // Short, as somebody may have to type it.
+        u64::from_le_bytes(random) >> 40
+    });
+    let parts = kills.div_ceil(KILLS_PER_SEED);
+    (0..parts)
+        .map(|part| (seed + u64::from(part), (kills - part * KILLS_PER_SEED).min(KILLS_PER_SEED)))
+        .collect()
+}
+
+const KILLS_PER_SEED: u32 = 40;
+
+/// Random numbers that a seed gives again: SplitMix64.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    pub(crate) fn one_in(&mut self, many: u64) -> bool {
+        self.below(many) == 0
+    }
+}

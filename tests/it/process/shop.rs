@@ -1,0 +1,107 @@
+//! [`Shop`]: an application with a table of its own beside the store's, in one database.
+
+use std::error::Error as StdError;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use hookwire::allison::ContactCreated;
+use hookwire::dispatch::{Emitted, Outbox, Routing};
+use hookwire::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool};
+use hookwire::sqlx::{self, Row as _};
+use hookwire::store::sqlite::SqliteStore;
+use hookwire::{Envelope, TransactionalStore};
+
+use super::child::ORGANIZATION;
+
+pub(super) type Fault = Box<dyn StdError + Send + Sync>;
+
+/// An application whose orders and their events are written in one transaction.
+pub(super) trait Shop: Clone + Send + Sync + 'static {
+    type Store: TransactionalStore + Clone + 'static;
+
+    /// Opens the database, making its tables where they are missing.
+    fn open(url: &str) -> impl Future<Output = Result<Self, Fault>> + Send;
+
+    fn store(&self) -> &Self::Store;
+
+    /// Writes an order, named by its event's id, and the event; then ends the transaction so.
+    fn order(
+        &self,
+        outbox: &Outbox<Self::Store>,
+        envelope: &Envelope<ContactCreated>,
+        routing: Routing,
+        end: End,
+    ) -> impl Future<Output = Result<Emitted, Fault>> + Send;
+
+    /// The ids of all orders.
+    fn orders(&self) -> impl Future<Output = Vec<String>> + Send;
+
+    /// Has the database look for damage to itself.
+    fn check(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// How a transaction ends.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum End {
+    Commit,
+    RollBack,
+    /// The application forgets it.
+    Drop,
+}
+
+#[derive(Clone)]
+pub(super) struct SqliteShop {
+    store: SqliteStore,
+    pool: SqlitePool,
+}
+
+impl Shop for SqliteShop {
+    type Store = SqliteStore;
+
+    async fn open(url: &str) -> Result<Self, Fault> {
+        let options =
+            SqliteConnectOptions::from_str(url)?.journal_mode(SqliteJournalMode::Wal).busy_timeout(PATIENCE);
+        let path = options.get_filename().to_owned();
+        let store = SqliteStore::builder().with_busy_timeout(PATIENCE).open(path).await?;
+        let pool = SqlitePool::connect_with(options).await?;
+        sqlx::query("CREATE TABLE IF NOT EXISTS orders (id TEXT PRIMARY KEY) STRICT").execute(&pool).await?;
+        Ok(Self { store, pool })
+    }
+
+    fn store(&self) -> &SqliteStore {
+        &self.store
+    }
+
+    async fn order(
+        &self,
+        outbox: &Outbox<SqliteStore>,
+        envelope: &Envelope<ContactCreated>,
+        routing: Routing,
+        end: End,
+    ) -> Result<Emitted, Fault> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let insert = sqlx::query("INSERT INTO orders (id) VALUES (?1)").bind(envelope.id.as_str());
+        insert.execute(&mut *transaction).await?;
+        let emitted = outbox.emit_in_with(&mut transaction, ORGANIZATION, envelope, routing).await?;
+        match end {
+            End::Commit => transaction.commit().await?,
+            End::RollBack => transaction.rollback().await?,
+            End::Drop => drop(transaction),
+        }
+        Ok(emitted)
+    }
+
+    async fn orders(&self) -> Vec<String> {
+        let rows = sqlx::query("SELECT id FROM orders").fetch_all(&self.pool).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    async fn check(&self) {
+        let rows = sqlx::query("PRAGMA integrity_check").fetch_all(&self.pool).await.unwrap();
+        let told: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        assert_eq!(told, ["ok"]);
+    }
+}
+
+/// Longer than another process is stopped while it has the database's lock.
+const PATIENCE: Duration = Duration::from_secs(30);
