@@ -108,12 +108,12 @@ async fn work<S: Shop>(shop: S, assignment: Assignment, mut commands: watch::Rec
             dice: Dice(dice.next()),
             commands: commands.clone(),
         };
-        for number in 0..2 {
+        for number in 0..3 {
             tasks.spawn(hand(number).emit());
-            tasks.spawn(hand(number + 2).order());
+            tasks.spawn(hand(number + 3).order());
         }
-        tasks.spawn(hand(4).operate());
-        tasks.spawn(hand(5).step(dispatcher()));
+        tasks.spawn(hand(6).operate());
+        tasks.spawn(hand(7).step(dispatcher()));
     }
     let (shut_down, is_shut_down) = oneshot::channel::<()>();
     let mut running = tokio::spawn({
@@ -157,7 +157,7 @@ struct Hand<S: Shop> {
 impl<S: Shop> Hand<S> {
     /// Emits event after event.
     async fn emit(mut self) {
-        while self.goes_on(20).await {
+        while self.goes_on(10).await {
             let mut call = CallEnded::new(self.name.clone());
             call.summary = Some(self.text());
             let envelope = Envelope::new(call);
@@ -176,7 +176,7 @@ impl<S: Shop> Hand<S> {
 
     /// Writes order after order, some of which are given up.
     async fn order(mut self) {
-        while self.goes_on(20).await {
+        while self.goes_on(10).await {
             let mut contact = ContactCreated::new(self.name.clone());
             contact.name = Some(self.text());
             let envelope = Envelope::new(contact);

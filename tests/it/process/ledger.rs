@@ -30,6 +30,10 @@ pub(super) struct Ledger {
     settling: HashSet<(String, u64)>,
     settled: Vec<Settled>,
     killed: Vec<String>,
+    /// How many of those were killed before they had opened the store.
+    killed_early: usize,
+    /// How many attempts that were answered with success a kill kept from being written down.
+    lost: usize,
     receptions: Vec<Reception>,
     faults: Vec<String>,
 }
@@ -87,6 +91,7 @@ impl Ledger {
                 ledger.enter(&run.name, line);
             }
             if run.was_killed {
+                ledger.killed_early += usize::from(!run.lines.iter().any(|line| line == "opened"));
                 ledger.killed.push(run.name.clone());
             }
         }
@@ -170,13 +175,16 @@ impl Ledger {
         let stale = self.settled.iter().filter(|settled| settled.told == Tale::Stale).count();
         let doubtful = self.emissions.values().filter(|emission| !emission.is_done).count();
         println!(
-            "seed {seed}: {} kills, {} events ({doubtful} in doubt), {} deliveries, {} requests: {} duplicates \
-             ({refused} were answered badly, {stale} came from leases that had ended)",
+            "seed {seed}: {} kills ({} before the store was open), {} events ({doubtful} in doubt), {} deliveries, \
+             {} requests: {} duplicates ({refused} requests were answered badly, {} were in flight at a kill, \
+             {stale} came too late for their leases)",
             self.killed.len(),
+            self.killed_early,
             self.emissions.len(),
             ends.values().map(Vec::len).sum::<usize>(),
             self.receptions.len(),
             self.receptions.len() - arrived.len(),
+            self.lost,
         );
         let told: Vec<_> = self.faults.iter().take(20).map(String::as_str).collect();
         let count = self.faults.len();
@@ -334,7 +342,6 @@ impl Ledger {
             taken.entry((path, event)).or_default().push(sender);
         }
         let mut faults = Vec::new();
-        let mut lost = 0;
         for ((path, event), ends) in ends {
             let senders = taken.remove(&(*path, event.as_str())).unwrap_or_default();
             let attempts = ends.iter().flat_map(|end| &end.attempts);
@@ -348,11 +355,11 @@ impl Ledger {
                     "{event} to {path} is delivered {logged} times and was taken from {senders:?}"
                 ));
             }
-            lost += unlogged;
+            self.lost += unlogged;
         }
         let in_flight = IN_FLIGHT + usize::try_from(BATCH).unwrap();
-        if lost > self.killed.len() * in_flight {
-            let kills = self.killed.len();
+        let (lost, kills) = (self.lost, self.killed.len());
+        if lost > kills * in_flight {
             faults
                 .push(format!("{lost} attempts were lost by {kills} kills, with {in_flight} in flight each"));
         }
