@@ -41,6 +41,15 @@ pub(crate) struct Server {
 impl Server {
     /// A new, empty server that runs.
     pub(crate) fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// A server that keeps what it committed whatever happens to it.
+    pub(crate) fn start_durable() -> Self {
+        Self::start_with(DURABLE)
+    }
+
+    fn start_with(settings: &str) -> Self {
         let bin = binaries();
         let name = format!("hookwire-postgres-{}-{}", std::process::id(), prefix());
         let directory = std::env::temp_dir().join(name);
@@ -64,8 +73,9 @@ impl Server {
             .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"])
             .arg(&data));
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let mut settings = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).unwrap();
-        write!(settings, "\nport = {port}\n{SETTINGS}").unwrap();
+        let mut file = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).unwrap();
+        // Of a setting that is there twice the last one counts.
+        write!(file, "\nport = {port}\n{SETTINGS}{settings}").unwrap();
         let server = Self { directory, bin, port, warden };
         server.restart();
         server
@@ -86,7 +96,27 @@ impl Server {
         run(Command::new("kill").args(["-9", file.lines().next().unwrap()]));
     }
 
-    /// Runs again after [`stop`](Self::stop) or [`kill`](Self::kill).
+    /// Ends the server with all of its processes, in the middle of whatever they do.
+    pub(crate) fn kill_all(&self) {
+        let file = fs::read_to_string(self.directory.join("data/postmaster.pid")).unwrap();
+        let server = file.lines().next().unwrap();
+        // Stopped first, so that it starts no others in the meantime.
+        run(Command::new("kill").args(["-STOP", server]));
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let processes = processes.filter_map(|process| process.file_name().into_string().ok());
+        let mut ending: Vec<_> =
+            processes.filter(|id| state_and_parent(id).is_some_and(|(_, parent)| parent == server)).collect();
+        ending.push(server.to_owned());
+        // One may end by itself before its turn.
+        let _ = Command::new("kill").arg("-9").args(&ending).stderr(Stdio::null()).status();
+        while ending.iter().any(|id| state_and_parent(id).is_some_and(|(state, _)| state != "Z")) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // Until somebody asks what became of it, a process that has ended looks to the next server like one that runs.
+        fs::remove_file(self.directory.join("data/postmaster.pid")).unwrap();
+    }
+
+    /// Runs again after [`stop`](Self::stop), [`kill`](Self::kill) or [`kill_all`](Self::kill_all).
     pub(crate) fn restart(&self) {
         for _ in 0..100 {
             // After a kill the sessions end on their own, and only then the next server begins.
@@ -136,6 +166,14 @@ fn as_owner(program: &Path) -> Command {
     command
 }
 
+/// What `/proc` says of a process that there is.
+fn state_and_parent(id: &str) -> Option<(String, String)> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name stands in parentheses and may hold some itself.
+    let mut words = stat.rsplit_once(')')?.1.split_whitespace().map(str::to_owned);
+    Some((words.next()?, words.next()?))
+}
+
 fn is_root() -> bool {
     static IS_ROOT: OnceLock<bool> = OnceLock::new();
     *IS_ROOT.get_or_init(|| Command::new("id").arg("-u").output().unwrap().stdout == b"0\n")
@@ -157,4 +195,10 @@ fsync = off
 full_page_writes = off
 shared_buffers = 128MB
 max_wal_size = 1GB
+";
+
+const DURABLE: &str = "\
+fsync = on
+synchronous_commit = on
+full_page_writes = on
 ";

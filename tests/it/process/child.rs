@@ -72,6 +72,11 @@ async fn open(assignment: Assignment, commands: watch::Receiver<Command>) {
     say("\n~ opening");
     match assignment.store.split_once(':').unwrap().0 {
         "sqlite" => work(SqliteShop::open(&assignment.store).await.unwrap(), assignment, commands).await,
+        #[cfg(feature = "postgres")]
+        "postgres" => {
+            let shop = super::shop::PostgresShop::open(&assignment.store).await.unwrap();
+            work(shop, assignment, commands).await;
+        }
         other => panic!("no shop on {other}"),
     }
 }
@@ -124,7 +129,7 @@ async fn work<S: Shop>(shop: S, assignment: Assignment, mut commands: watch::Rec
         command = commands.wait_for(|command| *command != Command::Work) => *command.unwrap(),
         ended = &mut running => panic!("the dispatcher ended by itself: {ended:?}"),
         // Nobody ends before the command, unless by a panic.
-        Some(ended) = tasks.join_next() => panic!("a task ended by itself: {ended:?}"),
+        Some(Err(panic)) = tasks.join_next() => panic!("a task ended by itself: {panic:?}"),
     };
     if command == Command::Drain {
         while let Some(ended) = tasks.join_next().await {

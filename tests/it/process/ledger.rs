@@ -14,6 +14,8 @@ pub(super) struct Run {
     pub(super) name: String,
     pub(super) lines: Vec<String>,
     pub(super) was_killed: bool,
+    /// Whether the database went away under it, so that calls failed.
+    pub(super) had_outage: bool,
 }
 
 /// Everything that is known about some runs on one store.
@@ -34,6 +36,9 @@ pub(super) struct Ledger {
     killed_early: usize,
     /// How many attempts that were answered with success a kill kept from being written down.
     lost: usize,
+    /// How many runs lost their database, and how many calls failed then.
+    outages: usize,
+    failed: usize,
     receptions: Vec<Reception>,
     faults: Vec<String>,
 }
@@ -88,8 +93,9 @@ impl Ledger {
         let mut ledger = Self { receptions, ..Self::default() };
         for run in runs {
             for line in &run.lines {
-                ledger.enter(&run.name, line);
+                ledger.enter(run, line);
             }
+            ledger.outages += usize::from(run.had_outage);
             if run.was_killed {
                 ledger.killed_early += usize::from(!run.lines.iter().any(|line| line == "opened"));
                 ledger.killed.push(run.name.clone());
@@ -98,7 +104,7 @@ impl Ledger {
         ledger
     }
 
-    fn enter(&mut self, name: &str, line: &str) {
+    fn enter(&mut self, run: &Run, line: &str) {
         let words: Vec<_> = line.split(' ').collect();
         match words[..] {
             ["opening" | "opened"] => {}
@@ -151,7 +157,9 @@ impl Ledger {
                     told,
                 });
             }
-            _ => self.fault(format!("{name} said: {line}")),
+            // What it was about is in doubt.
+            ["failed", ..] if run.had_outage => self.failed += 1,
+            _ => self.fault(format!("{} said: {line}", run.name)),
         }
     }
 
@@ -175,11 +183,14 @@ impl Ledger {
         let stale = self.settled.iter().filter(|settled| settled.told == Tale::Stale).count();
         let doubtful = self.emissions.values().filter(|emission| !emission.is_done).count();
         println!(
-            "seed {seed}: {} kills ({} before the store was open), {} events ({doubtful} in doubt), {} deliveries, \
+            "{}, seed {seed}: {} kills ({} before the store was open), {} outages ({} calls failed), {} events ({doubtful} in doubt), {} deliveries, \
              {} requests: {} duplicates ({refused} requests were answered badly, {} were in flight at a kill, \
              {stale} came too late for their leases)",
+            S::NAME,
             self.killed.len(),
             self.killed_early,
+            self.outages,
+            self.failed,
             self.emissions.len(),
             ends.values().map(Vec::len).sum::<usize>(),
             self.receptions.len(),

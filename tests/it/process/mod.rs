@@ -17,29 +17,55 @@ use std::time::Duration;
 use self::child::Assignment;
 use self::ledger::{Ledger, Run};
 use self::receiver::Receiver;
+#[cfg(feature = "postgres")]
+use self::shop::PostgresShop;
 use self::shop::{Shop, SqliteShop};
 use self::worker::Worker;
+#[cfg(feature = "postgres")]
+use crate::postgres_server::Server;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_on_sqlite_by_a_process_that_is_killed_at_any_moment() {
     for (seed, kills) in campaign(12) {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("shop.db").display());
-        killed::<SqliteShop>(&url, seed, kills).await;
+        let file = SqliteFile::new();
+        killed::<SqliteShop>(&file.url(), None, seed, kills).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_doubled_on_sqlite_by_a_process_that_is_stopped_for_longer_than_its_leases() {
     for (seed, stops) in campaign(24) {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("shop.db").display());
-        stopped::<SqliteShop>(&url, seed, stops.div_ceil(4)).await;
+        let file = SqliteFile::new();
+        stopped::<SqliteShop>(&file.url(), seed, stops.div_ceil(4)).await;
+    }
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_on_postgres_by_a_process_or_a_server_that_is_killed_at_any_moment() {
+    let server = tokio::task::block_in_place(Server::start_durable);
+    let outage = || {
+        server.kill_all();
+        server.restart();
+    };
+    for (seed, kills) in campaign(12) {
+        let url = new_database(&server.url(), seed).await;
+        killed::<PostgresShop>(&url, Some(&outage), seed, kills).await;
+    }
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_doubled_on_postgres_by_a_process_that_is_stopped_for_longer_than_its_leases() {
+    let server = tokio::task::block_in_place(Server::start);
+    for (seed, stops) in campaign(24) {
+        let url = new_database(&server.url(), seed).await;
+        stopped::<PostgresShop>(&url, seed, stops.div_ceil(4)).await;
     }
 }
 
 /// One process after the other, each but the last killed; the last one delivers what is left.
-async fn killed<S: Shop>(url: &str, seed: u64, kills: u32) {
+async fn killed<S: Shop>(url: &str, outage: Option<Outage<'_>>, seed: u64, kills: u32) {
     let mut dice = Dice(seed);
     let receiver = Receiver::start(dice.next()).await;
     let lease = Duration::from_secs(2);
@@ -61,6 +87,10 @@ async fn killed<S: Shop>(url: &str, seed: u64, kills: u32) {
         } else {
             worker.said("opened").await;
             tokio::time::sleep(Duration::from_millis(dice.below(800))).await;
+            if let Some(outage) = outage.filter(|_| dice.one_in(3)) {
+                worker.suffer(outage);
+                tokio::time::sleep(Duration::from_millis(dice.below(300))).await;
+            }
             if dice.one_in(6) {
                 worker.tell("stop");
                 tokio::time::sleep(Duration::from_millis(dice.below(100))).await;
@@ -140,6 +170,35 @@ fn campaign(short: u32) -> Vec<(u64, u32)> {
     (0..parts)
         .map(|part| (seed + u64::from(part), (kills - part * KILLS_PER_SEED).min(KILLS_PER_SEED)))
         .collect()
+}
+
+/// Kills the database's server and starts it again.
+type Outage<'a> = &'a (dyn Fn() + Sync);
+
+/// A database file that does not exist yet.
+struct SqliteFile(tempfile::TempDir);
+
+impl SqliteFile {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn url(&self) -> String {
+        format!("sqlite:{}", self.0.path().join("shop.db").display())
+    }
+}
+
+/// The URL of a database of this seed's own on the server of `url`.
+#[cfg(feature = "postgres")]
+async fn new_database(url: &str, seed: u64) -> String {
+    use hookwire::sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let create = AssertSqlSafe(format!("CREATE DATABASE shop_{seed}"));
+    hookwire::sqlx::raw_sql(create).execute(&mut connection).await.unwrap();
+    let mut url: url::Url = url.parse().unwrap();
+    url.set_path(&format!("shop_{seed}"));
+    url.into()
 }
 
 const KILLS_PER_SEED: u32 = 40;

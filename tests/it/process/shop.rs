@@ -10,6 +10,8 @@ use hookwire::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool
 use hookwire::sqlx::{self, Row as _};
 use hookwire::store::sqlite::SqliteStore;
 use hookwire::{Envelope, TransactionalStore};
+#[cfg(feature = "postgres")]
+use hookwire::{sqlx::PgPool, store::postgres::PostgresStore};
 
 use super::child::ORGANIZATION;
 
@@ -18,6 +20,8 @@ pub(super) type Fault = Box<dyn StdError + Send + Sync>;
 /// An application whose orders and their events are written in one transaction.
 pub(super) trait Shop: Clone + Send + Sync + 'static {
     type Store: TransactionalStore + Clone + 'static;
+
+    const NAME: &'static str;
 
     /// Opens the database, making its tables where they are missing.
     fn open(url: &str) -> impl Future<Output = Result<Self, Fault>> + Send;
@@ -57,6 +61,8 @@ pub(super) struct SqliteShop {
 
 impl Shop for SqliteShop {
     type Store = SqliteStore;
+
+    const NAME: &'static str = "sqlite";
 
     async fn open(url: &str) -> Result<Self, Fault> {
         let options =
@@ -100,6 +106,68 @@ impl Shop for SqliteShop {
         let rows = sqlx::query("PRAGMA integrity_check").fetch_all(&self.pool).await.unwrap();
         let told: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         assert_eq!(told, ["ok"]);
+    }
+}
+
+/// The twin of the above, where two may make the table at once and nobody waits for a file's lock.
+#[cfg(feature = "postgres")]
+#[derive(Clone)]
+pub(super) struct PostgresShop {
+    store: PostgresStore,
+    pool: PgPool,
+}
+
+#[cfg(feature = "postgres")]
+impl Shop for PostgresShop {
+    type Store = PostgresStore;
+
+    const NAME: &'static str = "postgres";
+
+    async fn open(url: &str) -> Result<Self, Fault> {
+        let store = PostgresStore::builder().with_acquire_timeout(PATIENCE).connect(url).await?;
+        let pool = PgPool::connect(url).await?;
+        let mut transaction = pool.begin().await?;
+        sqlx::query("SELECT pg_advisory_xact_lock(1)").execute(&mut *transaction).await?;
+        let create = sqlx::query("CREATE TABLE IF NOT EXISTS orders (id text PRIMARY KEY)");
+        create.execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(Self { store, pool })
+    }
+
+    fn store(&self) -> &PostgresStore {
+        &self.store
+    }
+
+    async fn order(
+        &self,
+        outbox: &Outbox<PostgresStore>,
+        envelope: &Envelope<ContactCreated>,
+        routing: Routing,
+        end: End,
+    ) -> Result<Emitted, Fault> {
+        let mut transaction = self.pool.begin().await?;
+        let insert = sqlx::query("INSERT INTO orders (id) VALUES ($1)").bind(envelope.id.as_str());
+        insert.execute(&mut *transaction).await?;
+        let emitted = outbox.emit_in_with(&mut transaction, ORGANIZATION, envelope, routing).await?;
+        match end {
+            End::Commit => transaction.commit().await?,
+            End::RollBack => transaction.rollback().await?,
+            End::Drop => drop(transaction),
+        }
+        Ok(emitted)
+    }
+
+    async fn orders(&self) -> Vec<String> {
+        let rows = sqlx::query("SELECT id FROM orders").fetch_all(&self.pool).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    async fn check(&self) {
+        sqlx::query("CREATE EXTENSION IF NOT EXISTS amcheck").execute(&self.pool).await.unwrap();
+        // Every entry of every index, and that every row of its table has one.
+        let check = "SELECT bt_index_check(c.oid, true) FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid \
+                     JOIN pg_am a ON a.oid = c.relam WHERE a.amname = 'btree' AND c.relpersistence = 'p' AND i.indisvalid";
+        sqlx::query(check).execute(&self.pool).await.unwrap();
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::Outage;
 use super::child::Assignment;
 use super::ledger::Run;
 
@@ -19,6 +20,7 @@ pub(super) struct Worker {
     said: watch::Receiver<Vec<String>>,
     reader: Option<JoinHandle<()>>,
     was_told_to_stop: bool,
+    had_outage: bool,
 }
 
 impl Worker {
@@ -48,6 +50,7 @@ impl Worker {
             said,
             reader: Some(reader),
             was_told_to_stop: false,
+            had_outage: false,
         }
     }
 
@@ -82,6 +85,12 @@ impl Worker {
         assert!(stop.await.unwrap().success(), "process {} could not be stopped and continued", self.name);
     }
 
+    /// Takes its database away and gives it back.
+    pub(super) fn suffer(&mut self, outage: Outage<'_>) {
+        self.had_outage = true;
+        tokio::task::block_in_place(outage);
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         self.child.lock().unwrap().try_wait().unwrap().is_some()
     }
@@ -107,7 +116,12 @@ impl Worker {
 
     fn run(&mut self, was_killed: bool) -> Run {
         self.reader.take().unwrap().join().unwrap();
-        Run { name: self.name.clone(), lines: self.said.borrow().clone(), was_killed }
+        Run {
+            name: self.name.clone(),
+            lines: self.said.borrow().clone(),
+            was_killed,
+            had_outage: self.had_outage,
+        }
     }
 
     fn odd_end(&self, status: ExitStatus) -> String {
