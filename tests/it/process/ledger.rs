@@ -28,8 +28,8 @@ pub(super) struct Ledger {
     cancels: HashMap<String, bool>,
     replays: HashSet<String>,
     claims: BTreeMap<(String, u64), Claimed>,
-    /// Claims that somebody began to settle.
-    settling: HashSet<(String, u64)>,
+    /// When somebody began to settle what a claim took.
+    settling: HashMap<(String, u64), i64>,
     settled: Vec<Settled>,
     killed: Vec<String>,
     /// How many of those were killed before they had opened the store.
@@ -57,7 +57,7 @@ enum Kind {
     GivenUp,
 }
 
-/// A claim that was told of; times in microseconds.
+/// A claim that was told of; times in microseconds, as everywhere here.
 struct Claimed {
     begun: i64,
     ended: i64,
@@ -140,8 +140,9 @@ impl Ledger {
                     self.fault(format!("{delivery} was claimed twice under lease {lease}"));
                 }
             }
-            ["settling", delivery, lease] => {
-                self.settling.insert((delivery.to_owned(), lease.parse().unwrap()));
+            ["settling", delivery, lease, at] => {
+                let key = (delivery.to_owned(), lease.parse().unwrap());
+                self.settling.entry(key).or_insert(at.parse().unwrap());
             }
             ["settled", delivery, lease, attempt, outcome, told] => {
                 let told = match told {
@@ -208,8 +209,9 @@ impl Ledger {
         let mut last: Option<(&(String, u64), &Claimed)> = None;
         for (key, claimed) in &self.claims {
             if let Some((before, was)) = last.filter(|(before, _)| before.0 == key.0) {
-                // One that was settled, or may have been, is anybody's.
-                if !self.settling.contains(before) && claimed.ended < was.begun + lease {
+                // One that was settled by then, or may have been, is anybody's.
+                let is_free = self.settling.get(before).is_some_and(|at| *at <= claimed.ended);
+                if !is_free && claimed.ended < was.begun + lease {
                     let after = claimed.ended - was.begun;
                     faults.push(format!("{} was claimed again {after} us after {}", key.0, before.1));
                 }

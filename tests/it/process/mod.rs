@@ -3,7 +3,8 @@
 //!
 //! A child is this test binary with [`child::child`] as its only test. The short form runs with the other tests.
 //! `HOOKWIRE_KILLS` sets how many kills (and a fourth as many stops) the long form makes. A run that failed says its
-//! `HOOKWIRE_SEED`, which draws the same moments and the same mixture again; what the scheduler makes of them differs.
+//! `HOOKWIRE_SEED`, which draws the same moments and the same mixture again, with `HOOKWIRE_KILLS` as it was or 40 of more; what
+//! the scheduler makes of them differs.
 
 mod child;
 mod ledger;
@@ -26,7 +27,7 @@ use crate::postgres_server::Server;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_on_sqlite_by_a_process_that_is_killed_at_any_moment() {
-    for (seed, kills) in campaign(12) {
+    for (seed, kills) in campaign(16) {
         let file = SqliteFile::new();
         killed::<SqliteShop>(&file.url(), None, seed, kills).await;
     }
@@ -48,7 +49,7 @@ async fn nothing_is_lost_on_postgres_by_a_process_or_a_server_that_is_killed_at_
         server.kill_all();
         server.restart();
     };
-    for (seed, kills) in campaign(12) {
+    for (seed, kills) in campaign(16) {
         let url = new_database(&server.url(), seed).await;
         killed::<PostgresShop>(&url, Some(&outage), seed, kills).await;
     }
@@ -81,9 +82,11 @@ async fn killed<S: Shop>(url: &str, outage: Option<Outage<'_>>, seed: u64, kills
     for round in 0..kills {
         let mut worker = Worker::start(&assignment(format!("r{round}"), dice.next(), true));
         // The first ones hardly ever come further than to creating the tables.
-        if round < 3 || dice.one_in(4) {
+        if round < 5 || dice.one_in(4) {
             worker.said("opening").await;
-            tokio::time::sleep(Duration::from_micros(dice.below(15_000))).await;
+            // Opening takes a few milliseconds or many, as the machine has it.
+            let most = 1_000 << dice.below(7);
+            tokio::time::sleep(Duration::from_micros(dice.below(most))).await;
         } else {
             worker.said("opened").await;
             tokio::time::sleep(Duration::from_millis(dice.below(800))).await;
@@ -123,9 +126,13 @@ async fn stopped<S: Shop>(url: &str, seed: u64, stops: u32) {
         worker.said("opened").await;
     }
     for _ in 0..stops {
-        tokio::time::sleep(Duration::from_millis(dice.below(300))).await;
+        tokio::time::sleep(Duration::from_millis(dice.below(200))).await;
         let stopped = if dice.one_in(2) { &workers[0] } else { &workers[1] };
+        // So that there is something in flight at that moment, and the answers come while nobody hears them.
+        receiver.set_slow(true);
+        tokio::time::sleep(Duration::from_millis(dice.below(100))).await;
         stopped.stop_for(lease + Duration::from_millis(100 + dice.below(500))).await;
+        receiver.set_slow(false);
     }
     let mut runs = Vec::new();
     // Both at once, or the one that still emits would keep the other from ever having nothing left.

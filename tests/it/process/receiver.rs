@@ -35,6 +35,7 @@ struct Book {
     dice: Dice,
     receptions: Vec<Reception>,
     seen: HashMap<(String, String), u32>,
+    is_slow: bool,
 }
 
 /// A request that arrived whole.
@@ -55,7 +56,7 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let verifier = Contract::allison().verifier(&secret()).unwrap();
-        let book = Book { dice: Dice(seed), receptions: Vec::new(), seen: HashMap::new() };
+        let book = Book { dice: Dice(seed), receptions: Vec::new(), seen: HashMap::new(), is_slow: false };
         let shared = Arc::new(Shared { verifier, book: Mutex::new(book) });
         let serving = Arc::clone(&shared);
         tokio::spawn(async move {
@@ -72,6 +73,11 @@ impl Receiver {
 
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// From now on every answer is slow, or most are quick again.
+    pub(super) fn set_slow(&self, is_slow: bool) {
+        self.shared.book.lock().unwrap().is_slow = is_slow;
     }
 
     pub(super) fn count(&self) -> usize {
@@ -97,7 +103,8 @@ async fn receive(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
         *seen += 1;
         // Some events are refused until they were replayed.
         let is_refused = digest.as_str() < "08" && *seen <= REFUSALS;
-        let answer = if is_refused { Answer::ServerError } else { Answer::draw(&mut book.dice) };
+        let is_slow = book.is_slow;
+        let answer = if is_refused { Answer::ServerError } else { Answer::draw(&mut book.dice, is_slow) };
         let is_taken = matches!(answer, Answer::Taken | Answer::TakenLate(_));
         book.receptions.push(Reception { path, event, digest, sender, is_taken });
         answer
@@ -126,13 +133,14 @@ enum Answer {
 }
 
 impl Answer {
-    fn draw(dice: &mut Dice) -> Self {
+    fn draw(dice: &mut Dice, is_slow: bool) -> Self {
         let wait = Duration::from_millis(dice.below(120));
         match dice.below(100) {
             0..6 => Self::ServerError,
             6..9 => Self::Closed,
             9..11 => Self::ClosedLate(wait),
             11..18 => Self::TakenLate(wait),
+            _ if is_slow => Self::TakenLate(wait),
             _ => Self::Taken,
         }
     }

@@ -26,8 +26,9 @@ impl<S: Store> Store for Told<S> {
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+        let now = micros(OffsetDateTime::now_utc());
         for settlement in settlements {
-            say(&format!("settling {} {}", settlement.delivery, settlement.lease.number()));
+            say(&format!("settling {} {} {now}", settlement.delivery, settlement.lease.number()));
         }
         let told = self.0.settle(settlements).await;
         for (at, settlement) in settlements.iter().enumerate() {
