@@ -142,7 +142,7 @@ impl Ledger {
             }
             ["settling", delivery, lease, at] => {
                 let key = (delivery.to_owned(), lease.parse().unwrap());
-                self.settling.entry(key).or_insert(at.parse().unwrap());
+                self.settling.entry(key).or_insert_with(|| at.parse().unwrap());
             }
             ["settled", delivery, lease, attempt, outcome, told] => {
                 let told = match told {
