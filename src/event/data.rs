@@ -92,7 +92,7 @@ impl fmt::Debug for DataError {
     }
 }
 
-pub(super) fn typed<T: EventData>(event_type: &str, data: &RawValue) -> Result<T, DataError> {
+pub(crate) fn typed<T: EventData>(event_type: &str, data: &RawValue) -> Result<T, DataError> {
     let mut track = serde_path_to_error::Track::new();
     let mut json = serde_json::Deserializer::from_str(data.get());
     let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);

@@ -22,6 +22,7 @@ pub use id::EventId;
 pub use pattern::EventPattern;
 pub use raw::{EventType, RawEvent};
 
+pub(crate) use data::typed;
 pub(crate) use envelope::DataOf;
 pub(crate) use lenient::{epoch, null_as_default, optional, optional_time, or_default, time_or_epoch};
 pub(crate) use macros::open_enum;

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use time::OffsetDateTime;
 
 use crate::event::{DataError, Envelope, EventData};
+use crate::receive::admission::Permit;
 use crate::receive::guard::Arrival;
 use crate::receive::receiver::{Received, Receiver};
 use crate::receive::rejection::Rejection;
@@ -108,6 +109,23 @@ impl<I: Inbox> Receiver<I> {
     {
         let permit = self.admit(now)?;
         acceptable(method, arrival.headers)?;
+        self.answer_admitted(permit, arrival, body, now, handler).await
+    }
+
+    pub(super) async fn answer_admitted<T, F, R, E>(
+        &self,
+        permit: Permit,
+        arrival: &Arrival<'_>,
+        body: &[u8],
+        now: OffsetDateTime,
+        handler: F,
+    ) -> Result<Answer, Rejection>
+    where
+        T: EventData,
+        F: FnOnce(Result<Envelope<T>, Box<DataError>>) -> R,
+        R: Future<Output = Result<(), E>>,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
         let (event, receipt) = match self.receive_admitted::<T>(permit, arrival, body, now).await? {
             Received::Event { envelope, receipt } => (Ok(envelope), receipt),
             Received::Undecodable { error, receipt } => (Err(error), receipt),

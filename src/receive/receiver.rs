@@ -54,6 +54,7 @@ pub struct Receiver<I = NoInbox> {
     source: String,
     lease: Duration,
     max_body: usize,
+    body_deadline: Duration,
     is_retired: bool,
 }
 
@@ -139,6 +140,7 @@ impl Receiver {
             source,
             lease: LEASE,
             max_body: MAX_BODY,
+            body_deadline: BODY_DEADLINE,
             is_retired: false,
         }
     }
@@ -157,6 +159,7 @@ impl<I: Inbox> Receiver<I> {
             source: self.source,
             lease: self.lease,
             max_body: self.max_body,
+            body_deadline: self.body_deadline,
             is_retired: self.is_retired,
         }
     }
@@ -212,6 +215,12 @@ impl<I: Inbox> Receiver<I> {
     /// The same receiver, taking bodies of up to this many bytes. The default is 1 MiB.
     pub fn with_max_body(mut self, bytes: usize) -> Self {
         self.max_body = bytes;
+        self
+    }
+
+    /// The same receiver, giving a body this long to arrive, where the receiver reads it. The default is 10 s.
+    pub fn with_body_deadline(mut self, deadline: Duration) -> Self {
+        self.body_deadline = deadline;
         self
     }
 
@@ -308,11 +317,16 @@ impl<I: Inbox> Receiver<I> {
             Reservation::Done => return Ok(Received::Duplicate { id: key.id }),
         };
         let keep = self.contract.dedupe_window();
-        let receipt = Receipt { inbox: &self.inbox, key, lease, keep, _permit: permit };
+        let receipt = Receipt { inbox: Held::By(&self.inbox), key, lease, keep, _permit: permit };
         Ok(match decoded {
             Ok(envelope) => Received::Event { envelope, receipt },
             Err(error) => Received::Undecodable { error, receipt },
         })
+    }
+
+    /// How long a body may take to arrive: for whoever reads it.
+    pub fn body_deadline(&self) -> Duration {
+        self.body_deadline
     }
 
     fn source_of(&self, arrival: &Arrival<'_>) -> String {
@@ -408,14 +422,41 @@ pub enum Received<'r, T, I: Inbox> {
 #[derive(Debug)]
 #[must_use = "an event that is neither committed nor released stays reserved until its lease ends"]
 pub struct Receipt<'r, I: Inbox> {
-    inbox: &'r I,
+    inbox: Held<'r, I>,
     key: InboxKey,
     lease: Lease,
     keep: Duration,
     _permit: Permit,
 }
 
+/// An inbox, for as long as its receiver is borrowed, or for as long as it is held.
+#[derive(Debug)]
+enum Held<'r, I> {
+    By(&'r I),
+    With(Arc<Receiver<I>>),
+}
+
+impl<I> Held<'_, I> {
+    fn inbox(&self) -> &I {
+        match self {
+            Self::By(inbox) => inbox,
+            Self::With(receiver) => &receiver.inbox,
+        }
+    }
+}
+
 impl<I: Inbox> Receipt<'_, I> {
+    /// The same receipt, for a task that outlives the borrow of its receiver.
+    pub(super) fn held_with(self, receiver: Arc<Receiver<I>>) -> Receipt<'static, I> {
+        Receipt {
+            inbox: Held::With(receiver),
+            key: self.key,
+            lease: self.lease,
+            keep: self.keep,
+            _permit: self._permit,
+        }
+    }
+
     /// The event was handled: copies of it are duplicates for as long as the contract's
     /// [`dedupe_window`](Contract::dedupe_window).
     ///
@@ -425,7 +466,7 @@ impl<I: Inbox> Receipt<'_, I> {
     ///
     /// The inbox's. The event will then be handled again when the sender repeats it.
     pub async fn commit(self, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.inbox.commit(&self.key, self.lease, now, self.keep).await
+        self.inbox.inbox().commit(&self.key, self.lease, now, self.keep).await
     }
 
     /// [`commit`](Self::commit) on the handler's own connection, inside its open transaction: what the handler wrote and that the
@@ -445,7 +486,7 @@ impl<I: Inbox> Receipt<'_, I> {
     where
         I: TransactionalInbox,
     {
-        self.inbox.commit_in(connection, &self.key, self.lease, now, self.keep).await
+        self.inbox.inbox().commit_in(connection, &self.key, self.lease, now, self.keep).await
     }
 
     /// The event could not be handled: the next copy of it is.
@@ -454,7 +495,7 @@ impl<I: Inbox> Receipt<'_, I> {
     ///
     /// The inbox's. The event is then free when its lease ends.
     pub async fn release(self) -> Result<bool, StoreError> {
-        self.inbox.release(&self.key, self.lease).await
+        self.inbox.inbox().release(&self.key, self.lease).await
     }
 }
 
@@ -489,5 +530,6 @@ impl Inbox for NoInbox {
 
 const LEASE: Duration = Duration::from_secs(60);
 const MAX_BODY: usize = 1024 * 1024;
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
 const SECRETS_AGE: Duration = Duration::from_secs(60);
 const SECRETS_KEPT: usize = 10_000;

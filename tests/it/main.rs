@@ -12,10 +12,10 @@ mod delivery;
 mod dispatcher;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
 mod dispatcher_faults;
-#[cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]
-mod driver_log;
 #[cfg(all(feature = "dispatch", feature = "memory", feature = "testing"))]
 mod dispatcher_time;
+#[cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]
+mod driver_log;
 #[cfg(feature = "ed25519")]
 mod ed25519;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]

@@ -1,0 +1,237 @@
+//! For axum: [`hook`], a ready handler; [`Incoming`] and [`Envelope`], extractors.
+//!
+//! The raw body is read once, up to the receiver's limit and within its deadline, before anything parses it; no other extractor of
+//! the body may stand beside these. A guard sees the request's path, and the peer's address where the application is
+//! served with [`into_make_service_with_connect_info`](::axum::Router::into_make_service_with_connect_info). The tenant is the
+//! path's parameter of that name.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use axum::Router;
+//! use hookwire::receive::axum::hook;
+//! use hookwire::receive::Receiver;
+//! use hookwire::{allison, Contract, DataError, Envelope, Secret};
+//!
+//! let receiver = Receiver::signed(Contract::allison(), &Secret::generate())?;
+//! let app: Router = Router::new().route(
+//!     "/hooks/allison",
+//!     hook(receiver, async |event: Result<Envelope<allison::Event>, Box<DataError>>| {
+//!         println!("{}", event?.event_type());
+//!         Ok(())
+//!     }),
+//! );
+//! # let _ = app;
+//! # Ok::<(), hookwire::Error>(())
+//! ```
+#![cfg(feature = "axum")]
+
+use std::error::Error as StdError;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ::axum::body::Body;
+use ::axum::extract::{ConnectInfo, FromRef, FromRequest, OriginalUri, RawPathParams, Request};
+use ::axum::response::{IntoResponse, Response};
+use ::axum::routing::{MethodRouter, any};
+use bytes::{Bytes, BytesMut};
+use http::request::Parts;
+use http_body_util::BodyExt as _;
+use time::OffsetDateTime;
+use tokio::time::timeout;
+
+use crate::event::{DataError, Envelope, EventData};
+use crate::receive::admission::Permit;
+use crate::receive::answer::{Answer, acceptable};
+use crate::receive::guard::Arrival;
+use crate::receive::receiver::{NoInbox, Receipt, Received, Receiver};
+use crate::receive::rejection::Rejection;
+use crate::store::Inbox;
+
+type Failure = Box<dyn StdError + Send + Sync>;
+
+/// A route that receives events and has `handler` handle each once, whatever the method: what is no POST is answered 405.
+///
+/// The answers are those of [`Receiver::answer`]. [`Handlers`](crate::receive::Handlers) gives a closure for each type:
+/// `hook(receiver, move |event| { let handlers = handlers.clone(); async move { handlers.handle(event).await } })`.
+pub fn hook<T, I, F, R, S>(receiver: impl Into<Arc<Receiver<I>>>, handler: F) -> MethodRouter<S>
+where
+    T: EventData + Send + 'static,
+    I: Inbox + 'static,
+    F: Fn(Result<Envelope<T>, Box<DataError>>) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = Result<(), Failure>> + Send + 'static,
+    S: Clone + Send + Sync + 'static,
+{
+    let receiver = receiver.into();
+    any(move |request: Request| {
+        let (receiver, handler) = (Arc::clone(&receiver), handler.clone());
+        async move {
+            match handled(&receiver, request, handler).await {
+                Ok(answer) => answer,
+                Err(rejection) => Answer::from(&rejection),
+            }
+        }
+    })
+}
+
+async fn handled<T, I, F, R>(
+    receiver: &Receiver<I>,
+    request: Request,
+    handler: F,
+) -> Result<Answer, Rejection>
+where
+    T: EventData,
+    I: Inbox,
+    F: FnOnce(Result<Envelope<T>, Box<DataError>>) -> R,
+    R: Future<Output = Result<(), Failure>>,
+{
+    let (permit, whole) = Whole::read(receiver, request).await?;
+    let now = OffsetDateTime::now_utc();
+    let arrival = whole.arrival();
+    receiver.answer_admitted(permit, &arrival, &whole.body, now, handler).await
+}
+
+/// An event to handle, and its receipt: commit it when the event was handled.
+///
+/// An extractor for routers whose state has an `Arc<Receiver<I>>`. What is not to be handled is answered without the handler:
+/// duplicates with 200, what is not proven with 401, data that does not fit with 503.
+///
+/// ```
+/// use hookwire::receive::axum::Incoming;
+/// use hookwire::receive::{Answer, Rejection};
+/// use hookwire::allison;
+/// use time::OffsetDateTime;
+///
+/// async fn receive(incoming: Incoming<allison::Event>) -> Result<Answer, Rejection> {
+///     println!("{}", incoming.envelope.event_type());
+///     incoming.receipt.commit(OffsetDateTime::now_utc()).await?;
+///     Ok(Answer::OK)
+/// }
+/// # use hookwire::receive::{NoInbox, Receiver};
+/// # use std::sync::Arc;
+/// # let _: axum::Router<Arc<Receiver<NoInbox>>> = axum::Router::new().route("/", axum::routing::post(receive));
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Incoming<T, I: Inbox + 'static = NoInbox> {
+    /// The event.
+    pub envelope: Envelope<T>,
+    /// To be committed when the event was handled, or released when it could not be.
+    pub receipt: Receipt<'static, I>,
+}
+
+impl<S, T, I> FromRequest<S> for Incoming<T, I>
+where
+    S: Send + Sync,
+    T: EventData + Send,
+    I: Inbox + 'static,
+    Arc<Receiver<I>>: FromRef<S>,
+{
+    type Rejection = Answer;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Answer> {
+        let receiver = Arc::<Receiver<I>>::from_ref(state);
+        let refuse = |rejection: Rejection| Answer::from(&rejection);
+        let (permit, whole) = Whole::read(&receiver, request).await.map_err(refuse)?;
+        let now = OffsetDateTime::now_utc();
+        let arrival = whole.arrival();
+        let received = receiver.receive_admitted(permit, &arrival, &whole.body, now).await;
+        match received.map_err(refuse)? {
+            Received::Event { envelope, receipt } => {
+                Ok(Self { envelope, receipt: receipt.held_with(Arc::clone(&receiver)) })
+            }
+            Received::Undecodable { error, receipt } => {
+                // What cannot be released is free when its lease ends.
+                drop(receipt.release().await);
+                Err(refuse(Rejection::Handler(error)))
+            }
+            Received::Duplicate { .. } | Received::OtherType { .. } => Err(Answer::OK),
+        }
+    }
+}
+
+/// The event alone, for handlers that can be repeated safely: a receiver without an inbox remembers nothing.
+impl<S, T> FromRequest<S> for Envelope<T>
+where
+    S: Send + Sync,
+    T: EventData + Send,
+    Arc<Receiver<NoInbox>>: FromRef<S>,
+{
+    type Rejection = Answer;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Answer> {
+        Incoming::from_request(request, state).await.map(|incoming| incoming.envelope)
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        self.into_response().map(Body::from)
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        IntoResponse::into_response(Answer::from(&self))
+    }
+}
+
+/// A request whose body has arrived.
+struct Whole {
+    parts: Parts,
+    tenant: Option<String>,
+    body: Bytes,
+}
+
+impl Whole {
+    /// Judges what can be judged without the body, and then reads it.
+    async fn read<I: Inbox>(receiver: &Receiver<I>, request: Request) -> Result<(Permit, Self), Rejection> {
+        let permit = receiver.admit(OffsetDateTime::now_utc())?;
+        let (mut parts, body) = request.into_parts();
+        acceptable(&parts.method, &parts.headers)?;
+        let limit = receiver.max_body();
+        let reading = timeout(receiver.body_deadline(), collect(body, limit));
+        let body = reading.await.map_err(|_| Rejection::Incomplete)??;
+        let tenant = tenant(&mut parts).await;
+        Ok((permit, Self { parts, tenant, body }))
+    }
+
+    fn arrival(&self) -> Arrival<'_> {
+        // Inside a nested router the URI is cut.
+        let original = self.parts.extensions.get::<OriginalUri>().map(|uri| uri.0.path());
+        let arrival = Arrival {
+            tenant: self.tenant.as_deref(),
+            ..Arrival::new(&self.parts.headers).with_path(original.unwrap_or(self.parts.uri.path()))
+        };
+        match self.parts.extensions.get::<ConnectInfo<SocketAddr>>() {
+            Some(ConnectInfo(peer)) => arrival.with_peer(peer.ip()),
+            None => arrival,
+        }
+    }
+}
+
+/// The path's parameter `tenant`.
+async fn tenant(parts: &mut Parts) -> Option<String> {
+    use ::axum::extract::FromRequestParts as _;
+
+    let parameters = RawPathParams::from_request_parts(parts, &()).await.ok()?;
+    parameters.iter().find(|(name, _)| *name == "tenant").map(|(_, value)| value.to_owned())
+}
+
+/// The whole body, unless it is longer than `limit`: one that says so beforehand is not read at all.
+async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Rejection> {
+    use http_body::Body as _;
+
+    let too_large = || Rejection::TooLarge { limit };
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large());
+    }
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Rejection::Incomplete)?.into_data() else { continue };
+        if data.len() > limit - whole.len() {
+            return Err(too_large());
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}
