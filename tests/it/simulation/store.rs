@@ -110,6 +110,10 @@ impl Connection {
         what: &'static str,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
+        if self.worker.is_some() && self.model().is_hopeless() {
+            // Enough is known: what is broken may go on for ever, and within an instant.
+            return std::future::pending().await;
+        }
         let fate = self.fate();
         let faulted = |how: &str| self.model().faulted(self.worker, || format!("{what} {how}"));
         match fate {

@@ -1,6 +1,6 @@
 //! One run: subscriptions, dispatchers on one store, an operator who does what operators do, and faults, all from one seed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hookwire::dispatch::{Dispatcher, EmitError, Outbox, Routing, Wake};
@@ -212,7 +212,7 @@ impl World {
         let contract = self.shared.model().terms.contract.clone();
         let horizon = self.horizon.as_millis() as u64;
         let mut dispatcher = Dispatcher::new(Connection::new(&self.shared, Some(worker)), client, contract)
-            .with_clock(clock)
+            .with_clock(watched(clock))
             .with_batch(dice.pick(&[1, 3, 100]))
             .with_max_in_flight(in_flight)
             .with_max_in_flight_per_subscription(cap)
@@ -233,8 +233,13 @@ impl World {
     async fn kill(&mut self, slot: usize) {
         let Some(running) = self.slots[slot].running.take() else { return };
         running.task.abort();
-        drop(running.task.await);
+        let ended = running.task.await;
         let mut model = self.shared.model();
+        if let Err(error) = ended.map_err(|error| error.is_panic().then_some(error))
+            && let Some(error) = error
+        {
+            model.violated(format!("worker {} has panicked: {error}", running.worker));
+        }
         model.counts.kills += 1;
         model.over(running.worker, "is killed");
     }
@@ -243,7 +248,8 @@ impl World {
         let Some(running) = self.slots[slot].running.take() else { return };
         self.shared.model().stopping(running.worker);
         let since = Instant::now();
-        running.stop.send(()).expect("a dispatcher runs until it is told to stop");
+        // One that has panicked hears nothing any more, which is told below.
+        _ = running.stop.send(());
         if let Err(error) = running.task.await {
             self.shared.model().violated(format!("worker {} has panicked: {error}", running.worker));
         }
@@ -493,6 +499,17 @@ impl World {
 
     fn now(&self) -> OffsetDateTime {
         self.slots[0].clock.now()
+    }
+}
+
+/// A clock that ends a dispatcher which does nothing but ask for the time: within an instant nobody else has a turn.
+fn watched(clock: TokioClock) -> impl hookwire::Clock {
+    let last = Mutex::new((Instant::now(), 0));
+    move || {
+        let mut last = last.lock().unwrap();
+        *last = if last.0 == Instant::now() { (last.0, last.1 + 1) } else { (Instant::now(), 0) };
+        assert!(last.1 < 20_000, "the dispatcher spins");
+        clock.now()
     }
 }
 

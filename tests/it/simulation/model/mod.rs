@@ -61,6 +61,14 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
+    /// Whether each of these was seen.
+    pub(crate) fn has_everything(&self) -> bool {
+        let Self { delivered, dead, left, doubled, stale, taken_over, handed_back, .. } = *self;
+        let Self { store_faults, kills, jumps, replays, disabled, .. } = *self;
+        let ends = [delivered, dead, left, doubled, stale, taken_over, handed_back];
+        ends.into_iter().chain([store_faults, kills, jumps, replays, disabled]).all(|count| count > 0)
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         let Self {
             events,
@@ -218,6 +226,11 @@ impl Model {
     pub(crate) fn violated(&mut self, what: String) {
         self.note(|| format!("VIOLATED: {what}"));
         self.violations.push(format!("after {:.3} s: {what}", self.start.elapsed().as_secs_f64()));
+    }
+
+    /// Whether so much is wrong that there is no use in going on.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        self.violations.len() >= 50
     }
 
     fn expect(&mut self, holds: bool, what: impl FnOnce() -> String) {
