@@ -21,17 +21,16 @@ use crate::clock::Clock;
 /// use hookwire::testing::TokioClock;
 /// use time::macros::datetime;
 ///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() {
-/// tokio::time::pause();
-/// let clock = TokioClock::new(datetime!(2026-04-17 19:12 UTC));
-/// tokio::time::sleep(Duration::from_secs(86_400)).await;
-/// assert_eq!(clock.now(), datetime!(2026-04-18 19:12 UTC));
+/// #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// async fn main() {
+///     let clock = TokioClock::new(datetime!(2026-04-17 19:12 UTC));
+///     tokio::time::sleep(Duration::from_secs(86_400)).await;
+///     assert_eq!(clock.now(), datetime!(2026-04-18 19:12 UTC));
 ///
-/// clock.set(datetime!(2026-04-17 00:00 UTC));
-/// tokio::time::sleep(Duration::from_secs(60)).await;
-/// assert_eq!(clock.now(), datetime!(2026-04-17 00:01 UTC));
-/// # }
+///     clock.set(datetime!(2026-04-17 00:00 UTC));
+///     tokio::time::sleep(Duration::from_secs(60)).await;
+///     assert_eq!(clock.now(), datetime!(2026-04-17 00:01 UTC));
+/// }
 /// ```
 #[derive(Clone, Debug)]
 pub struct TokioClock(Arc<Mutex<Reading>>);

@@ -68,5 +68,9 @@ mod vectors;
     feature = "dispatch",
     any(all(feature = "hyper", feature = "sqlite"), all(feature = "memory", feature = "testing"))
 ))]
+#[cfg_attr(
+    not(all(feature = "hyper", feature = "memory", feature = "sqlite", feature = "testing")),
+    allow(dead_code, reason = "its faults are those of all the tests together")
+)]
 mod watched_store;
 mod wycheproof;
