@@ -58,6 +58,8 @@ pub(crate) struct Counts {
     pub(crate) jumps: u64,
     pub(crate) replays: u64,
     pub(crate) disabled: u64,
+    /// Of those, how many for failing as long as the contract allows.
+    pub(crate) hopeless: u64,
 }
 
 impl Counts {
@@ -86,6 +88,7 @@ impl Counts {
             jumps,
             replays,
             disabled,
+            hopeless,
         } = other;
         self.events += events;
         self.deliveries += deliveries;
@@ -102,6 +105,7 @@ impl Counts {
         self.jumps += jumps;
         self.replays += replays;
         self.disabled += disabled;
+        self.hopeless += hopeless;
     }
 }
 

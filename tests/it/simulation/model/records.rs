@@ -156,6 +156,7 @@ impl Model {
             let failing =
                 matches!(status, SubscriptionStatus::Disabled { reason: DisabledReason::Failing, .. });
             self.counts.disabled += 1;
+            self.counts.hopeless += 1;
             self.expect(allowed && failing, || {
                 format!("{id} was disabled without the contract's reason: {status:?}")
             });
