@@ -327,7 +327,7 @@ impl Store for Connection {
                     Replay::DeadLetters(subscription) | Replay::Since(subscription, _) => *subscription,
                     _ => unreachable!("the operator wants one of these"),
                 };
-                (subscription, model.replayable(replay))
+                (subscription, model.replayable(replay, now))
             };
             let more = sources.len() > limit as usize;
             sources.truncate(limit as usize);

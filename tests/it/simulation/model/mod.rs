@@ -141,6 +141,7 @@ pub(crate) struct Row {
     pub(crate) state: DeliveryState,
     due: OffsetDateTime,
     created_at: OffsetDateTime,
+    ended_at: Option<OffsetDateTime>,
     hold: Option<usize>,
     last_lease: Option<Lease>,
     log: Vec<Attempt>,
@@ -295,6 +296,7 @@ impl Model {
         let row = self.rows.get_mut(&id).expect("it is there");
         self.pending.entry(row.subscription).or_default().remove(&id);
         row.state = state;
+        row.ended_at = Some(now);
         let (subscription, key) = (row.subscription, row.key.clone());
         if was_first {
             let next = self.first_of_keys(subscription).into_iter().find(|(.., id)| self.rows[id].key == key);

@@ -96,6 +96,7 @@ impl Model {
             state: DeliveryState::Pending,
             due: at,
             created_at: at,
+            ended_at: None,
             hold: None,
             last_lease: None,
             log: Vec::new(),
@@ -190,12 +191,15 @@ impl Model {
         }
     }
 
-    /// What a replay may make again, each with what it is made from: oldest first, one of each event.
-    pub(crate) fn replayable(&self, replay: &Replay) -> Vec<DeliveryId> {
+    /// What a replay may make again, each with what it is made from: oldest first, one of each event. Of many, what ended by
+    /// `now`, which is an operator's whose clock may differ.
+    pub(crate) fn replayable(&self, replay: &Replay, now: OffsetDateTime) -> Vec<DeliveryId> {
+        let by_now = |row: &Row| row.ended_at.is_some_and(|ended_at| ended_at <= now);
         let chosen = |id: &DeliveryId, row: &Row| match replay {
             Replay::Delivery(wanted) => id == wanted,
             Replay::DeadLetters(subscription) => {
                 row.subscription == *subscription
+                    && by_now(row)
                     && matches!(
                         row.state,
                         DeliveryState::Dead(DeadReason::Exhausted | DeadReason::Refused | DeadReason::Gone)
@@ -204,6 +208,7 @@ impl Model {
             Replay::Since(subscription, since) => {
                 row.subscription == *subscription
                     && row.created_at >= *since
+                    && by_now(row)
                     && matches!(row.state, DeliveryState::Dead(reason) if reason != DeadReason::Replayed)
             }
             _ => false,
