@@ -19,7 +19,7 @@ use crate::delivery::Next;
 use crate::dispatch::attempt::{Ended, Sender};
 use crate::dispatch::clock::{AttemptTime, SharedClock};
 use crate::dispatch::erased::ErasedStore;
-use crate::dispatch::flight::{Flight, LONGEST_PAUSE, Leased, Pause, after};
+use crate::dispatch::flight::{Flight, LONGEST_PAUSE, Leased, Pause, Room, after};
 use crate::dispatch::health::{self, Change};
 use crate::dispatch::housekeeping::{self, Housekeeping};
 use crate::dispatch::lanes::{End, Lanes, Taken};
@@ -190,6 +190,7 @@ impl Dispatcher {
         self.look(now).await?;
         let shares = self.lanes().shares(now, self.batch);
         let claims = self.claim(now, &shares).await?;
+        let room = Room::of(&self.lanes, &claims.deliveries);
         let time = AttemptTime::Still(now);
         let mut ended: Vec<_> =
             claims.unreadable.iter().map(|unreadable| self.sender.unreadable(unreadable, now)).collect();
@@ -197,7 +198,9 @@ impl Dispatcher {
             claims.deliveries.into_iter().map(|claimed| self.sender.attempt(claimed, time.clone()));
         ended.extend(futures_util::future::join_all(attempts).await);
         let mut step = Step::default();
-        for (settlement, settled) in self.settle(&ended).await? {
+        let settled = self.settle(&ended).await?;
+        room.settled();
+        for (settlement, settled) in settled {
             match (settled, &settlement.next) {
                 (Settled::Stale, _) => step.stale += 1,
                 (Settled::Done, Next::Delivered) => step.delivered += 1,
@@ -232,7 +235,7 @@ impl Dispatcher {
 
     async fn deliver(&self, shutdown: impl Future<Output = ()> + Send) {
         let mut shutdown = pin!(shutdown.fuse());
-        let mut flight = Flight::default();
+        let mut flight = Flight::of(&self.lanes);
         let mut pause = Pause::default();
         let mut look_at = Instant::now();
         let mut extend_at = after(self.lease() / 3);
@@ -264,7 +267,7 @@ impl Dispatcher {
     }
 
     /// Frees the room of attempts whose tasks panicked.
-    fn forget(&self, flight: &mut Flight) {
+    fn forget(&self, flight: &mut Flight<'_>) {
         for id in flight.lost.drain(..) {
             self.lanes().ended(id, self.clock.now(), End::Ours);
         }
@@ -279,7 +282,7 @@ impl Dispatcher {
     /// One settlement, one claim, one look, as far as they are due: what ends while one is written goes into the next.
     async fn work(
         &self,
-        flight: &mut Flight,
+        flight: &mut Flight<'_>,
         pause: &mut Pause,
         look_at: &mut Instant,
         extend_at: &mut Instant,
@@ -303,7 +306,7 @@ impl Dispatcher {
     }
 
     /// When a lane may claim for which there is room.
-    fn lanes_at(&self, flight: &Flight) -> Option<Instant> {
+    fn lanes_at(&self, flight: &Flight<'_>) -> Option<Instant> {
         if flight.len() >= self.in_flight {
             return None;
         }
@@ -345,7 +348,7 @@ impl Dispatcher {
     }
 
     /// Claims what there is room for and starts the attempts.
-    async fn take_off(&self, flight: &mut Flight, pause: &mut Pause) {
+    async fn take_off(&self, flight: &mut Flight<'_>, pause: &mut Pause) {
         let now = self.clock.now();
         let room = u32::try_from(self.in_flight.saturating_sub(flight.len())).unwrap_or(u32::MAX);
         let shares = {
@@ -411,7 +414,7 @@ impl Dispatcher {
     }
 
     /// Settles what ended; tells how soon the first of it is tried again.
-    async fn land(&self, flight: &mut Flight, pause: &mut Pause) -> Option<Duration> {
+    async fn land(&self, flight: &mut Flight<'_>, pause: &mut Pause) -> Option<Duration> {
         if flight.ended.is_empty() {
             return None;
         }
@@ -439,7 +442,7 @@ impl Dispatcher {
     }
 
     /// Settles one by one what was refused as a batch, so that one that cannot be written costs no others.
-    async fn land_each(&self, flight: &mut Flight, pause: &mut Pause) {
+    async fn land_each(&self, flight: &mut Flight<'_>, pause: &mut Pause) {
         let mut refused = Vec::new();
         let mut settled = false;
         while let Some(ended) = flight.ended.pop() {
@@ -504,7 +507,7 @@ impl Dispatcher {
         Ok(ended.iter().map(|ended| &ended.settlement).zip(settled).collect())
     }
 
-    async fn extend(&self, flight: &Flight) {
+    async fn extend(&self, flight: &Flight<'_>) {
         if flight.leases.is_empty() {
             return;
         }
@@ -516,7 +519,7 @@ impl Dispatcher {
         }
     }
 
-    async fn drain(&self, mut flight: Flight, mut extend_at: Instant) {
+    async fn drain(&self, mut flight: Flight<'_>, mut extend_at: Instant) {
         let deadline = after(self.drain);
         while !flight.tasks.is_empty() {
             tokio::select! {
@@ -539,9 +542,11 @@ impl Dispatcher {
         }
         let now = self.clock.now();
         for leased in flight.leased() {
+            self.lanes().ended(leased.subscription, now, End::Ours);
             let settlement = Settlement::hand_back(leased.delivery, leased.lease, now);
             flight.ended.push(Ended { settlement, claimed: None });
         }
+        flight.leases.clear();
         // A store that stays away does not keep the process: the leases end by themselves.
         let give_up = after(LONGEST_PAUSE);
         let mut pause = Pause::default();

@@ -1,18 +1,20 @@
 //! [`Flight`]: attempts under way; [`Pause`]: how long to leave a store alone.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use crate::dispatch::attempt::Ended;
+use crate::dispatch::lanes::Lanes;
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{Claimed, Lease};
 
-/// Attempts under way, and those that ended and are not settled yet.
-#[derive(Default)]
-pub(super) struct Flight {
+/// Attempts under way, and those that ended and are not settled yet. Dropped, it gives their room back.
+pub(super) struct Flight<'a> {
+    lanes: &'a Mutex<Lanes>,
     pub(super) tasks: JoinSet<Ended>,
     /// What each task attempts. A delivery whose lease ended too early may be under way twice, under two leases.
     pub(super) leases: HashMap<Id, Leased>,
@@ -26,7 +28,7 @@ pub(super) struct Flight {
 pub(super) struct Leased {
     pub(super) delivery: DeliveryId,
     pub(super) lease: Lease,
-    subscription: SubscriptionId,
+    pub(super) subscription: SubscriptionId,
 }
 
 impl Leased {
@@ -35,7 +37,11 @@ impl Leased {
     }
 }
 
-impl Flight {
+impl<'a> Flight<'a> {
+    pub(super) fn of(lanes: &'a Mutex<Lanes>) -> Self {
+        Self { lanes, tasks: JoinSet::new(), leases: HashMap::new(), ended: Vec::new(), lost: Vec::new() }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.tasks.len() + self.ended.len()
     }
@@ -72,6 +78,41 @@ impl Flight {
             self.end(Some(ended));
         }
     }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        let under_way = self.leases.values().map(|leased| leased.subscription);
+        let ended = self.ended.iter().filter_map(Ended::subscription);
+        leave(self.lanes, under_way.chain(ended).chain(self.lost.iter().copied()));
+    }
+}
+
+/// Room that a step's attempts have taken, given back unless they are settled.
+pub(super) struct Room<'a> {
+    lanes: &'a Mutex<Lanes>,
+    taken: Vec<SubscriptionId>,
+}
+
+impl<'a> Room<'a> {
+    pub(super) fn of(lanes: &'a Mutex<Lanes>, claimed: &[Claimed]) -> Self {
+        Self { lanes, taken: claimed.iter().map(|claimed| claimed.subscription.id).collect() }
+    }
+
+    pub(super) fn settled(mut self) {
+        self.taken.clear();
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        leave(self.lanes, self.taken.drain(..));
+    }
+}
+
+fn leave(lanes: &Mutex<Lanes>, ids: impl Iterator<Item = SubscriptionId>) {
+    let mut lanes = lanes.lock().unwrap_or_else(PoisonError::into_inner);
+    ids.for_each(|id| lanes.left(id));
 }
 
 /// How long to leave a store alone that could not be reached.

@@ -160,6 +160,11 @@ impl Lanes {
         self.place(id, now);
     }
 
+    /// An attempt will never be told to have ended: whoever made it, or was to settle it, is gone.
+    pub(super) fn left(&mut self, id: SubscriptionId) {
+        self.ended(id, self.clock.unwrap_or(OffsetDateTime::UNIX_EPOCH), End::Ours);
+    }
+
     /// Whether the last attempt of this subscription that this process knows of failed.
     pub(super) fn is_failing(&self, id: SubscriptionId) -> bool {
         self.lanes.get(&id).is_some_and(|lane| lane.failures > 0)

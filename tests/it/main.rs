@@ -25,6 +25,8 @@ mod engine;
 mod envelope;
 mod events;
 mod examples;
+#[cfg(all(feature = "dispatch", feature = "hyper", feature = "postgres", feature = "sqlite"))]
+mod faults;
 #[cfg(feature = "hyper")]
 mod hyper_client;
 #[cfg(feature = "hyper")]

@@ -1,5 +1,6 @@
 //! A store that counts its calls and fails as told, on top of a real one.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -14,12 +15,13 @@ use hookwire::{
     SubscriptionStatus,
 };
 use time::OffsetDateTime;
+use tokio::sync::Notify;
 
 /// Clones are the same store.
-pub(crate) struct Watched<S>(Arc<Shared<S>>);
+pub(crate) struct Watched<S = SqliteStore>(Arc<Shared<S>>);
 
 struct Shared<S> {
-    store: S,
+    store: Arc<S>,
     claims: AtomicU32,
     settles: AtomicU32,
     looks: AtomicU32,
@@ -29,6 +31,29 @@ struct Shared<S> {
     claims_take: Mutex<Duration>,
     is_empty: AtomicBool,
     refused: Mutex<Vec<DeliveryId>>,
+    troubles: Mutex<HashMap<Call, Trouble>>,
+    struck: Notify,
+}
+
+/// A call that something may happen to.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Call {
+    Insert,
+    Look,
+    Claim,
+    Settle,
+}
+
+/// What happens to a call, once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trouble {
+    /// It is not carried out, and says so.
+    Fails,
+    /// It is carried out, and says that it was not.
+    AnswerLost,
+    /// Whoever makes it gets no further, before it is carried out or after.
+    StopsBefore,
+    StopsAfter,
 }
 
 impl<S> Clone for Watched<S> {
@@ -38,7 +63,7 @@ impl<S> Clone for Watched<S> {
 }
 
 impl<S: Store> Watched<S> {
-    pub(crate) fn new(store: S) -> Self {
+    pub(crate) fn new(store: Arc<S>) -> Self {
         Self(Arc::new(Shared {
             store,
             claims: AtomicU32::new(0),
@@ -50,7 +75,36 @@ impl<S: Store> Watched<S> {
             claims_take: Mutex::default(),
             is_empty: AtomicBool::new(false),
             refused: Mutex::default(),
+            troubles: Mutex::default(),
+            struck: Notify::new(),
         }))
+    }
+
+    /// The next call of this kind meets `trouble`.
+    pub(crate) fn meets(&self, call: Call, trouble: Trouble) {
+        self.0.troubles.lock().unwrap().insert(call, trouble);
+    }
+
+    /// Ready when a call met its trouble.
+    pub(crate) async fn struck(&self) {
+        self.0.struck.notified().await;
+    }
+
+    async fn troubled<T>(
+        &self,
+        call: Call,
+        carried_out: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let Some(trouble) = self.0.troubles.lock().unwrap().remove(&call) else { return carried_out.await };
+        let told = match trouble {
+            Trouble::Fails | Trouble::StopsBefore => Err(away()),
+            Trouble::AnswerLost | Trouble::StopsAfter => carried_out.await.and_then(|_| Err(away())),
+        };
+        self.0.struck.notify_one();
+        match trouble {
+            Trouble::StopsBefore | Trouble::StopsAfter => std::future::pending().await,
+            Trouble::Fails | Trouble::AnswerLost => told,
+        }
     }
 
     /// The next `times` settlements find the database away.
@@ -127,7 +181,7 @@ impl<S: Store> Store for Watched<S> {
     }
 
     async fn insert(&self, events: &[NewEvent]) -> Result<Vec<Inserted>, StoreError> {
-        self.0.store.insert(events).await
+        self.troubled(Call::Insert, self.0.store.insert(events)).await
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Claims, StoreError> {
@@ -136,7 +190,7 @@ impl<S: Store> Store for Watched<S> {
         if self.0.is_empty.load(Ordering::SeqCst) {
             return Ok(Claims::default());
         }
-        let claims = self.0.store.claim(claim).await;
+        let claims = self.troubled(Call::Claim, self.0.store.claim(claim)).await;
         let time = *self.0.claims_take.lock().unwrap();
         tokio::time::sleep(time).await;
         claims
@@ -153,7 +207,7 @@ impl<S: Store> Store for Watched<S> {
         if settlements.iter().any(|settlement| refused.contains(&settlement.delivery)) {
             return Err(StoreError::new(StoreErrorKind::Backend, "the store refuses this one"));
         }
-        self.0.store.settle(settlements).await
+        self.troubled(Call::Settle, self.0.store.settle(settlements)).await
     }
 
     async fn look(&self, now: OffsetDateTime, limit: u32) -> Result<Look, StoreError> {
@@ -165,7 +219,7 @@ impl<S: Store> Store for Watched<S> {
         if self.0.is_empty.load(Ordering::SeqCst) {
             return Ok(Look::default());
         }
-        self.0.store.look(now, limit).await
+        self.troubled(Call::Look, self.0.store.look(now, limit)).await
     }
 
     async fn extend(

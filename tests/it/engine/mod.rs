@@ -7,7 +7,7 @@
 mod changes;
 mod endpoints;
 mod order;
-mod running;
+pub(crate) mod running;
 mod telling;
 
 use std::any::Any;
@@ -79,7 +79,7 @@ impl Stage<hookwire::store::postgres::PostgresStore> {
 }
 
 impl<S: Store + 'static> Stage<S> {
-    fn on(store: S, keep: impl Any + Send + Sync) -> Self {
+    pub(crate) fn on(store: S, keep: impl Any + Send + Sync) -> Self {
         Self { store: Arc::new(store), contract: Contract::allison(), _keep: Box::new(keep) }
     }
 

@@ -139,13 +139,13 @@ async fn two_dispatchers_share_the_work_and_double_nothing<S: Store + 'static>(s
 }
 
 /// A dispatcher in a task of its own.
-struct Running {
+pub(crate) struct Running {
     task: JoinHandle<()>,
     stop: oneshot::Sender<()>,
 }
 
 impl Running {
-    fn start(dispatcher: Dispatcher) -> Self {
+    pub(crate) fn start(dispatcher: Dispatcher) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             dispatcher
@@ -157,8 +157,8 @@ impl Running {
         Self { task, stop }
     }
 
-    async fn stop(self) {
-        self.stop.send(()).unwrap();
+    pub(crate) async fn stop(self) {
+        self.stop.send(()).expect("the dispatcher runs until it is told to stop");
         self.task.await.unwrap();
     }
 }
