@@ -1,5 +1,6 @@
 //! One attempt: sign, send, judge. Whatever goes wrong in it costs this attempt and nothing else.
 
+use std::error::Error as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use crate::id::{DeliveryId, SubscriptionId};
 use crate::outcome::{ErrorClass, Outcome, Timings};
 use crate::retry::retry_after;
 use crate::signature::{Secret, Signer};
-use crate::store::{Claimed, Lease, Settlement, Unreadable};
+use crate::store::{Claimed, Lease, Settlement, StoreError, Unreadable};
 use crate::subscription::{Authentication, DisabledReason, Subscription};
 use crate::transport::Limits;
 
@@ -86,7 +87,7 @@ impl Sender {
     pub(super) fn unreadable(&self, unreadable: &Unreadable, now: OffsetDateTime) -> Ended {
         let outcome = Outcome::Failed(ErrorClass::Internal);
         let attempt = Attempt::new(unreadable.attempt, now, Duration::ZERO, outcome)
-            .with_response_excerpt(unreadable.error.to_string());
+            .with_response_excerpt(why(&unreadable.error));
         let settlement =
             self.judge(unreadable.delivery, unreadable.lease, unreadable.first_attempt_at, attempt, now);
         Ended { settlement, claimed: None }
@@ -202,6 +203,14 @@ impl Answer {
 /// Whether the fault is on this side.
 pub(super) fn is_ours(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Failed(class) if class.is_ours())
+}
+
+/// An error with what caused it.
+fn why(error: &StoreError) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
 }
 
 fn excerpt(body: &[u8], cap: usize) -> String {

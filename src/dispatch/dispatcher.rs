@@ -410,6 +410,10 @@ impl Dispatcher {
             taken.last_due_at = taken.last_due_at.max(claimed.due_at);
         }
         lanes.claimed(now, shares, &taken);
+        if !claims.unreadable.is_empty() {
+            // Whose they are may be what cannot be read; there may be more behind them.
+            lanes.found(shares.iter().map(|share| share.subscription), now);
+        }
         Ok(claims)
     }
 

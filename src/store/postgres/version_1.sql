@@ -372,7 +372,9 @@ BEGIN
         WHERE u.lane IS NULL OR u.id = ANY (v_heads)) AS c
       WHERE c.rank <= c.most);
     WITH taken AS (
-      UPDATE {p}deliveries AS d SET lease = d.lease + 1, due_at = v_until WHERE d.id = ANY (v_chosen) RETURNING d.*)
+      UPDATE {p}deliveries AS d SET due_at = v_until,
+        lease = CASE WHEN d.lease BETWEEN 0 AND 4611686018427387903 THEN d.lease + 1 ELSE greatest(v_now, 1) END
+      WHERE d.id = ANY (v_chosen) RETURNING d.*)
     SELECT array_agg(t.id), array_agg(t.lease), array_agg(t.attempts), array_agg(t.first_attempt_at), array_agg(t.event),
       array_agg(t.subscription), array_agg(f.due_at)
     INTO v_taken, v_leases, v_attempts, v_first, v_events, v_parents, v_was_due
@@ -450,7 +452,7 @@ BEGIN
     SET lease = d.lease + 1, state = u.state,
       due_at = CASE WHEN u.state = 'pending' THEN {p}later_1(coalesce(u.now, v_now), u.after) END,
       finished_at = CASE WHEN u.state <> 'pending' THEN coalesce(u.now, v_now) END,
-      attempts = d.attempts + CASE WHEN u.number IS NULL THEN 0 ELSE 1 END,
+      attempts = least(greatest(d.attempts, 0), 4294967294) + CASE WHEN u.number IS NULL THEN 0 ELSE 1 END,
       first_attempt_at = coalesce(d.first_attempt_at, u.started_at)
     FROM unnest(p_ids, p_leases, p_now, p_states, p_after, p_numbers, p_started_at, p_durations, p_dns, p_connect,
       p_tls, p_first_byte, p_totals, p_statuses, p_retry_after, p_errors, p_excerpts) WITH ORDINALITY

@@ -90,7 +90,8 @@ RETURNING id, lease";
     settle: "\
 UPDATE {p}deliveries AS d
 SET lease = d.lease + 1, state = s.state, due_at = s.due_at, finished_at = s.finished_at,
-  attempts = d.attempts + s.tried, first_attempt_at = coalesce(d.first_attempt_at, s.started_at)
+  attempts = min(max(d.attempts, 0), 4294967294) + s.tried,
+  first_attempt_at = coalesce(d.first_attempt_at, s.started_at)
 FROM (
   SELECT unhex(value ->> 'id') AS id, value ->> 'lease' AS lease, value ->> 'state' AS state,
     value ->> 'due_at' AS due_at, value ->> 'finished_at' AS finished_at, value ->> 'tried' AS tried,
@@ -285,7 +286,8 @@ fn lease(shares: usize) -> String {
         })
         .collect();
     format!(
-        "UPDATE {{p}}deliveries SET lease = lease + 1, was_due_at = due_at, due_at = ?2 \
+        "UPDATE {{p}}deliveries SET lease = iif(lease BETWEEN 0 AND 4611686018427387903, lease + 1, max(?1, 1)), \
+         was_due_at = due_at, due_at = ?2 \
          WHERE id IN ({}) \
          RETURNING id, event, subscription, lease, attempts, first_attempt_at, was_due_at",
         queues.join(" UNION ALL ")

@@ -3,6 +3,7 @@
 //! After each fault [`accounted_for`] asks the same: every accepted event was delivered or is visibly dead, nothing is pending
 //! for ever, each attempt is in the log once, and whatever an endpoint got twice was the same event in the same bytes.
 
+mod rows;
 mod workers;
 
 use std::collections::HashMap;
@@ -65,7 +66,7 @@ impl Site<PostgresStore> {
 
 impl<S: Opens> Site<S> {
     async fn on(database: Database, keep: impl Send + Sync + 'static) -> Self {
-        let store = Watched::new(std::sync::Arc::new(S::open(&database).await));
+        let store = Watched::new(std::sync::Arc::new(S::on_database(&database).await));
         Self { stage: Stage::on(store, keep), database }
     }
 }
@@ -86,11 +87,11 @@ impl<S> DerefMut for Site<S> {
 
 /// A store as another process would open it.
 trait Opens: Store + Sized + 'static {
-    fn open(database: &Database) -> impl Future<Output = Self> + Send;
+    fn on_database(database: &Database) -> impl Future<Output = Self> + Send;
 }
 
 impl Opens for SqliteStore {
-    async fn open(database: &Database) -> Self {
+    async fn on_database(database: &Database) -> Self {
         let Database::Sqlite(path) = database else { panic!("not a SQLite database") };
         Self::open(path).await.unwrap()
     }
@@ -98,7 +99,7 @@ impl Opens for SqliteStore {
 
 /// On the caller's time.
 impl Opens for PostgresStore {
-    async fn open(database: &Database) -> Self {
+    async fn on_database(database: &Database) -> Self {
         let Database::Postgres { url, prefix } = database else { panic!("not a PostgreSQL database") };
         let builder = Self::builder().with_prefix(prefix).with_connections(4).with_caller_time();
         builder.connect(url).await.unwrap()

@@ -122,7 +122,7 @@ async fn a_worker_that_was_stopped_for_longer_than_its_lease_writes_nothing<S: O
 fn work<S: Opens>(database: &Database, contract: hookwire::Contract, clock: StopClock) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let dispatcher = Dispatcher::new(S::open(database).await, HyperClient::new(), contract)
+        let dispatcher = Dispatcher::new(S::on_database(database).await, HyperClient::new(), contract)
             .with_address_policy(loopback())
             .with_poll_interval(Duration::from_millis(10))
             .with_clock({
