@@ -294,9 +294,12 @@ impl Dispatcher {
             if flight.leases.is_empty() {
                 *extend_at = after(self.lease() / 3);
             }
-            self.take_off(flight, pause).await;
-            if *look_at <= Instant::now() {
-                *look_at = self.look_around(pause).await;
+            // What a store does not take down it is not asked for either: sent, it would be sent in vain.
+            if pause.until <= Instant::now() {
+                self.take_off(flight, pause).await;
+                if *look_at <= Instant::now() {
+                    *look_at = self.look_around(pause).await;
+                }
             }
         }
         if *extend_at <= Instant::now() {

@@ -34,6 +34,8 @@ pub(crate) struct Server {
     directory: PathBuf,
     bin: PathBuf,
     port: u16,
+    /// The size of a file system of its own, at `small` in the directory.
+    small: Option<&'static str>,
     // Stops the server and removes the directory when its standard input ends.
     warden: Child,
 }
@@ -41,15 +43,27 @@ pub(crate) struct Server {
 impl Server {
     /// A new, empty server that runs.
     pub(crate) fn start() -> Self {
-        Self::start_with("")
+        Self::start_with("", None)
     }
 
     /// A server that keeps what it committed whatever happens to it.
     pub(crate) fn start_durable() -> Self {
-        Self::start_with(DURABLE)
+        Self::start_with(DURABLE, None)
     }
 
-    fn start_with(settings: &str) -> Self {
+    /// The same beside a directory that holds no more than `size`, where one may be mounted: in a name space of the server's own,
+    /// with which it goes.
+    pub(crate) fn start_beside_small_disk(size: &'static str) -> Option<(Self, PathBuf)> {
+        let tried = Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).output();
+        if !is_root() || !tried.is_ok_and(|tried| tried.status.success()) {
+            return None;
+        }
+        let server = Self::start_with("", Some(size));
+        let small = server.directory.join("small");
+        Some((server, small))
+    }
+
+    fn start_with(settings: &str, small: Option<&'static str>) -> Self {
         let bin = binaries();
         let name = format!("hookwire-postgres-{}-{}", std::process::id(), prefix());
         let directory = std::env::temp_dir().join(name);
@@ -76,7 +90,10 @@ impl Server {
         let mut file = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).unwrap();
         // Of a setting that is there twice the last one counts.
         write!(file, "\nport = {port}\n{SETTINGS}{settings}").unwrap();
-        let server = Self { directory, bin, port, warden };
+        if small.is_some() {
+            fs::create_dir(directory.join("small")).unwrap();
+        }
+        let server = Self { directory, bin, port, small, warden };
         server.restart();
         server
     }
@@ -130,8 +147,19 @@ impl Server {
     }
 
     fn pg_ctl(&self) -> Command {
-        let mut command = as_owner(&self.bin.join("pg_ctl"));
-        command.arg("-D").arg(self.directory.join("data")).stdout(Stdio::null()).stderr(Stdio::null());
+        let program = self.bin.join("pg_ctl");
+        let mut command = match self.small {
+            None => as_owner(&program),
+            Some(size) => {
+                let mut command = Command::new("unshare");
+                command
+                    .args(["-m", "sh", "-c", BESIDE, "sh", size])
+                    .arg(self.directory.join("small"))
+                    .arg(program);
+                command
+            }
+        };
+        command.arg("-D").arg(self.directory.join("data")).stdout(Stdio::null());
         command
     }
 }
@@ -183,6 +211,9 @@ fn run(command: &mut Command) {
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// For root only.
+const BESIDE: &str = r#"mount -t tmpfs -o "size=$1" tmpfs "$2" && chown postgres "$2" && shift 2 && exec runuser -u postgres -- "$@""#;
 
 const WARDEN: &str = r#"cd /; cat >/dev/null; $4 "$1" -D "$2" -m immediate stop; rm -rf "$3""#;
 

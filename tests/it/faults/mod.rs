@@ -3,6 +3,7 @@
 //! After each fault [`accounted_for`] asks the same: every accepted event was delivered or is visibly dead, nothing is pending
 //! for ever, each attempt is in the log once, and whatever an endpoint got twice was the same event in the same bytes.
 
+mod disk;
 mod rows;
 mod workers;
 
