@@ -1,11 +1,13 @@
 //! [`Connections`]: the pool, and how a statement is run on one of its connections.
 
+use std::io;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow, Postgres};
 use sqlx::query::Query;
 use sqlx::{Connection as _, Executor as _, Row as _};
+use tokio::time::timeout;
 
 use crate::store::columns::fault;
 use crate::store::{StoreError, StoreErrorKind};
@@ -15,6 +17,7 @@ pub(super) struct Connections {
     pool: PgPool,
     /// Each statement of a function has to see what was committed before it, which other isolation levels do not give.
     is_read_committed: bool,
+    call_timeout: Duration,
 }
 
 impl Connections {
@@ -23,6 +26,7 @@ impl Connections {
         options: PgConnectOptions,
         most: u32,
         acquire_timeout: Duration,
+        call_timeout: Duration,
     ) -> Result<Self, StoreError> {
         let options = match options.get_application_name() {
             Some(_) => options,
@@ -50,15 +54,15 @@ impl Connections {
             .connect_with(options)
             .await
             .map_err(failed)?;
-        Ok(Self { pool, is_read_committed: true })
+        Ok(Self { pool, is_read_committed: true, call_timeout })
     }
 
     /// The application's own pool.
-    pub(super) async fn on(pool: PgPool) -> Result<Self, StoreError> {
+    pub(super) async fn on(pool: PgPool, call_timeout: Duration) -> Result<Self, StoreError> {
         let row = sqlx::query("SHOW default_transaction_isolation").fetch_one(&pool).await.map_err(failed)?;
         let level: &str = row.try_get(0).map_err(failed)?;
         let is_read_committed = level == "read committed";
-        Ok(Self { pool, is_read_committed })
+        Ok(Self { pool, is_read_committed, call_timeout })
     }
 
     pub(super) const fn pool(&self) -> &PgPool {
@@ -88,16 +92,30 @@ impl Connections {
         let mut connection = self.pool.acquire().await?;
         if self.is_read_committed {
             // A transaction of its own that begins and ends with it, whether or not anybody waits for it.
-            return query.fetch_all(&mut *connection).await;
+            let answer = timeout(self.call_timeout, query.fetch_all(&mut *connection)).await;
+            return answer.unwrap_or_else(|_elapsed| {
+                // Asked whether it lives, it would not say so either.
+                connection.close_on_drop();
+                Err(silent())
+            });
         }
         let mut whole = Whole(Some(connection));
         let connection = whole.connection();
-        connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
-        let rows = query.fetch_all(&mut **connection).await?;
-        connection.execute("COMMIT").await?;
+        let answer = async {
+            connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+            let rows = query.fetch_all(&mut **connection).await?;
+            connection.execute("COMMIT").await?;
+            Ok(rows)
+        };
+        let rows = timeout(self.call_timeout, answer).await.unwrap_or_else(|_elapsed| Err(silent()))?;
         whole.0 = None;
         Ok(rows)
     }
+}
+
+/// A server that went without a word, as when its machine did, would be waited for until somebody ends the process.
+fn silent() -> sqlx::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the database gave no answer").into()
 }
 
 /// A connection in a transaction, which is closed and not given back unless the transaction has ended: dropped in the middle of

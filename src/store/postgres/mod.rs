@@ -35,9 +35,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sqlx::PgConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgRow, Postgres};
 use sqlx::query::Query;
-use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -134,18 +134,6 @@ impl PostgresStore {
         self.shared.connections.close().await;
     }
 
-    async fn subscriptions_by<'e>(
-        &self,
-        connection: impl PgExecutor<'e>,
-        organization: &str,
-    ) -> Result<Vec<Subscription>, StoreError> {
-        // What could not be written is not there.
-        let Ok(organization) = indexed("organization", organization) else { return Ok(Vec::new()) };
-        let query = sqlx::query(self.shared.sql.subscriptions.clone()).bind(organization);
-        let rows = query.fetch_all(connection).await.map_err(failed)?;
-        rows.iter().map(|row| columns::subscription(row, "id")).collect::<Result<_, _>>().map_err(corrupt)
-    }
-
     /// The caller's time, where the store goes by it.
     fn caller(&self, now: OffsetDateTime) -> Option<i64> {
         self.shared.caller_time.then(|| bounded(now))
@@ -198,7 +186,10 @@ impl Store for PostgresStore {
     }
 
     async fn subscriptions(&self, organization: &str) -> Result<Vec<Subscription>, StoreError> {
-        self.subscriptions_by(self.shared.connections.pool(), organization).await
+        // What could not be written is not there.
+        let Ok(organization) = indexed("organization", organization) else { return Ok(Vec::new()) };
+        let query = || sqlx::query(self.shared.sql.subscriptions.clone()).bind(organization);
+        all_subscriptions(&self.rows(query).await?)
     }
 
     async fn set_subscription_status(
@@ -346,7 +337,9 @@ impl TransactionalStore for PostgresStore {
         connection: &mut PgConnection,
         organization: &str,
     ) -> Result<Vec<Subscription>, StoreError> {
-        self.subscriptions_by(connection, organization).await
+        let Ok(organization) = indexed("organization", organization) else { return Ok(Vec::new()) };
+        let query = sqlx::query(self.shared.sql.subscriptions.clone()).bind(organization);
+        all_subscriptions(&query.fetch_all(connection).await.map_err(failed)?)
     }
 
     async fn insert_in(
@@ -359,6 +352,10 @@ impl TransactionalStore for PostgresStore {
         }
         self.insert_events_in(connection, events).await
     }
+}
+
+fn all_subscriptions(rows: &[PgRow]) -> Result<Vec<Subscription>, StoreError> {
+    rows.iter().map(|row| columns::subscription(row, "id")).collect::<Result<_, _>>().map_err(corrupt)
 }
 
 impl fmt::Debug for PostgresStore {
@@ -385,6 +382,7 @@ pub struct PostgresStoreBuilder {
     prefix: String,
     connections: u32,
     acquire_timeout: Duration,
+    call_timeout: Duration,
     caller_time: bool,
 }
 
@@ -394,6 +392,7 @@ impl Default for PostgresStoreBuilder {
             prefix: DEFAULT_PREFIX.to_owned(),
             connections: DEFAULT_CONNECTIONS,
             acquire_timeout: DEFAULT_ACQUIRE_TIMEOUT,
+            call_timeout: DEFAULT_CALL_TIMEOUT,
             caller_time: false,
         }
     }
@@ -418,6 +417,14 @@ impl PostgresStoreBuilder {
     #[must_use]
     pub fn with_acquire_timeout(mut self, timeout: Duration) -> Self {
         self.acquire_timeout = timeout;
+        self
+    }
+
+    /// How long a call waits for the database's answer before it is told as unavailable, 30 s unless set. It may have been
+    /// carried out all the same, and may be repeated safely.
+    #[must_use]
+    pub fn with_call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = timeout;
         self
     }
 
@@ -447,7 +454,8 @@ impl PostgresStoreBuilder {
     /// As [`connect`](Self::connect).
     pub async fn connect_with(self, options: PgConnectOptions) -> Result<PostgresStore, StoreError> {
         let prefix = parse_prefix(&self.prefix)?;
-        let connections = Connections::connect(options, self.connections, self.acquire_timeout).await?;
+        let connections =
+            Connections::connect(options, self.connections, self.acquire_timeout, self.call_timeout).await?;
         self.open(&prefix, connections).await
     }
 
@@ -460,7 +468,7 @@ impl PostgresStoreBuilder {
     /// As [`connect`](Self::connect).
     pub async fn open_pool(self, pool: PgPool) -> Result<PostgresStore, StoreError> {
         let prefix = parse_prefix(&self.prefix)?;
-        let connections = Connections::on(pool).await?;
+        let connections = Connections::on(pool, self.call_timeout).await?;
         self.open(&prefix, connections).await
     }
 
@@ -487,3 +495,4 @@ impl PostgresStoreBuilder {
 const DEFAULT_PREFIX: &str = "hookwire_";
 const DEFAULT_CONNECTIONS: u32 = 10;
 const DEFAULT_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(30);

@@ -3,7 +3,9 @@
 //! After each fault [`accounted_for`] asks the same: every accepted event was delivered or is visibly dead, nothing is pending
 //! for ever, each attempt is in the log once, and whatever an endpoint got twice was the same event in the same bytes.
 
+mod database;
 mod disk;
+mod proxy;
 mod rows;
 mod workers;
 

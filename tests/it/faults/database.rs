@@ -1,0 +1,376 @@
+//! Databases that go away, fall silent, are locked or refuse because of others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookwire::sqlx::postgres::{PgConnectOptions, PgConnection};
+use hookwire::sqlx::sqlite::SqliteConnectOptions;
+use hookwire::sqlx::{self, AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _};
+use hookwire::store::postgres::{PostgresStore, PostgresStoreBuilder};
+use hookwire::store::sqlite::SqliteStore;
+use hookwire::{EventId, Store};
+use uuid::Uuid;
+
+use super::proxy::{Proxy, Strike};
+use super::{Database, Site, accounted_for, copies};
+use crate::endpoint::{Answer, Endpoint};
+use crate::engine::running::Running;
+use crate::engine::{DAY, HOUR, NOON, Stage, call};
+use crate::postgres_server::{self, Server, prefix};
+use crate::watched_store::Watched;
+
+#[tokio::test]
+async fn a_connection_that_is_cut_at_any_statement_loses_and_doubles_nothing() {
+    let (site, proxy) = behind_proxy(PostgresStore::builder().with_caller_time()).await;
+    let mut now = NOON;
+    for statement in ["insert_1", "look_1", "claim_1", "settle_1", "SET health"] {
+        for strike in [Strike::Before, Strike::After] {
+            let endpoint = Endpoint::start([Answer::Status(500)]).await;
+            let subscription = site.subscribe(&endpoint).await;
+            proxy.order(strike, statement);
+            let envelope = call();
+            let mut repeated = false;
+            let event = loop {
+                match site.outbox_at(now).emit("org_1", &envelope).await {
+                    Ok(emitted) => {
+                        assert_eq!(emitted.duplicate, repeated && strike == Strike::After);
+                        break emitted.id;
+                    }
+                    Err(_) => repeated = true,
+                }
+            };
+            assert_eq!(repeated, statement == "insert_1");
+            let dispatcher = site.dispatcher();
+            while site.deliveries(&subscription).await[0].state != hookwire::DeliveryState::Delivered {
+                // Told as unavailable, or not told at all.
+                if let Err(error) = dispatcher.step(now).await {
+                    assert!(error.is_retryable(), "{error:?}");
+                }
+                now += HOUR;
+                assert!(now < NOON + 365 * DAY, "{statement} {strike:?} leaves it pending for ever");
+            }
+            assert!(!proxy.is_ordered(), "{statement} was never sent");
+            // A failure that could not be settled has the attempt made again, and a success has ended it.
+            assert_eq!(copies(&endpoint)[event.as_str()], 2, "{statement} {strike:?}");
+            accounted_for(&site, &subscription, &endpoint, &[event]).await;
+            assert!(site.store.delete_subscription(subscription.id, now).await.unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_given_up_and_asked_again() {
+    let builder = PostgresStore::builder().with_caller_time().with_call_timeout(Duration::from_secs(1));
+    let (site, proxy) = behind_proxy(builder).await;
+    let endpoint = Endpoint::start([]).await;
+    let subscription = site.subscribe(&endpoint).await;
+    let event = site.emit().await;
+    let dispatcher = site.dispatcher();
+    let mut now = NOON;
+    for statement in ["look_1", "claim_1", "settle_1"] {
+        proxy.order(Strike::Silence, statement);
+        assert!(dispatcher.step(now).await.unwrap_err().is_retryable(), "{statement}");
+        proxy.struck().await;
+        now += HOUR;
+    }
+    site.drain(&dispatcher, now).await;
+    assert_eq!(copies(&endpoint)[event.as_str()], 1, "what was settled was settled");
+    accounted_for(&site, &subscription, &endpoint, &[event]).await;
+}
+
+#[tokio::test]
+async fn a_server_that_dies_during_a_claim_costs_no_event() {
+    let (site, server) = on_private_server().await;
+    let endpoint = Endpoint::start([]).await;
+    let subscription = site.subscribe(&endpoint).await;
+    let mut accepted = Vec::new();
+    for _ in 0..5 {
+        accepted.push(site.emit().await);
+    }
+    // The claim has leased its rows and waits for their events.
+    let mut application = PgConnection::connect(&server.url()).await.unwrap();
+    application.execute("BEGIN").await.unwrap();
+    let lock = format!("LOCK TABLE {}events IN ACCESS EXCLUSIVE MODE", site.prefix());
+    application.execute(AssertSqlSafe(lock)).await.unwrap();
+    let running = Running::start(site.dispatcher().with_poll_interval(Duration::from_millis(10)));
+    blocked(&server.url(), "claim_1").await;
+    server.kill();
+    server.restart();
+    endpoint.arrived(5).await;
+    running.stop().await;
+    assert!(copies(&endpoint).values().all(|times| *times == 1), "no lease was left behind");
+    accounted_for(&site, &subscription, &endpoint, &accepted).await;
+}
+
+mod a_database_that_is_gone_after_a_2xx_takes_the_settlement_when_it_is_back {
+    use super::*;
+
+    #[tokio::test]
+    async fn postgres() {
+        let (site, server) = on_private_server().await;
+        goes_and_comes(&site, async || server.stop(), async || server.restart()).await;
+    }
+
+    /// A file does not go away; somebody who holds its lock comes nearest.
+    #[tokio::test]
+    async fn sqlite() {
+        let (site, path) = impatient(Duration::from_millis(1)).await;
+        let application = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+        let application = tokio::sync::Mutex::new(application);
+        let run = async |sql: &'static str| {
+            application.lock().await.execute(sql).await.unwrap();
+        };
+        goes_and_comes(&site, async || run("BEGIN IMMEDIATE").await, async || run("COMMIT").await).await;
+    }
+
+    async fn goes_and_comes<S: Store + 'static>(
+        site: &Site<S>,
+        goes: impl AsyncFnOnce(),
+        comes: impl AsyncFnOnce(),
+    ) {
+        let endpoint = Endpoint::start([Answer::Hang]).await;
+        let subscription = site.subscribe(&endpoint).await;
+        let event = site.emit().await;
+        let running = Running::start(site.dispatcher().with_lease(DAY));
+        endpoint.arrived(1).await;
+        goes().await;
+        endpoint.let_go(200);
+        while site.store.settles() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        comes().await;
+        // What cannot be settled by the shutdown is kept for a while.
+        running.stop().await;
+        assert_eq!(copies(&endpoint)[event.as_str()], 1);
+        accounted_for(site, &subscription, &endpoint, &[event]).await;
+    }
+}
+
+mod a_database_that_is_gone_for_a_minute_is_left_alone_and_used_when_it_is_back {
+    use super::*;
+
+    #[tokio::test]
+    async fn postgres() {
+        let (site, server) = on_private_server().await;
+        let endpoint = Endpoint::start([]).await;
+        let subscription = site.subscribe(&endpoint).await;
+        let mut accepted = vec![site.emit().await];
+        let running = Running::start(site.dispatcher().with_poll_interval(Duration::from_secs(1)));
+        endpoint.arrived(1).await;
+        while site.deliveries(&subscription).await[0].state != hookwire::DeliveryState::Delivered {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        server.stop();
+        let looks = site.store.looks();
+        tokio::time::pause();
+        assert!(site.outbox().emit("org_1", &call()).await.is_err(), "nothing is accepted meanwhile");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let looks = site.store.looks() - looks;
+        // Each waits for a connection for a while, and then comes a pause.
+        assert!((3..=25).contains(&looks), "{looks} looks in a minute");
+        tokio::time::resume();
+        server.restart();
+        accepted.push(emit_again(&site).await);
+        endpoint.arrived(2).await;
+        running.stop().await;
+        accounted_for(&site, &subscription, &endpoint, &accepted).await;
+    }
+
+    /// Connections that died with a server are found one by one, and others of an impatient store may be in the way.
+    async fn emit_again<S: Store + 'static>(site: &Site<S>) -> EventId {
+        let envelope = call();
+        loop {
+            match site.outbox().emit("org_1", &envelope).await {
+                Ok(emitted) => return emitted.id,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn sqlite() {
+        let (site, path) = impatient(Duration::from_millis(1)).await;
+        let endpoint = Endpoint::start([]).await;
+        let subscription = site.subscribe(&endpoint).await;
+        let mut accepted = vec![site.emit().await];
+        let mut application = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+        application.execute("BEGIN IMMEDIATE").await.unwrap();
+        tokio::time::pause();
+        let running = Running::start(site.dispatcher().with_poll_interval(Duration::from_secs(1)));
+        assert!(site.outbox().emit("org_1", &call()).await.is_err(), "nothing is accepted meanwhile");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let claims = site.store.claims();
+        // Paused, time runs on while the file is asked; so there may be few.
+        assert!((2..=60).contains(&claims), "{claims} claims in a minute");
+        assert!(endpoint.requests().is_empty());
+        tokio::time::resume();
+        application.execute("COMMIT").await.unwrap();
+        accepted.push(emit_again(&site).await);
+        endpoint.arrived(2).await;
+        running.stop().await;
+        accounted_for(&site, &subscription, &endpoint, &accepted).await;
+    }
+}
+
+#[tokio::test]
+async fn a_settlement_that_deadlocks_is_repeated() {
+    let url = postgres_server::url();
+    // The one that closes the circle looks for it first.
+    let options: PgConnectOptions = url.parse().unwrap();
+    let options = options.options([("deadlock_timeout", "10ms")]);
+    let site = on_options(PostgresStore::builder().with_caller_time(), options, url).await;
+    let endpoint = Endpoint::start([Answer::Status(200), Answer::Hang, Answer::Hang, Answer::Hang]).await;
+    let subscription = site.subscribe(&endpoint).await;
+    let mut accepted = vec![site.emit().await];
+    let dispatcher = Arc::new(site.dispatcher());
+    // Learned, so that three are claimed at once.
+    site.drain(&dispatcher, NOON).await;
+    for _ in 0..3 {
+        accepted.push(site.emit().await);
+    }
+    let step = tokio::spawn({
+        let dispatcher = Arc::clone(&dispatcher);
+        async move { dispatcher.step(NOON).await }
+    });
+    endpoint.arrived(4).await;
+    let ids: Vec<_> = site.deliveries(&subscription).await[1..].iter().map(|delivery| delivery.id).collect();
+    let hold = async |number: usize| {
+        let mut connection = PgConnection::connect(url).await.unwrap();
+        connection.execute("BEGIN; SET LOCAL deadlock_timeout = '1h'").await.unwrap();
+        lock(&mut connection, site.prefix(), ids[number].as_u128()).await;
+        connection
+    };
+    let (mut second, mut third) = (hold(1).await, hold(2).await);
+    endpoint.let_go(200);
+    // The settlement has the first and waits for the second; then somebody waits for the first.
+    blocked(url, &format!("{}settle_1", site.prefix())).await;
+    let first = tokio::spawn({
+        let (prefix, id) = (site.prefix().to_owned(), ids[0].as_u128());
+        async move {
+            lock(&mut third, &prefix, id).await;
+            third
+        }
+    });
+    blocked(url, &format!("{}deliveries WHERE id = $1 FOR UPDATE", site.prefix())).await;
+    second.execute("ROLLBACK").await.unwrap();
+    // Given only because the settlement was undone.
+    first.await.unwrap().execute("ROLLBACK").await.unwrap();
+    assert_eq!(step.await.unwrap().unwrap().delivered, 3);
+    accounted_for(&site, &subscription, &endpoint, &accepted).await;
+}
+
+async fn lock(connection: &mut PgConnection, prefix: &str, id: u128) {
+    let sql = format!("SELECT 1 FROM {prefix}deliveries WHERE id = $1 FOR UPDATE");
+    sqlx::query(AssertSqlSafe(sql)).bind(Uuid::from_u128(id)).execute(connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn serialization_failures_are_repeated_and_then_told() {
+    let site = Site::postgres().await;
+    let endpoint = Endpoint::start([]).await;
+    let subscription = site.subscribe(&endpoint).await;
+    site.database
+        .tamper(
+            "CREATE SEQUENCE {p}tries;
+            CREATE FUNCTION {p}conflict() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+              IF nextval('{p}tries') IN (1, 2, 3, 4, 6, 7, 8, 9, 10) THEN
+                RAISE EXCEPTION 'could not serialize access' USING ERRCODE = 'serialization_failure';
+              END IF;
+              RETURN NEW;
+            END $$;
+            CREATE TRIGGER {p}conflict BEFORE INSERT ON {p}attempts FOR EACH ROW EXECUTE FUNCTION {p}conflict()",
+        )
+        .await;
+    let mut accepted = vec![site.emit().await];
+    let dispatcher = site.dispatcher();
+    assert_eq!(site.drain(&dispatcher, NOON).await.delivered, 1, "four times in its way");
+    accepted.push(site.emit().await);
+    assert!(dispatcher.step(NOON).await.unwrap_err().is_retryable(), "five times in its way");
+    assert_eq!(site.drain(&dispatcher, NOON + HOUR).await.delivered, 1);
+    accounted_for(&site, &subscription, &endpoint, &accepted).await;
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_holds_locked_is_waited_for() {
+    let (site, path) = impatient(Duration::from_secs(600)).await;
+    let endpoint = Endpoint::start([]).await;
+    let subscription = site.subscribe(&endpoint).await;
+    let mut accepted = vec![site.emit().await];
+    let mut application = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+    application.execute("BEGIN IMMEDIATE").await.unwrap();
+    let step = tokio::spawn({
+        let dispatcher = site.dispatcher();
+        async move { dispatcher.step(NOON).await }
+    });
+    while site.store.claims() < 1 {
+        tokio::task::yield_now().await;
+    }
+    let emit = tokio::spawn({
+        let outbox = site.outbox();
+        async move { outbox.emit("org_1", &call()).await }
+    });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!step.is_finished() && !emit.is_finished());
+    application.execute("COMMIT").await.unwrap();
+    assert_eq!(step.await.unwrap().unwrap().delivered, 1);
+    accepted.push(emit.await.unwrap().unwrap().id);
+    assert_eq!(site.drain(&site.dispatcher(), NOON).await.delivered, 1);
+    accounted_for(&site, &subscription, &endpoint, &accepted).await;
+}
+
+impl Site<PostgresStore> {
+    fn prefix(&self) -> &str {
+        let Database::Postgres { prefix, .. } = &self.database else { panic!("not a PostgreSQL database") };
+        prefix
+    }
+}
+
+async fn behind_proxy(builder: PostgresStoreBuilder) -> (Site<PostgresStore>, Proxy) {
+    let url = postgres_server::url();
+    let proxy = Proxy::start(url).await;
+    (on_options(builder, proxy.options(url), url).await, proxy)
+}
+
+/// On a server that nobody else uses, on the server's own time.
+async fn on_private_server() -> (Site<PostgresStore>, Server) {
+    let server = tokio::task::spawn_blocking(Server::start).await.unwrap();
+    let options = server.url().parse().unwrap();
+    (on_options(PostgresStore::builder(), options, &server.url()).await, server)
+}
+
+async fn on_options(
+    builder: PostgresStoreBuilder,
+    options: PgConnectOptions,
+    url: &str,
+) -> Site<PostgresStore> {
+    let prefix = prefix();
+    let builder = builder.with_prefix(prefix.as_str()).with_connections(4);
+    let store = builder.connect_with(options).await.unwrap();
+    let database = Database::Postgres { url: url.to_owned(), prefix };
+    Site { stage: Stage::on(Watched::new(Arc::new(store)), ()), database }
+}
+
+/// A store that waits so long for a lock.
+async fn impatient(busy_timeout: Duration) -> (Site<SqliteStore>, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hooks.db");
+    let store = SqliteStore::builder().with_busy_timeout(busy_timeout).open(&path).await.unwrap();
+    let stage = Stage::on(Watched::new(Arc::new(store)), folder);
+    (Site { stage, database: Database::Sqlite(path.clone()) }, path)
+}
+
+/// Ready when somebody waits for a lock in a statement that has `word` in it.
+async fn blocked(url: &str, word: &str) {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let sql =
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND position($1 IN query) > 0";
+    loop {
+        let row = sqlx::query(sql).bind(word).fetch_one(&mut connection).await.unwrap();
+        if row.get::<i64, _>(0) > 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
