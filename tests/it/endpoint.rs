@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
@@ -25,6 +26,11 @@ struct Shared {
     requests: Mutex<Vec<(HeaderMap, Bytes)>>,
     answers: Mutex<VecDeque<Answer>>,
     arrived: Notify,
+    /// What is answered when the list is used up; 0 is 200.
+    status: AtomicU16,
+    /// How many had been answered when each arrived.
+    answered_before: Mutex<Vec<usize>>,
+    answered: AtomicUsize,
     /// With what those that hang are answered, once they are.
     let_go: watch::Sender<Option<u16>>,
 }
@@ -54,6 +60,16 @@ impl Endpoint {
         self.shared.requests.lock().unwrap()
     }
 
+    /// Answers so from now on, where the list is used up.
+    pub(crate) fn answers(&self, status: u16) {
+        self.shared.status.store(status, Ordering::SeqCst);
+    }
+
+    /// Of each request, how many had been answered when it arrived.
+    pub(crate) fn answered_before(&self) -> Vec<usize> {
+        self.shared.answered_before.lock().unwrap().clone()
+    }
+
     /// Answers those that hang, and those that would.
     pub(crate) fn let_go(&self, status: u16) {
         self.shared.let_go.send_replace(Some(status));
@@ -73,9 +89,23 @@ pub(crate) fn loopback() -> AddressPolicy {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    shared.requests.lock().unwrap().push((headers, body));
+    {
+        let mut requests = shared.requests.lock().unwrap();
+        requests.push((headers, body));
+        shared.answered_before.lock().unwrap().push(shared.answered.load(Ordering::SeqCst));
+    }
     shared.arrived.notify_one();
-    let answer = shared.answers.lock().unwrap().pop_front().unwrap_or(Answer::Status(200));
+    let status = match shared.status.load(Ordering::SeqCst) {
+        0 => 200,
+        status => status,
+    };
+    let answer = shared.answers.lock().unwrap().pop_front().unwrap_or(Answer::Status(status));
+    let answer = respond(&shared, answer).await;
+    shared.answered.fetch_add(1, Ordering::SeqCst);
+    answer
+}
+
+async fn respond(shared: &Shared, answer: Answer) -> Response {
     match answer {
         Answer::Status(status) => StatusCode::from_u16(status).unwrap().into_response(),
         Answer::With(status, header, value) => {

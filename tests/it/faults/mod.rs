@@ -2,7 +2,45 @@
 //!
 //! After each fault [`accounted_for`] asks the same: every accepted event was delivered or is visibly dead, nothing is pending
 //! for ever, each attempt is in the log once, and whatever an endpoint got twice was the same event in the same bytes.
+//!
+//! | fault | test |
+//! |---|---|
+//! | die before the commit | `commits::an_emit_that_dies_before_the_commit_leaves_nothing`, `process` (by SIGKILL) |
+//! | die after the commit | `commits::an_emit_that_dies_after_the_commit_is_delivered` |
+//! | die after a claim | `workers::a_dispatcher_that_dies_after_a_claim_costs_its_lease_and_no_event` |
+//! | die after sending, before settling | `workers::a_dispatcher_that_dies_before_it_settles_has_the_same_bytes_sent_again` |
+//! | die after settling | `workers::a_dispatcher_that_dies_after_it_settled_has_nothing_sent_again` |
+//! | lease expired with the old worker alive | `workers::of_two_attempts_under_two_leases_the_later_lease_is_written` |
+//! | worker stopped longer than its lease | `workers::a_worker_that_was_stopped_for_longer_than_its_lease_writes_nothing` |
+//! | two dispatchers | `engine::running::two_dispatchers_share_the_work_and_double_nothing` |
+//! | a call of the store fails, or its answer is lost | `commits::a_call_that_fails_or_whose_answer_is_lost_loses_and_doubles_nothing` |
+//! | commit reported failed but done | `commits::an_event_whose_commit_was_done_and_told_as_failed_is_a_duplicate_when_it_is_emitted_again`, `commits::a_settlement_that_was_done_and_told_as_failed_is_written_once` |
+//! | connection cut before or after the server's answer, at each statement (PostgreSQL) | `database::a_connection_that_is_cut_at_any_statement_loses_and_doubles_nothing` |
+//! | database gone during a claim | `database::a_server_that_dies_during_a_claim_costs_no_event`; on SQLite, where a claim is a transaction of a file, `workers::a_dispatcher_that_dies_after_a_claim_costs_its_lease_and_no_event` |
+//! | database gone after a 2xx | `database::a_database_that_is_gone_after_a_2xx_takes_the_settlement_when_it_is_back` |
+//! | database gone for a minute | `database::a_database_that_is_gone_for_a_minute_is_left_alone_and_used_when_it_is_back` |
+//! | database silent (PostgreSQL) | `database::a_server_that_falls_silent_is_given_up_and_asked_again` |
+//! | deadlock (PostgreSQL) | `database::a_settlement_that_deadlocks_is_repeated` |
+//! | serialization error (PostgreSQL) | `database::serialization_failures_are_repeated_and_then_told` |
+//! | `SQLITE_BUSY` | `database::a_file_that_somebody_holds_locked_is_waited_for` |
+//! | disk full | `disk::*`: SQLite's own page limit; PostgreSQL's error 53100, and where root may mount one a full file system |
+//! | clock jumps a day ahead | `clocks::a_clock_that_jumps_a_day_ahead_doubles_an_attempt_at_the_most` |
+//! | clock jumps a day back | `clocks::a_clock_that_jumps_a_day_back_holds_nothing_for_longer_than_the_day` |
+//! | clocks that jump beside a database that has its own | `clocks::a_callers_clock_does_not_matter_where_the_database_has_one` |
+//! | stored row that cannot be parsed | `rows::*` |
+//! | secret that cannot be read | `rows::a_row_that_cannot_be_read_costs_its_own_deliveries_and_no_others` |
+//! | poison endpoint | `backlog::endpoints_that_answer_poison_hold_up_nobody_else` |
+//! | backlog, then recovery | `backlog::*` |
+//! | endpoint deleted mid-flight | `engine::changes::a_subscription_deleted_during_an_attempt_is_sent_nothing_more` |
+//! | secret rotated mid-retry | `engine::changes::a_retry_is_signed_with_the_secret_that_is_valid_by_then` |
+//! | replay racing a retry | `engine::changes::a_replay_that_races_a_retry_doubles_nothing` |
+//! | observer panic | `engine::telling::an_observer_that_panics_costs_nothing` |
+//! | oversized payload | `engine::changes::an_oversized_event_is_refused_before_it_is_stored` |
+//! | DNS, TLS, sockets, hostile answers | `hyper_client` |
 
+mod backlog;
+mod clocks;
+mod commits;
 mod database;
 mod disk;
 mod proxy;
