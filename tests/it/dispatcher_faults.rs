@@ -37,7 +37,7 @@ struct Setup {
 impl Setup {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Watched::new(SqliteStore::open(folder.path().join("hooks.db")).await.unwrap());
+        let store = Watched::new(Arc::new(SqliteStore::open(folder.path().join("hooks.db")).await.unwrap()));
         let url = EndpointUrl::parse("https://hooks.example.com/in", &AddressPolicy::new()).unwrap();
         let subscription =
             Subscription::new("org_1", url, EventFilter::all()).with_secret(Secret::from_random([7; 32]));

@@ -159,7 +159,7 @@ impl Server {
                 command
             }
         };
-        command.arg("-D").arg(self.directory.join("data")).stdout(Stdio::null());
+        command.arg("-D").arg(self.directory.join("data")).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
 }

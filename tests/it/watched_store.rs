@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use tokio::sync::Notify;
 
 /// Clones are the same store.
-pub(crate) struct Watched<S = SqliteStore>(Arc<Shared<S>>);
+pub(crate) struct Watched<S>(Arc<Shared<S>>);
 
 struct Shared<S> {
     store: Arc<S>,
