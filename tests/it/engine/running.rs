@@ -1,6 +1,6 @@
 //! A dispatcher that runs by itself, on real time: what happens is waited for, how long it takes is not asked.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -90,14 +90,16 @@ async fn a_clock_that_panics_costs_an_attempt_and_not_its_room<S: Store + 'stati
     subscription.options = subscription.options.with_max_in_flight(1).unwrap();
     stage.store.put_subscription(&subscription).await.unwrap();
     stage.emit().await;
-    // Panics once, in the task of the first attempt when it has its answer; the dispatcher's own readings are let be.
-    let panics = Arc::new(AtomicBool::new(false));
+    // Panics twice, in the task of the first attempt: when it has its answer, which is caught, and when it is judged. The
+    // dispatcher's own readings are let be.
+    let panics = Arc::new(AtomicU32::new(0));
     let main = Arc::new(Mutex::new(None));
     let clock = {
         let (panics, main) = (Arc::clone(&panics), Arc::clone(&main));
         move || {
             let is_main = tokio::task::try_id() == *main.lock().unwrap();
-            if !is_main && panics.swap(false, Ordering::SeqCst) {
+            let left = |left: u32| left.checked_sub(1);
+            if !is_main && panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok() {
                 panic!("the clock fell off the wall");
             }
             OffsetDateTime::now_utc()
@@ -111,7 +113,7 @@ async fn a_clock_that_panics_costs_an_attempt_and_not_its_room<S: Store + 'stati
     let running = Running::start(dispatcher);
     *main.lock().unwrap() = Some(running.task.id());
     endpoint.arrived(1).await;
-    panics.store(true, Ordering::SeqCst);
+    panics.store(2, Ordering::SeqCst);
     endpoint.let_go(200);
     // Its lease ends, it is not extended for ever, and its lane has room for it.
     endpoint.arrived(2).await;
