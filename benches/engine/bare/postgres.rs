@@ -1,0 +1,116 @@
+//! The queue in PostgreSQL: one statement, and so one transaction and one round trip, for each group.
+
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, Row as _};
+use time::OffsetDateTime;
+use tokio::sync::Mutex;
+
+use super::{Done, Queue, Row};
+
+macro_rules! done {
+    () => {
+        "\
+WITH done AS (
+    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS t (delivery, at, took, status)),
+  logged AS (INSERT INTO attempts (delivery, started_at, duration, status) SELECT * FROM done),
+  ended AS (
+    UPDATE deliveries SET due_at = NULL, attempts = attempts + 1 FROM done WHERE id = delivery)"
+    };
+}
+
+macro_rules! turn {
+    ($limit:literal) => {
+        concat!(
+            done!(),
+            ", due AS (SELECT id AS due FROM deliveries WHERE due_at <= $5 ORDER BY due_at LIMIT ",
+            $limit,
+            " FOR UPDATE SKIP LOCKED) \
+             UPDATE deliveries SET due_at = $6 FROM due WHERE id = due RETURNING id, endpoint, body"
+        )
+    };
+}
+
+pub(crate) struct BarePostgres {
+    inserter: Mutex<PgConnection>,
+    worker: Mutex<PgConnection>,
+}
+
+impl BarePostgres {
+    pub(crate) async fn open(url: &str) -> Self {
+        let connect = async || Mutex::new(PgConnection::connect(url).await.expect("the server answers"));
+        let queue = Self { inserter: connect().await, worker: connect().await };
+        let mut worker = queue.worker.lock().await;
+        sqlx::raw_sql(SCHEMA).execute(&mut *worker).await.expect("the schema is SQL");
+        // Planned while the table is empty, the statements would read all of it later.
+        sqlx::raw_sql(INDEXED).execute(&mut *worker).await.expect("the settings are PostgreSQL's");
+        drop(worker);
+        queue
+    }
+}
+
+impl Queue for BarePostgres {
+    const GATHERS: bool = true;
+
+    async fn insert(&self, rows: &[Row]) {
+        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        let endpoints: Vec<_> = rows.iter().map(|row| row.endpoint as i32).collect();
+        let bodies: Vec<_> = rows.iter().map(|row| &row.body[..]).collect();
+        let mut connection = self.inserter.lock().await;
+        let insert = sqlx::query(INSERT).bind(ids).bind(endpoints).bind(bodies).bind(now());
+        insert.execute(&mut *connection).await.expect("the server writes");
+    }
+
+    async fn turn(&self, done: &[Done], limit: usize) -> Vec<Row> {
+        let mut connection = self.worker.lock().await;
+        let column = |value: fn(&Done) -> i64| done.iter().map(value).collect::<Vec<_>>();
+        let mut turn = sqlx::query(turn_sql(limit))
+            .bind(column(|done| done.id))
+            .bind(column(|done| done.started_at))
+            .bind(column(|done| done.duration))
+            .bind(column(|done| i64::from(done.status)));
+        if limit > 0 {
+            turn = turn.bind(now()).bind(now() + LEASE);
+        }
+        let claimed = turn.fetch_all(&mut *connection).await.expect("the server writes");
+        claimed
+            .iter()
+            .map(|row| Row {
+                id: row.get(0),
+                endpoint: row.get::<i32, _>(1) as usize,
+                body: row.get::<Vec<u8>, _>(2).into(),
+            })
+            .collect()
+    }
+}
+
+fn now() -> i64 {
+    (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000) as i64
+}
+
+/// The limits are no parameters: under one the plan may become a scan of the table.
+fn turn_sql(limit: usize) -> &'static str {
+    match limit {
+        0 => concat!(done!(), " SELECT 1 WHERE false"),
+        1 => turn!(1),
+        5 => turn!(5),
+        25 => turn!(25),
+        _ => turn!(100),
+    }
+}
+
+const LEASE: i64 = 60_000_000;
+
+const SCHEMA: &str = "\
+CREATE TABLE deliveries (
+  id bigint PRIMARY KEY, endpoint integer NOT NULL, body bytea NOT NULL, due_at bigint,
+  attempts integer NOT NULL DEFAULT 0);
+CREATE INDEX deliveries_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
+CREATE TABLE attempts (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, delivery bigint NOT NULL, started_at bigint NOT NULL,
+  duration bigint NOT NULL, status bigint NOT NULL)";
+
+const INDEXED: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off";
+
+const INSERT: &str = "\
+INSERT INTO deliveries (id, endpoint, body, due_at)
+SELECT id, endpoint, body, $4 FROM unnest($1::bigint[], $2::integer[], $3::bytea[]) AS t (id, endpoint, body)";

@@ -1,0 +1,170 @@
+//! (a) From emit to receipt, ours beside the pipeline by hand on the same store, in turns.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::Settings;
+use crate::pipeline::{Pipeline, Side, emit_all};
+use crate::place::{Kind, Place};
+use crate::postgres::Server;
+use crate::process;
+use crate::receiver::{Board, Receiver};
+use crate::table::{self, Bound};
+
+pub(crate) async fn run(settings: &Settings, server: Option<&Server>) {
+    for kind in settings.kinds() {
+        table::heading(
+            &format!("(a) emit to receipt, {}, 600 B, {}", kind.name(), counted(kind)),
+            "ours",
+            "by hand",
+        );
+        for endpoints in [1, 10] {
+            throughput(settings, kind, endpoints, server).await;
+        }
+        light_load(settings, kind, server).await;
+        memory(settings, kind, server).await;
+    }
+}
+
+fn counted(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Postgres => "CPU of this process, receiver included, and of the server's processes",
+        Kind::Memory | Kind::Sqlite => "CPU of this process, receiver included",
+    }
+}
+
+async fn throughput(settings: &Settings, kind: Kind, endpoints: usize, server: Option<&Server>) {
+    let events = match kind {
+        Kind::Memory => settings.scale(1_000, 40_000),
+        Kind::Sqlite | Kind::Postgres => settings.scale(500, 15_000),
+    };
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for round in 0..settings.scale(1, 9) {
+        // Another begins each round, so that none always follows the same one.
+        let mut sides = [(Side::Ours, &mut ours), (Side::Bare, &mut bare)];
+        if round % 2 == 1 {
+            sides.reverse();
+        }
+        for (side, samples) in sides {
+            samples.push(burst(side, kind, endpoints, events, server).await);
+        }
+    }
+    let speed =
+        |samples: &[Sample]| samples.iter().map(|sample| events as f64 / sample.seconds).collect::<Vec<_>>();
+    let cpu = |samples: &[Sample]| {
+        samples.iter().map(|sample| sample.cpu / events as f64 * 1_000.0).collect::<Vec<_>>()
+    };
+    let name = |what| format!("{what}, {endpoints} endpoint{}", if endpoints == 1 { "" } else { "s" });
+    table::rounds(&name("deliveries/s"), &speed(&ours), &speed(&bare), Bound::AtLeast(0.6));
+    table::rounds(&name("CPU s per 1,000"), &cpu(&ours), &cpu(&bare), Bound::AtMost(1.7));
+}
+
+struct Sample {
+    seconds: f64,
+    cpu: f64,
+}
+
+/// As fast as it goes, in a store of its own, after a start that is not counted.
+async fn burst(side: Side, kind: Kind, endpoints: usize, events: u64, server: Option<&Server>) -> Sample {
+    let place = Place::new(kind, server).await;
+    let warm_up = events / 20;
+    let board = Board::new((warm_up + events) as usize);
+    let (receivers, addresses) = receivers(endpoints, &board).await;
+    let pipeline = Arc::new(side.start(&place, &addresses).await);
+    emit_all(&pipeline, &board, 0..warm_up).await;
+    board.arrived(warm_up as usize).await;
+    let (cpu, began) = (cpu(server), Instant::now());
+    emit_all(&pipeline, &board, warm_up..warm_up + events).await;
+    board.arrived((warm_up + events) as usize).await;
+    let sample = Sample { seconds: began.elapsed().as_secs_f64(), cpu: self::cpu(server) - cpu };
+    stop(pipeline).await;
+    drop(receivers);
+    place.clean_up().await;
+    sample
+}
+
+fn cpu(server: Option<&Server>) -> f64 {
+    process::cpu() + server.map_or(0.0, |server| process::cpu_of_family(server.pid()))
+}
+
+async fn light_load(settings: &Settings, kind: Kind, server: Option<&Server>) {
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    let (mut ours_p50, mut bare_p50) = (Vec::new(), Vec::new());
+    for round in 0..settings.scale(1, 8) {
+        let mut sides = [(Side::Ours, &mut ours, &mut ours_p50), (Side::Bare, &mut bare, &mut bare_p50)];
+        if round % 2 == 1 {
+            sides.reverse();
+        }
+        for (side, all, medians) in sides {
+            let latencies = trickle(side, kind, settings.scale(20, 60), server).await;
+            medians.push(table::median(latencies.clone()));
+            all.extend(latencies);
+        }
+    }
+    table::rounds("ms to receipt at 20 events/s, p50", &ours_p50, &bare_p50, Bound::AtMost(1.5));
+    // Too few in one round for a quantile this far out.
+    let (ours, bare) = (table::quantile(ours, 0.99), table::quantile(bare, 0.99));
+    table::row("ms to receipt at 20 events/s, p99", ours, bare, Bound::AtMost(1.5));
+}
+
+/// 20 events a second, one at a time.
+async fn trickle(side: Side, kind: Kind, events: u64, server: Option<&Server>) -> Vec<f64> {
+    let place = Place::new(kind, server).await;
+    let warm_up = 10;
+    let board = Board::new((warm_up + events) as usize);
+    let (receivers, addresses) = receivers(1, &board).await;
+    let pipeline = Arc::new(side.start(&place, &addresses).await);
+    let mut clock = interval(Duration::from_millis(50));
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for number in 0..warm_up + events {
+        clock.tick().await;
+        board.emitting(number);
+        pipeline.emit(number).await;
+    }
+    board.arrived((warm_up + events) as usize).await;
+    stop(pipeline).await;
+    drop(receivers);
+    place.clean_up().await;
+    board.latencies(warm_up..warm_up + events)
+}
+
+async fn memory(settings: &Settings, kind: Kind, server: Option<&Server>) {
+    let events = settings.scale(500, 20_000);
+    let mut peaks = Vec::new();
+    for side in ["ours", "bare"] {
+        let place = Place::new(kind, server).await;
+        let arguments = ["burst", side, kind.name(), &place.address(), &events.to_string()];
+        peaks.push(process::child(&arguments)[0]);
+        place.clean_up().await;
+    }
+    let name = format!("peak memory in MiB, {events} events");
+    table::row(&name, peaks[0], peaks[1], Bound::None);
+}
+
+/// In a child process: a burst, of which the peak memory is printed.
+pub(crate) async fn child(side: Side, place: Place, events: u64) {
+    let board = Board::new(events as usize);
+    let (_receivers, addresses) = receivers(1, &board).await;
+    let pipeline = Arc::new(side.start(&place, &addresses).await);
+    emit_all(&pipeline, &board, 0..events).await;
+    board.arrived(events as usize).await;
+    stop(pipeline).await;
+    println!("{}", process::peak_memory());
+}
+
+async fn receivers(count: usize, board: &Arc<Board>) -> (Vec<Receiver>, Vec<SocketAddr>) {
+    let mut receivers = Vec::new();
+    for _ in 0..count {
+        receivers.push(Receiver::start(board).await);
+    }
+    let addresses = receivers.iter().map(|receiver| receiver.address).collect();
+    (receivers, addresses)
+}
+
+async fn stop(pipeline: Arc<Box<dyn Pipeline>>) {
+    let pipeline = Arc::into_inner(pipeline).expect("the emitting tasks have ended");
+    pipeline.stop().await;
+}

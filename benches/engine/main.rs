@@ -1,0 +1,98 @@
+//! The sending engine against its bounds, all of them ratios taken in one run.
+//!
+//! ```text
+//! cargo bench --bench engine --features full                       everything, in about half an hour
+//! cargo bench --bench engine --features full -- --quick            a trial run of all parts in seconds; its figures mean nothing
+//! cargo bench --bench engine --features full -- end_to_end sqlite  one part on one store
+//! ```
+//!
+//! With `--strict` a missed bound is a failure. PostgreSQL is measured where it is installed, on a server started for it.
+
+mod bare;
+mod end_to_end;
+mod event;
+mod ours;
+mod pipeline;
+mod place;
+mod postgres;
+mod process;
+mod receiver;
+mod table;
+
+use std::process::ExitCode;
+
+use crate::pipeline::Side;
+use crate::place::{Kind, Place};
+use crate::postgres::Server;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, arguments @ ..] = arguments.as_slice()
+        && flag == "--child"
+    {
+        child(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        return ExitCode::SUCCESS;
+    }
+    let settings = Settings { arguments };
+    let server = match settings.wants("postgres") {
+        true => Server::start().await,
+        false => None,
+    };
+    if settings.wants("end_to_end") {
+        end_to_end::run(&settings, server.as_ref()).await;
+    }
+    println!();
+    match table::missed() {
+        0 => ExitCode::SUCCESS,
+        missed => {
+            println!("{missed} bounds missed");
+            if settings.has("--strict") { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        }
+    }
+}
+
+/// What the command line says.
+pub(crate) struct Settings {
+    arguments: Vec<String>,
+}
+
+impl Settings {
+    fn has(&self, argument: &str) -> bool {
+        self.arguments.iter().any(|has| has == argument)
+    }
+
+    /// Whether a part or a store is wanted: without a name of its kind all are.
+    fn wants(&self, name: &str) -> bool {
+        let kind: &[&str] = if PARTS.contains(&name) { &PARTS } else { &STORES };
+        self.has(name) || !kind.iter().any(|other| self.has(other))
+    }
+
+    /// The stores that are wanted.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = Kind> {
+        Kind::ALL.into_iter().filter(|kind| self.wants(kind.name()))
+    }
+
+    /// The full size of something, or that of a trial run.
+    pub(crate) fn scale(&self, quick: u64, full: u64) -> u64 {
+        if self.has("--quick") { quick } else { full }
+    }
+}
+
+/// What is measured in a process of its own.
+async fn child(arguments: &[&str]) {
+    match arguments {
+        ["burst", side, kind, address, events] => {
+            let side = if *side == "ours" { Side::Ours } else { Side::Bare };
+            end_to_end::child(side, place(kind, address), events.parse().expect("a number")).await;
+        }
+        _ => unreachable!("parts are started by this program alone"),
+    }
+}
+
+fn place(kind: &str, address: &str) -> Place {
+    Place::at(Kind::named(kind).expect("the name of a store"), address)
+}
+
+const PARTS: [&str; 1] = ["end_to_end"];
+const STORES: [&str; 3] = ["memory", "sqlite", "postgres"];

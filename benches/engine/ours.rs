@@ -1,0 +1,103 @@
+//! Our side: an outbox and a dispatcher with their settings as they come.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use hookwire::dispatch::{Dispatcher, Outbox, Wake};
+use hookwire::store::sqlite::SqliteStore;
+use hookwire::{
+    AddressPolicy, Contract, EndpointUrl, EventFilter, HyperClient, MemoryStore, Secret, Store, Subscription,
+};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::event::envelope;
+use crate::pipeline::{Pipeline, organization};
+
+/// An outbox, and a dispatcher that runs until it is stopped.
+pub(crate) struct Ours<S> {
+    outbox: Outbox<S>,
+    endpoints: u64,
+    dispatcher: Dispatching,
+}
+
+impl<S: Store + Clone + 'static> Ours<S> {
+    /// Of several endpoints each belongs to an organization of its own, so that an event is one delivery.
+    pub(crate) async fn start(store: S, endpoints: &[SocketAddr]) -> Self {
+        for (number, endpoint) in endpoints.iter().enumerate() {
+            let organization = organization(number as u64);
+            store
+                .put_subscription(&subscription(organization, *endpoint, 0))
+                .await
+                .expect("the store takes it");
+        }
+        let wake = Wake::new();
+        Self {
+            outbox: Outbox::new(store.clone(), Contract::allison()).with_wake(&wake),
+            endpoints: endpoints.len() as u64,
+            dispatcher: Dispatching::start(dispatcher(store, Contract::allison()).with_wake(&wake)),
+        }
+    }
+}
+
+impl<S: Store + Clone + 'static> Pipeline for Ours<S> {
+    fn emit(&self, number: u64) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let organization = organization(number % self.endpoints);
+            let emitted =
+                self.outbox.emit(organization, &envelope(number)).await.expect("the store takes it");
+            assert_eq!(emitted.deliveries, 1, "an event of this bench is one delivery");
+        })
+    }
+
+    fn stop(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(self.dispatcher.stop())
+    }
+}
+
+/// A dispatcher at work.
+pub(crate) struct Dispatching {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Dispatching {
+    pub(crate) fn start(dispatcher: Dispatcher) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move { dispatcher.run(async { drop(stopped.await) }).await });
+        Self { stop, task }
+    }
+
+    pub(crate) async fn stop(self) {
+        drop(self.stop);
+        self.task.await.expect("the dispatcher ends by itself");
+    }
+}
+
+/// One that may reach loopback, and is otherwise as it comes.
+pub(crate) fn dispatcher(store: impl Store + 'static, contract: Contract) -> Dispatcher {
+    Dispatcher::new(store, HyperClient::new(), contract).with_address_policy(loopback())
+}
+
+/// The endpoint's path is the number that it adds to those of its events.
+pub(crate) fn subscription(organization: &str, endpoint: SocketAddr, offset: u64) -> Subscription {
+    let url = EndpointUrl::parse(&format!("http://{endpoint}/{offset}"), &loopback());
+    Subscription::new(organization, url.expect("loopback is allowed"), EventFilter::all())
+        .with_secret(Secret::from_bytes(KEY))
+}
+
+pub(crate) async fn open_sqlite(file: &Path) -> SqliteStore {
+    SqliteStore::open(file).await.expect("the folder takes a database")
+}
+
+pub(crate) fn open_memory() -> Arc<MemoryStore> {
+    Arc::new(MemoryStore::new())
+}
+
+fn loopback() -> AddressPolicy {
+    AddressPolicy::new().allow_loopback().allow_plain_http()
+}
+
+pub(crate) const KEY: [u8; 32] = *b"0123456789abcdef0123456789abcdef";

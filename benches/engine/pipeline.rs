@@ -1,0 +1,78 @@
+//! [`Pipeline`]: what the contestants have in common, emit and be stopped.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::future::BoxFuture;
+
+use crate::bare::{Bare, BareMemory, BarePostgres, BareSqlite};
+use crate::ours::{Ours, open_memory, open_sqlite};
+use crate::place::Place;
+use crate::receiver::Board;
+
+/// Something that delivers events to the endpoints it was started with.
+pub(crate) trait Pipeline: Send + Sync {
+    /// Returns when the event is durable as far as the store is.
+    fn emit(&self, number: u64) -> BoxFuture<'_, ()>;
+
+    fn stop(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// Who is measured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Side {
+    Ours,
+    Bare,
+}
+
+impl Side {
+    pub(crate) async fn start(self, place: &Place, endpoints: &[SocketAddr]) -> Box<dyn Pipeline> {
+        match (self, place) {
+            (Self::Ours, Place::Memory) => Box::new(Ours::start(open_memory(), endpoints).await),
+            (Self::Ours, Place::Sqlite { file, .. }) => {
+                Box::new(Ours::start(open_sqlite(file).await, endpoints).await)
+            }
+            (Self::Ours, Place::Postgres { .. }) => unimplemented!("there is no PostgreSQL store yet"),
+            (Self::Bare, Place::Memory) => Box::new(Bare::start(BareMemory::default(), endpoints)),
+            (Self::Bare, Place::Sqlite { file, .. }) => {
+                Box::new(Bare::start(BareSqlite::open(file).await, endpoints))
+            }
+            (Self::Bare, Place::Postgres { url, .. }) => {
+                Box::new(Bare::start(BarePostgres::open(url).await, endpoints))
+            }
+        }
+    }
+}
+
+/// Emits these events from several tasks at once, as the handlers of a web back end do.
+pub(crate) async fn emit_all(
+    pipeline: &Arc<Box<dyn Pipeline>>,
+    board: &Arc<Board>,
+    numbers: std::ops::Range<u64>,
+) {
+    let next = Arc::new(AtomicU64::new(numbers.start));
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..EMITTERS {
+        let (pipeline, board, next) = (Arc::clone(pipeline), Arc::clone(board), Arc::clone(&next));
+        tasks.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= numbers.end {
+                    return;
+                }
+                board.emitting(number);
+                pipeline.emit(number).await;
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
+/// Whose events go to the endpoint of this number.
+pub(crate) fn organization(endpoint: u64) -> &'static str {
+    ["org_0", "org_1", "org_2", "org_3", "org_4", "org_5", "org_6", "org_7", "org_8", "org_9"]
+        [endpoint as usize]
+}
+
+const EMITTERS: usize = 128;

@@ -1,0 +1,78 @@
+//! Where a store lives: nowhere, in a temporary folder, in a database of a PostgreSQL server started for the bench.
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use crate::postgres::{Database, Server};
+
+/// Which store.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    Memory,
+    Sqlite,
+    Postgres,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 3] = [Self::Memory, Self::Sqlite, Self::Postgres];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// A place for one store; what was made for it is gone when it is dropped.
+pub(crate) enum Place {
+    Memory,
+    Sqlite { file: PathBuf, _folder: Option<TempDir> },
+    Postgres { url: String, database: Option<Database> },
+}
+
+impl Place {
+    pub(crate) async fn new(kind: Kind, server: Option<&Server>) -> Self {
+        match kind {
+            Kind::Memory => Self::Memory,
+            Kind::Sqlite => {
+                let folder = tempfile::tempdir().expect("a temporary folder can be made");
+                Self::Sqlite { file: folder.path().join("hooks.db"), _folder: Some(folder) }
+            }
+            Kind::Postgres => {
+                let database = server.expect("a server was started").database().await;
+                Self::Postgres { url: database.url.clone(), database: Some(database) }
+            }
+        }
+    }
+
+    /// A place that another process made.
+    pub(crate) fn at(kind: Kind, address: &str) -> Self {
+        match kind {
+            Kind::Memory => Self::Memory,
+            Kind::Sqlite => Self::Sqlite { file: address.into(), _folder: None },
+            Kind::Postgres => Self::Postgres { url: address.into(), database: None },
+        }
+    }
+
+    /// What another process is told to find it.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::Memory => "-".to_owned(),
+            Self::Sqlite { file, .. } => file.display().to_string(),
+            Self::Postgres { url, .. } => url.clone(),
+        }
+    }
+
+    pub(crate) async fn clean_up(self) {
+        if let Self::Postgres { database: Some(database), .. } = self {
+            database.remove().await;
+        }
+    }
+}
