@@ -11,11 +11,14 @@
 mod bare;
 mod end_to_end;
 mod event;
+mod fan_out;
+mod hanging;
 mod ours;
 mod pipeline;
 mod place;
 mod postgres;
 mod process;
+mod queue;
 mod receiver;
 mod table;
 
@@ -41,6 +44,15 @@ async fn main() -> ExitCode {
     };
     if settings.wants("end_to_end") {
         end_to_end::run(&settings, server.as_ref()).await;
+    }
+    if settings.wants("queue") {
+        queue::run(&settings, server.as_ref()).await;
+    }
+    if settings.wants("fan_out") {
+        fan_out::run(&settings, server.as_ref()).await;
+    }
+    if settings.wants("hanging") {
+        hanging::run(&settings, server.as_ref()).await;
     }
     println!();
     match table::missed() {
@@ -86,6 +98,14 @@ async fn child(arguments: &[&str]) {
             let side = if *side == "ours" { Side::Ours } else { Side::Bare };
             end_to_end::child(side, place(kind, address), events.parse().expect("a number")).await;
         }
+        ["fan-out", kind, address, subscriptions, payload] => {
+            let number = |text: &str| text.parse().expect("a number");
+            fan_out::child(place(kind, address), number(subscriptions), number(payload) as usize).await;
+        }
+        ["fill", kind, address, depth] => {
+            hanging::fill(place(kind, address), depth.parse().expect("a number")).await;
+        }
+        ["dispatch", kind, address] => hanging::dispatch(place(kind, address)).await,
         _ => unreachable!("parts are started by this program alone"),
     }
 }
@@ -94,5 +114,5 @@ fn place(kind: &str, address: &str) -> Place {
     Place::at(Kind::named(kind).expect("the name of a store"), address)
 }
 
-const PARTS: [&str; 1] = ["end_to_end"];
+const PARTS: [&str; 4] = ["end_to_end", "queue", "fan_out", "hanging"];
 const STORES: [&str; 3] = ["memory", "sqlite", "postgres"];

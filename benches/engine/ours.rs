@@ -1,20 +1,25 @@
 //! Our side: an outbox and a dispatcher with their settings as they come.
 
+use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use hookwire::dispatch::{Dispatcher, Outbox, Wake};
+use hookwire::store::Retention;
+use hookwire::store::postgres::PostgresStore;
 use hookwire::store::sqlite::SqliteStore;
 use hookwire::{
     AddressPolicy, Contract, EndpointUrl, EventFilter, HyperClient, MemoryStore, Secret, Store, Subscription,
 };
+use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::event::envelope;
 use crate::pipeline::{Pipeline, organization};
+use crate::place::{Kind, Place};
 
 /// An outbox, and a dispatcher that runs until it is stopped.
 pub(crate) struct Ours<S> {
@@ -88,12 +93,45 @@ pub(crate) fn subscription(organization: &str, endpoint: SocketAddr, offset: u64
         .with_secret(Secret::from_bytes(KEY))
 }
 
-pub(crate) async fn open_sqlite(file: &Path) -> SqliteStore {
-    SqliteStore::open(file).await.expect("the folder takes a database")
+/// A store of ours that opens what is at a place of its kind.
+pub(crate) trait Opens: Store + Clone + 'static {
+    const KIND: Kind;
+
+    fn open(place: &Place) -> impl Future<Output = Self> + Send;
+
+    /// Forgets what has ended, where that would fill the process's own memory.
+    fn forget(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 }
 
-pub(crate) fn open_memory() -> Arc<MemoryStore> {
-    Arc::new(MemoryStore::new())
+impl Opens for Arc<MemoryStore> {
+    const KIND: Kind = Kind::Memory;
+
+    async fn open(_: &Place) -> Self {
+        Self::default()
+    }
+
+    async fn forget(&self) {
+        let retention = Retention::new().with_deliveries(Duration::ZERO);
+        self.prune(&retention, OffsetDateTime::now_utc(), 1_000).await.expect("memory forgets");
+    }
+}
+
+impl Opens for SqliteStore {
+    const KIND: Kind = Kind::Sqlite;
+
+    async fn open(place: &Place) -> Self {
+        Self::open(place.address()).await.expect("the folder takes a database")
+    }
+}
+
+impl Opens for PostgresStore {
+    const KIND: Kind = Kind::Postgres;
+
+    async fn open(place: &Place) -> Self {
+        Self::connect(&place.address()).await.expect("the server answers")
+    }
 }
 
 fn loopback() -> AddressPolicy {

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::future::BoxFuture;
 
 use crate::bare::{Bare, BareMemory, BarePostgres, BareSqlite};
-use crate::ours::{Ours, open_memory, open_sqlite};
+use crate::ours::Ours;
 use crate::place::Place;
 use crate::receiver::Board;
+use crate::with_store;
 
 /// Something that delivers events to the endpoints it was started with.
 pub(crate) trait Pipeline: Send + Sync {
@@ -29,11 +30,9 @@ pub(crate) enum Side {
 impl Side {
     pub(crate) async fn start(self, place: &Place, endpoints: &[SocketAddr]) -> Box<dyn Pipeline> {
         match (self, place) {
-            (Self::Ours, Place::Memory) => Box::new(Ours::start(open_memory(), endpoints).await),
-            (Self::Ours, Place::Sqlite { file, .. }) => {
-                Box::new(Ours::start(open_sqlite(file).await, endpoints).await)
+            (Self::Ours, place) => {
+                with_store!(place, store => Box::new(Ours::start(store, endpoints).await) as Box<dyn Pipeline>)
             }
-            (Self::Ours, Place::Postgres { .. }) => unimplemented!("there is no PostgreSQL store yet"),
             (Self::Bare, Place::Memory) => Box::new(Bare::start(BareMemory::default(), endpoints)),
             (Self::Bare, Place::Sqlite { file, .. }) => {
                 Box::new(Bare::start(BareSqlite::open(file).await, endpoints))

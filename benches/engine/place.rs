@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 
 use crate::postgres::{Database, Server};
@@ -61,6 +63,14 @@ impl Place {
         }
     }
 
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Memory => Kind::Memory,
+            Self::Sqlite { .. } => Kind::Sqlite,
+            Self::Postgres { .. } => Kind::Postgres,
+        }
+    }
+
     /// What another process is told to find it.
     pub(crate) fn address(&self) -> String {
         match self {
@@ -70,9 +80,53 @@ impl Place {
         }
     }
 
+    /// How much it holds on the disk, in MiB.
+    pub(crate) async fn size(&self) -> f64 {
+        let bytes = match self {
+            Self::Memory => return f64::NAN,
+            Self::Sqlite { file, .. } => {
+                // What is in the write-ahead log twice counts once.
+                let mut connection =
+                    SqliteConnectOptions::new().filename(file).connect().await.expect("the file is there");
+                let checkpoint = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)");
+                checkpoint.execute(&mut connection).await.expect("nobody else has the file open");
+                file.metadata().expect("the file is there").len()
+            }
+            Self::Postgres { database, .. } => match database {
+                Some(database) => database.size().await,
+                None => return f64::NAN,
+            },
+        };
+        bytes as f64 / f64::from(1 << 20)
+    }
+
     pub(crate) async fn clean_up(self) {
         if let Self::Postgres { database: Some(database), .. } = self {
             database.remove().await;
         }
     }
+}
+
+/// Opens our store at a place, whichever kind it is of.
+#[macro_export]
+macro_rules! with_store {
+    ($place:expr, $store:ident => $do:expr) => {
+        match $place.kind() {
+            $crate::place::Kind::Memory => {
+                let $store =
+                    <std::sync::Arc<hookwire::MemoryStore> as $crate::ours::Opens>::open(&$place).await;
+                $do
+            }
+            $crate::place::Kind::Sqlite => {
+                let $store =
+                    <hookwire::store::sqlite::SqliteStore as $crate::ours::Opens>::open(&$place).await;
+                $do
+            }
+            $crate::place::Kind::Postgres => {
+                let $store =
+                    <hookwire::store::postgres::PostgresStore as $crate::ours::Opens>::open(&$place).await;
+                $do
+            }
+        }
+    };
 }

@@ -19,12 +19,10 @@ pub(crate) fn cpu_of_family(parent: u32) -> f64 {
 
 /// The most memory that this process held at once, in MiB.
 pub(crate) fn peak_memory() -> f64 {
-    memory("VmHWM:")
-}
-
-/// The memory that this process holds, in MiB.
-pub(crate) fn memory_now() -> f64 {
-    memory("VmRSS:")
+    let text = fs::read_to_string("/proc/self/status").expect("the system is Linux");
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("proc(5) has this line");
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("proc(5) writes kB");
+    kib / 1024.0
 }
 
 /// Runs a part of this program in a process of its own, and returns the numbers it printed.
@@ -57,13 +55,6 @@ fn stat(pid: u32) -> Option<Stat> {
         own: ticks(14) + ticks(15),
         ended_children: ticks(16) + ticks(17),
     })
-}
-
-fn memory(name: &str) -> f64 {
-    let text = fs::read_to_string("/proc/self/status").expect("the system is Linux");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("proc(5) has this line");
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse().expect("proc(5) writes kB");
-    kib / 1024.0
 }
 
 /// `USER_HZ`, which is 100 on every architecture that Rust's standard library runs on.

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -50,10 +50,6 @@ impl Board {
         while self.count.load(Ordering::SeqCst) < count {
             self.reached.notified().await;
         }
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.count.load(Ordering::SeqCst)
     }
 
     /// From emit to receipt, in milliseconds, of those numbers that arrived.
@@ -101,7 +97,10 @@ impl Receiver {
     }
 
     async fn serve(board: Option<Arc<Board>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+        let socket = TcpSocket::new_v4().expect("the system gives sockets");
+        socket.bind("127.0.0.1:0".parse().expect("the address is one")).expect("loopback has a free port");
+        // Room for all who connect at once: one who finds none tries again after a second.
+        let listener = socket.listen(1_024).expect("a bound socket listens");
         let address = listener.local_addr().expect("a bound socket has an address");
         let server = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();

@@ -25,10 +25,6 @@ pub(crate) fn row(name: &str, of: f64, against: f64, bound: Bound) {
     line(name, of, against, of / against, bound);
 }
 
-pub(crate) fn note(text: &str) {
-    println!("  {text}");
-}
-
 /// How many lines missed their bound so far.
 pub(crate) fn missed() -> u32 {
     MISSED.load(Ordering::Relaxed)

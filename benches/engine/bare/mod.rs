@@ -119,7 +119,7 @@ async fn insert<Q: Queue>(
         queue.insert(&rows).await;
         work.tell();
         for answer in answers {
-            drop(answer.send(()));
+            _ = answer.send(());
         }
     }
 }
