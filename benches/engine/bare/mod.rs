@@ -42,6 +42,7 @@ pub(crate) struct Row {
     body: Bytes,
 }
 
+#[derive(Clone, Copy)]
 pub(crate) struct Done {
     id: i64,
     started_at: i64,
@@ -150,7 +151,7 @@ async fn dispatch<Q: Queue>(queue: Arc<Q>, endpoints: Vec<Arc<Endpoint>>, work: 
         in_flight += rows.len();
         for row in rows {
             let (endpoint, ended) = (Arc::clone(&endpoints[row.endpoint]), ended.clone());
-            tokio::spawn(async move { drop(ended.send(endpoint.post(row).await)) });
+            tokio::spawn(async move { _ = ended.send(endpoint.post(row).await) });
         }
     }
 }
