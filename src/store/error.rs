@@ -2,18 +2,20 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 /// Why a store could not do what it was asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    // Shared, for a commit that fails may be told to many.
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl StoreError {
     /// An error of this kind, with what caused it.
     pub fn new(kind: StoreErrorKind, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { kind, source: Some(source.into()) }
+        Self { kind, source: Some(Arc::from(source.into())) }
     }
 
     /// Which kind it is.

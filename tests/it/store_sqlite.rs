@@ -20,7 +20,7 @@ use hookwire::store::sqlite::SqliteStore;
 use hookwire::store::{Claim, Claims, Inserted, Settled, Settlement, Share, StoreErrorKind};
 use hookwire::{
     AddressPolicy, Attempt, DeadReason, DeliveryState, EndpointUrl, ErrorClass, Next, Outcome, Secret,
-    Store as _, TransactionalStore as _,
+    Store as _, SubscriptionStatus, TransactionalStore as _,
 };
 use tempfile::TempDir;
 
@@ -385,16 +385,16 @@ mod faults {
         let store =
             SqliteStore::builder().with_busy_timeout(Duration::ZERO).open(path(&directory)).await.unwrap();
         store.put_subscription(&subscription()).await.unwrap();
-        let (first, second) = ([event(1)], [event(2)]);
-        let mut writing = std::pin::pin!(store.insert(&first));
+        let enabled = SubscriptionStatus::Enabled;
+        let mut writing = std::pin::pin!(store.set_subscription_status(SUBSCRIPTION, &enabled));
         // Begun and not gone on with: its turn does not end by itself.
         assert!(poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await.is_pending());
-        let waited = tokio::time::timeout(Duration::from_secs(10), store.insert(&second)).await;
-        assert_eq!(
-            waited.expect("it does not wait for ever").unwrap_err().kind(),
-            StoreErrorKind::Unavailable
-        );
-        assert_eq!(writing.await.unwrap(), [Inserted::New]);
+        for waits in [store.insert(&[event(1)]).await.map(drop), store.claim(&wish(NOW, 1)).await.map(drop)] {
+            assert_eq!(waits.unwrap_err().kind(), StoreErrorKind::Unavailable);
+        }
+        assert!(writing.await.unwrap());
+        assert_eq!(store.insert(&[event(1)]).await.unwrap(), [Inserted::New]);
+        assert_eq!(claim(&store).await.deliveries.len(), 1, "what was told as not written is not");
     }
 
     #[tokio::test]
@@ -462,6 +462,112 @@ mod faults {
             drop_after(polls, store.claim(&wish)).await;
         }
         assert_eq!(claim(&store).await.deliveries.len(), 50);
+    }
+}
+
+mod together {
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_insert_that_fails_fails_no_other() {
+        let (store, _directory) = with_subscription().await;
+        store.insert(&[event(1)]).await.unwrap();
+        let batches: Vec<_> = (2..=9)
+            .map(|number| {
+                let mut event = event(number);
+                if number == 5 {
+                    event.deliveries[0].0 = super::event(1).deliveries[0].0;
+                }
+                [event]
+            })
+            .collect();
+        let told = join_all(batches.iter().map(|batch| store.insert(batch))).await;
+        for (batch, told) in batches.iter().zip(told) {
+            match batch[0].id == event(5).id {
+                true => assert_eq!(told.unwrap_err().kind(), StoreErrorKind::Backend),
+                false => assert_eq!(told.unwrap(), [Inserted::New]),
+            }
+        }
+        assert_eq!(claim(&store).await.deliveries.len(), 8);
+        assert_eq!(store.insert(&[event(5)]).await.unwrap(), [Inserted::New], "nothing was left of it");
+    }
+
+    #[tokio::test]
+    async fn each_is_told_what_became_of_its_own() {
+        let (store, _directory) = with_subscription().await;
+        store.insert(&[event(3)]).await.unwrap();
+        let mut other = event(4);
+        other.payload = "[]".into();
+        let batches = [
+            vec![event(1), event(2)],
+            vec![event(2)],
+            vec![event(3), event(4)],
+            vec![other],
+            (5..200).map(event).collect(),
+        ];
+        let told = join_all(batches.iter().map(|batch| store.insert(batch))).await;
+        let told: Vec<_> = told.into_iter().map(Result::unwrap).collect();
+        assert_eq!(told[0], [Inserted::New, Inserted::New]);
+        assert_eq!(told[1], [Inserted::Duplicate]);
+        assert_eq!(told[2], [Inserted::Duplicate, Inserted::New]);
+        assert_eq!(told[3], [Inserted::Conflict]);
+        assert_eq!(told[4], [Inserted::New; 195]);
+    }
+
+    #[tokio::test]
+    async fn a_lease_settled_twice_at_once_is_settled_once() {
+        let (store, _directory) = with_subscription().await;
+        store.insert(&[event(1), event(2)]).await.unwrap();
+        let claims = claim(&store).await;
+        let settlements: Vec<_> = claims
+            .deliveries
+            .iter()
+            .map(|claimed| Settlement::hand_back(claimed.delivery, claimed.lease, NOW))
+            .collect();
+        // The first is begun at once, the others wait for it and are written together.
+        let batches = [&settlements[..1], &settlements[1..], &settlements[..], &settlements[1..]];
+        let told = join_all(batches.map(|batch| store.settle(batch))).await;
+        let told: Vec<_> = told.into_iter().map(Result::unwrap).collect();
+        assert_eq!(told[0], [Settled::Done]);
+        assert_eq!(told[1], [Settled::Done]);
+        assert_eq!(told[2], [Settled::Stale, Settled::Stale]);
+        assert_eq!(told[3], [Settled::Stale]);
+    }
+
+    #[tokio::test]
+    async fn who_no_longer_waits_is_not_written_and_holds_nobody_up() {
+        let (store, _directory) = with_subscription().await;
+        let (first, second, third) = ([event(1)], [event(2)], [event(3)]);
+        let mut writing = Box::pin(store.insert(&first));
+        assert!(poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await.is_pending());
+        drop_after(1, store.insert(&second)).await;
+        assert_eq!(store.insert(&third).await.unwrap(), [Inserted::New]);
+        assert_eq!(writing.await.unwrap(), [Inserted::New]);
+        assert_eq!(store.insert(&second).await.unwrap(), [Inserted::New]);
+    }
+
+    #[test]
+    fn a_runtime_that_ends_while_others_wait_leaves_the_store_usable() {
+        let directory = directory();
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let store = runtime().block_on(async {
+            let store = SqliteStore::open(path(&directory)).await.unwrap();
+            store.put_subscription(&subscription()).await.unwrap();
+            store
+        });
+        let (first, second) = ([event(1)], [event(2)]);
+        let ended = runtime();
+        ended.block_on(async {
+            drop_after(1, store.insert(&first)).await;
+            drop_after(1, store.insert(&second)).await;
+        });
+        drop(ended);
+        runtime().block_on(async {
+            assert_eq!(store.insert(&[event(3)]).await.unwrap(), [Inserted::New]);
+            assert_eq!(store.insert(&second).await.unwrap(), [Inserted::New]);
+        });
     }
 }
 
@@ -625,6 +731,19 @@ mod statements {
     }
 
     #[tokio::test]
+    async fn inserts_that_come_together_are_few_statements() {
+        let directory = directory();
+        let store = SqliteStore::builder().with_prefix(COUNTED_INSERTS).open(path(&directory)).await.unwrap();
+        store.put_subscription(&subscription()).await.unwrap();
+        let batches: Vec<_> = (1..=101).map(|number| [event(number)]).collect();
+        let before = counted_of(COUNTED_INSERTS);
+        let told = futures_util::future::join_all(batches.iter().map(|batch| store.insert(batch))).await;
+        assert!(told.into_iter().all(|told| told.unwrap() == [Inserted::New]));
+        // The first goes alone: its event and its delivery. The others wait for it: 64, 16, 16 and 4 events, and all deliveries.
+        assert_eq!(counted_of(COUNTED_INSERTS) - before, 2 + 4 + 1);
+    }
+
+    #[tokio::test]
     async fn neither_shares_nor_pauses_nor_ordering_keys_make_it_more_than_a_few() {
         let directory = directory();
         let store = SqliteStore::builder().with_prefix(COUNTED_SHARES).open(path(&directory)).await.unwrap();
@@ -669,7 +788,8 @@ mod statements {
             // Global, for the driver works on threads of its own.
             tracing::subscriber::set_global_default(Counter).unwrap();
         });
-        COUNTS[usize::from(prefix == COUNTED_SHARES)].load(Ordering::SeqCst)
+        let which = PREFIXES.iter().position(|counted| *counted == prefix).unwrap();
+        COUNTS[which].load(Ordering::SeqCst)
     }
 
     struct Counter;
@@ -688,7 +808,7 @@ mod statements {
         fn record_follows_from(&self, _: &Id, _: &Id) {}
 
         fn event(&self, event: &Event<'_>) {
-            let mut found = Found([false; 2]);
+            let mut found = Found([false; PREFIXES.len()]);
             event.record(&mut found);
             for (count, _) in COUNTS.iter().zip(found.0).filter(|(_, is_named)| *is_named) {
                 count.fetch_add(1, Ordering::SeqCst);
@@ -700,20 +820,23 @@ mod statements {
         fn exit(&self, _: &Id) {}
     }
 
-    /// Whether an event names the tables of the one test, and of the other.
-    struct Found([bool; 2]);
+    /// Whether an event names the tables of each test that counts.
+    struct Found([bool; PREFIXES.len()]);
 
     impl Visit for Found {
         fn record_debug(&mut self, _: &Field, value: &dyn std::fmt::Debug) {
             let text = format!("{value:?}");
-            self.0[0] |= text.contains(COUNTED);
-            self.0[1] |= text.contains(COUNTED_SHARES);
+            for (found, prefix) in self.0.iter_mut().zip(PREFIXES) {
+                *found |= text.contains(prefix);
+            }
         }
     }
 
-    static COUNTS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+    static COUNTS: [AtomicUsize; PREFIXES.len()] = [const { AtomicUsize::new(0) }; PREFIXES.len()];
+    const PREFIXES: [&str; 3] = [COUNTED, COUNTED_SHARES, COUNTED_INSERTS];
     const COUNTED: &str = "counted_";
     const COUNTED_SHARES: &str = "tallied_";
+    const COUNTED_INSERTS: &str = "gathered_";
 }
 
 mod pools {

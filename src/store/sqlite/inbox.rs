@@ -20,7 +20,7 @@ impl Inbox for SqliteStore {
         lease: Duration,
     ) -> Result<Reservation, StoreError> {
         let sql = &self.sql;
-        let mut transaction = self.write().await?;
+        let mut transaction = self.writer.begin().await?;
         let reserved = sqlx::query(sql.reserve.clone())
             .bind(key.source.as_str())
             .bind(key.id.as_str())
@@ -53,7 +53,7 @@ impl Inbox for SqliteStore {
         keep: Duration,
     ) -> Result<bool, StoreError> {
         let Ok(lease) = i64::try_from(lease.number()) else { return Ok(false) };
-        let mut transaction = self.write().await?;
+        let mut transaction = self.writer.begin().await?;
         let committing = self.committing(key, lease, now, keep);
         let done = committing.execute(transaction.connection()).await.map_err(failed)?;
         transaction.commit().await?;
@@ -62,7 +62,7 @@ impl Inbox for SqliteStore {
 
     async fn release(&self, key: &InboxKey, lease: Lease) -> Result<bool, StoreError> {
         let Ok(lease) = i64::try_from(lease.number()) else { return Ok(false) };
-        let mut transaction = self.write().await?;
+        let mut transaction = self.writer.begin().await?;
         let done = sqlx::query(self.sql.release.clone())
             .bind(key.source.as_str())
             .bind(key.id.as_str())
@@ -75,7 +75,7 @@ impl Inbox for SqliteStore {
     }
 
     async fn prune(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
-        let mut transaction = self.write().await?;
+        let mut transaction = self.writer.begin().await?;
         let done = sqlx::query(self.sql.prune.clone())
             .bind(micros(now))
             .bind(limit)

@@ -1,7 +1,8 @@
 //! [`SqliteStore`]: a [`Store`] and an [`Inbox`](crate::Inbox) in a SQLite file.
 //!
 //! One store is for one machine. Several processes may open the same file, and the application may keep its own tables
-//! in it: the store writes in short `BEGIN IMMEDIATE` transactions, one at a time, and waits for others that write.
+//! in it: the store writes in short `BEGIN IMMEDIATE` transactions, one at a time, and waits for others that write. Events
+//! and settlements that come while one commits share the next one, so that many callers cost few commits.
 //!
 //! Due deliveries are indexed by subscription, so a look takes one step for each subscription and a claim reads only what it
 //! takes, whatever else is due. A delivery that waits behind another of its ordering key is in no index that they read.
@@ -14,6 +15,7 @@ mod rows;
 mod savepoint;
 mod schema;
 mod statements;
+mod writer;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex as Lock, PoisonError};
@@ -23,14 +25,14 @@ use futures_util::TryStreamExt as _;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Connection as _, Row as _, Sqlite, SqliteConnection, SqliteExecutor, Transaction};
+use sqlx::{Connection as _, Row as _, SqliteConnection, SqliteExecutor};
 use time::OffsetDateTime;
-use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use self::savepoint::Savepoint;
 use self::schema::parse_prefix;
 use self::statements::Statements;
+use self::writer::Writer;
 use crate::delivery::{Attempt, Delivery};
 use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
@@ -56,11 +58,8 @@ use crate::subscription::{Health, Subscription, SubscriptionStatus};
 #[derive(Clone, Debug)]
 pub struct SqliteStore {
     sql: Arc<Statements>,
-    writers: SqlitePool,
+    writer: Arc<Writer>,
     readers: SqlitePool,
-    // Writers wait here and not inside SQLite, where each would hold a connection and whoever polls luckiest wins.
-    turn: Arc<Mutex<()>>,
-    busy_timeout: Duration,
     // The last subscription that a look listed before its limit cut it: the next one goes on behind it.
     looked_at: Arc<Lock<Vec<u8>>>,
 }
@@ -105,7 +104,7 @@ impl SqliteStore {
     /// Of a store on the application's own pool it closes that pool.
     pub async fn close(&self) {
         self.readers.close().await;
-        self.writers.close().await;
+        self.writer.close().await;
     }
 
     async fn subscriptions_by<'e>(
@@ -146,15 +145,6 @@ impl SqliteStore {
         }
         Ok(true)
     }
-
-    async fn write(&self) -> Result<Writing<'_>, StoreError> {
-        // Others of this process in front count as much as another process that holds the file's lock.
-        let turn = timeout(self.busy_timeout, self.turn.lock()).await.map_err(|_| {
-            StoreError::new(StoreErrorKind::Unavailable, "others wrote for longer than the busy time-out")
-        })?;
-        let transaction = self.writers.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        Ok(Writing { transaction, _turn: turn })
-    }
 }
 
 impl Store for SqliteStore {
@@ -162,7 +152,7 @@ impl Store for SqliteStore {
         let (status, disabled_at) = columns::status_columns(&subscription.status);
         let secrets = columns::secrets_text(&subscription.secrets);
         let options = subscription.options.to_storage();
-        let mut writing = self.write().await?;
+        let mut writing = self.writer.begin().await?;
         sqlx::query(self.sql.put_subscription.clone())
             .bind(rows::blob(subscription.id.as_u128()))
             .bind(subscription.organization.as_str())
@@ -199,7 +189,7 @@ impl Store for SqliteStore {
         status: &SubscriptionStatus,
     ) -> Result<bool, StoreError> {
         let (text, disabled_at) = columns::status_columns(status);
-        let mut writing = self.write().await?;
+        let mut writing = self.writer.begin().await?;
         let done = sqlx::query(self.sql.set_status.clone())
             .bind(rows::blob(id.as_u128()))
             .bind(text)
@@ -212,7 +202,7 @@ impl Store for SqliteStore {
     }
 
     async fn delete_subscription(&self, id: SubscriptionId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        let mut writing = self.write().await?;
+        let mut writing = self.writer.begin().await?;
         let is_deleted = history::delete_subscription(&self.sql, writing.connection(), id, now).await?;
         writing.commit().await?;
         Ok(is_deleted)
@@ -222,10 +212,7 @@ impl Store for SqliteStore {
         if events.is_empty() {
             return Ok(Vec::new());
         }
-        let mut writing = self.write().await?;
-        let told = queue::insert(&self.sql, writing.connection(), events).await?;
-        writing.commit().await?;
-        Ok(told)
+        self.writer.insert(events).await
     }
 
     async fn look(&self, now: OffsetDateTime, limit: u32) -> Result<Look, StoreError> {
@@ -248,7 +235,7 @@ impl Store for SqliteStore {
         if claim.shares.is_empty() {
             return Ok(Claims::default());
         }
-        let mut writing = self.write().await?;
+        let mut writing = self.writer.begin().await?;
         // What could not be handed out has to be due again: the leases are committed after everything was read.
         let claims = queue::claim(&self.sql, writing.connection(), claim).await?;
         writing.commit().await?;
@@ -259,10 +246,7 @@ impl Store for SqliteStore {
         if settlements.is_empty() {
             return Ok(Vec::new());
         }
-        let mut writing = self.write().await?;
-        let told = queue::settle(&self.sql, writing.connection(), settlements).await?;
-        writing.commit().await?;
-        Ok(told)
+        self.writer.settle(settlements).await
     }
 
     async fn extend(
@@ -274,7 +258,7 @@ impl Store for SqliteStore {
         if leases.is_empty() {
             return Ok(Vec::new());
         }
-        let mut writing = self.write().await?;
+        let mut writing = self.writer.begin().await?;
         let until = rows::later(now, lease);
         let told = queue::extend(&self.sql, writing.connection(), leases, until).await?;
         writing.commit().await?;
@@ -287,7 +271,7 @@ impl Store for SqliteStore {
         seen: &Health,
         health: &Health,
     ) -> Result<bool, StoreError> {
-        let mut writing = self.write().await?;
+        let mut writing = self.writer.begin().await?;
         let done = sqlx::query(self.sql.put_health.clone())
             .bind(rows::blob(id.as_u128()))
             .bind(seen.to_storage())
@@ -300,14 +284,14 @@ impl Store for SqliteStore {
     }
 
     async fn cancel(&self, id: DeliveryId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        let mut writing = self.write().await?;
+        let mut writing = self.writer.begin().await?;
         let is_cancelled = history::cancel(&self.sql, writing.connection(), id, now).await?;
         writing.commit().await?;
         Ok(is_cancelled)
     }
 
     async fn replay(&self, replay: &Replay, now: OffsetDateTime, limit: u32) -> Result<Replayed, StoreError> {
-        let mut writing = self.write().await?;
+        let mut writing = self.writer.begin().await?;
         let replayed = history::replay(&self.sql, writing.connection(), replay, now, limit).await?;
         writing.commit().await?;
         Ok(replayed)
@@ -319,7 +303,7 @@ impl Store for SqliteStore {
         event: &EventId,
         now: OffsetDateTime,
     ) -> Result<bool, StoreError> {
-        let mut writing = self.write().await?;
+        let mut writing = self.writer.begin().await?;
         let is_known = history::expunge(&self.sql, writing.connection(), organization, event, now).await?;
         writing.commit().await?;
         Ok(is_known)
@@ -340,7 +324,7 @@ impl Store for SqliteStore {
             // A batch may find nothing to delete, as where an event's other deliveries are pending; each is short, and is
             // looked at once, so that it ends.
             loop {
-                let mut writing = self.write().await?;
+                let mut writing = self.writer.begin().await?;
                 let connection = writing.connection();
                 let pruned = match kind {
                     Prunable::Payloads => {
@@ -421,11 +405,12 @@ impl TransactionalStore for SqliteStore {
         connection: &mut SqliteConnection,
         events: &[NewEvent],
     ) -> Result<Vec<Inserted>, StoreError> {
+        let events: Vec<_> = events.iter().collect();
         // Not inside a transaction: a nested `begin` that is dropped half way rolls all of it back (sqlx 0.9).
         if !connection.is_in_transaction() {
             match connection.begin().await {
                 Ok(mut transaction) => {
-                    let told = queue::insert(&self.sql, &mut transaction, events).await?;
+                    let told = queue::insert(&self.sql, &mut transaction, &events).await?;
                     transaction.commit().await.map_err(failed)?;
                     return Ok(told);
                 }
@@ -434,7 +419,7 @@ impl TransactionalStore for SqliteStore {
             }
         }
         let mut savepoint = Savepoint::begin(connection).await?;
-        let told = queue::insert(&self.sql, savepoint.connection(), events).await?;
+        let told = queue::insert(&self.sql, savepoint.connection(), &events).await?;
         savepoint.release().await?;
         Ok(told)
     }
@@ -515,7 +500,9 @@ impl SqliteStoreBuilder {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(self.synchronous)
-            .busy_timeout(self.busy_timeout);
+            .busy_timeout(self.busy_timeout)
+            .pragma("temp_store", "MEMORY")
+            .row_buffer_size(ROW_BUFFER);
         // Nothing to ask a file whether it is still there.
         let pool =
             || SqlitePoolOptions::new().test_before_acquire(false).idle_timeout(None).max_lifetime(None);
@@ -551,14 +538,9 @@ impl SqliteStoreBuilder {
 
 impl SqliteStore {
     fn new(prefix: &Prefix, writers: SqlitePool, readers: SqlitePool, busy_timeout: Duration) -> Self {
-        Self {
-            sql: Arc::new(Statements::new(prefix)),
-            writers,
-            readers,
-            turn: Arc::default(),
-            busy_timeout,
-            looked_at: Arc::default(),
-        }
+        let sql = Arc::new(Statements::new(prefix));
+        let writer = Writer::new(Arc::clone(&sql), writers, busy_timeout);
+        Self { sql, writer, readers, looked_at: Arc::default() }
     }
 }
 
@@ -568,22 +550,6 @@ enum Prunable {
     Payloads,
     Attempts,
     Deliveries,
-}
-
-/// The one write transaction of this store; dropped without a commit it changes nothing.
-struct Writing<'a> {
-    transaction: Transaction<'static, Sqlite>,
-    _turn: MutexGuard<'a, ()>,
-}
-
-impl Writing<'_> {
-    fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.transaction
-    }
-
-    async fn commit(self) -> Result<(), StoreError> {
-        self.transaction.commit().await.map_err(failed)
-    }
 }
 
 async fn prepare(pool: &SqlitePool, prefix: &Prefix) -> Result<(), StoreError> {
@@ -627,6 +593,8 @@ const AFTER_EVERY_ID: &[u8] = &[u8::MAX; 17];
 const DEFAULT_PREFIX: &str = "hookwire_";
 const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_READERS: u32 = 4;
+/// A batch of rows without a wait for who reads them.
+const ROW_BUFFER: usize = 1_024;
 const OPEN_AGAIN: Duration = Duration::from_millis(5);
 
 // Primary result codes: https://www.sqlite.org/rescode.html

@@ -17,62 +17,76 @@ use crate::store::leased::{Event, Leased, Parents};
 use crate::store::{Claim, Claims, Inserted, Lease, NewEvent, Settled, Settlement, Share, StoreError};
 use crate::subscription::Subscription;
 
-/// One statement for each event, one more for each that was there already, and one for all deliveries.
+/// A few statements for all events, one more for each that was there already, and one for all deliveries.
 pub(super) async fn insert(
     sql: &Statements,
     connection: &mut SqliteConnection,
-    events: &[NewEvent],
+    events: &[&NewEvent],
 ) -> Result<Vec<Inserted>, StoreError> {
+    let digests: Vec<_> = events.iter().map(|event| Sha256::digest(&event.payload)).collect();
+    let mut rows = Vec::with_capacity(events.len());
+    let (mut events_left, mut digests_left) = (events, digests.as_slice());
+    while !events_left.is_empty() {
+        let (size, insert) = sql.insert_events(events_left.len());
+        let (some, rest) = events_left.split_at(size);
+        let (some_digests, rest_digests) = digests_left.split_at(size);
+        let mut query = sqlx::query(insert);
+        for (event, digest) in some.iter().zip(some_digests) {
+            let at = micros(event.inserted_at);
+            query = query
+                .bind(event.organization.as_str())
+                .bind(event.id.as_str())
+                .bind(event.event_type.as_str())
+                .bind(digest.as_slice())
+                .bind(at)
+                .bind(event.deliveries.is_empty().then_some(at))
+                .bind((!event.attributes.is_empty()).then(|| json(&event.attributes)))
+                .bind(event.payload.as_ref());
+        }
+        rows.extend(query.fetch_all(&mut *connection).await.map_err(failed)?);
+        (events_left, digests_left) = (rest, rest_digests);
+    }
+    // The rows come in no order, and those that were there already do not.
+    let mut new = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let name: (&str, &str) =
+            (row.try_get("organization").map_err(failed)?, row.try_get("id").map_err(failed)?);
+        new.insert(name, row.try_get::<i64, _>("pk").map_err(failed)?);
+    }
     let mut told = Vec::with_capacity(events.len());
     let mut deliveries = Deliveries::default();
-    for event in events {
-        match insert_event(sql, connection, event).await? {
-            Ok(pk) => {
-                let at = micros(event.inserted_at);
-                for (delivery, subscription) in &event.deliveries {
-                    deliveries.push(*delivery, pk, *subscription, event.ordering_key.as_deref(), at);
-                }
-                told.push(Inserted::New);
-            }
-            Err(known) => told.push(known),
+    for (event, digest) in events.iter().zip(&digests) {
+        // Of one that is there twice, the first is new.
+        let Some(pk) = new.remove(&(event.organization.as_str(), event.id.as_str())) else {
+            told.push(known(sql, connection, event, digest).await?);
+            continue;
+        };
+        let at = micros(event.inserted_at);
+        for (delivery, subscription) in &event.deliveries {
+            deliveries.push(*delivery, pk, *subscription, event.ordering_key.as_deref(), at);
         }
+        told.push(Inserted::New);
     }
     deliveries.insert(sql, connection).await?;
     Ok(told)
 }
 
-/// The row of an event that is new, or what became of one that is not.
-async fn insert_event(
+/// What became of an event that was there already.
+async fn known(
     sql: &Statements,
     connection: &mut SqliteConnection,
     event: &NewEvent,
-) -> Result<Result<i64, Inserted>, StoreError> {
-    let at = micros(event.inserted_at);
-    let digest = Sha256::digest(&event.payload);
-    let inserted = sqlx::query(sql.insert_event.clone())
-        .bind(event.organization.as_str())
-        .bind(event.id.as_str())
-        .bind(event.event_type.as_str())
-        .bind(digest.as_slice())
-        .bind(at)
-        .bind(event.deliveries.is_empty().then_some(at))
-        .bind((!event.attributes.is_empty()).then(|| json(&event.attributes)))
-        .bind(event.payload.as_ref())
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(failed)?;
-    if let Some(row) = inserted {
-        return Ok(Ok(row.try_get(0).map_err(failed)?));
-    }
+    digest: &[u8],
+) -> Result<Inserted, StoreError> {
     let same: bool = sqlx::query(sql.same_payload.clone())
         .bind(event.organization.as_str())
         .bind(event.id.as_str())
-        .bind(digest.as_slice())
+        .bind(digest)
         .fetch_one(connection)
         .await
         .and_then(|row| row.try_get(0))
         .map_err(failed)?;
-    Ok(Err(if same { Inserted::Duplicate } else { Inserted::Conflict }))
+    Ok(if same { Inserted::Duplicate } else { Inserted::Conflict })
 }
 
 /// Deliveries to be made in one statement.
@@ -225,7 +239,7 @@ pub(super) async fn extend(
 pub(super) async fn settle(
     sql: &Statements,
     connection: &mut SqliteConnection,
-    settlements: &[Settlement],
+    settlements: &[&Settlement],
 ) -> Result<Vec<Settled>, StoreError> {
     // The same lease twice in one batch: the first counts, as it would in two batches.
     let mut seen = HashSet::new();

@@ -36,20 +36,16 @@ WHERE subscription = ?1 AND due_at IS NOT NULL";
 UPDATE {p}deliveries SET state = 'cancelled', due_at = NULL, finished_at = ?2
 WHERE subscription = ?1 AND ordering_key IS NOT NULL AND state = 'pending'";
 
-    insert_event: "\
-INSERT INTO {p}events (organization, id, type, digest, created_at, unwanted_at, attributes, payload)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-ON CONFLICT (organization, id) DO NOTHING RETURNING pk";
-
     same_payload: "SELECT digest = ?3 FROM {p}events WHERE organization = ?1 AND id = ?2";
 
     /// `rank` counts those of the same batch, subscription and key before it, which the table does not show yet.
     insert_deliveries: "\
-WITH n AS MATERIALIZED (
-  SELECT unhex(value ->> 'id') AS id, value ->> 'event' AS event, unhex(value ->> 'subscription') AS subscription,
-    value ->> 'key' AS key, value ->> 'rank' AS rank, value ->> 'at' AS at,
-    EXISTS (SELECT 1 FROM {p}subscriptions s WHERE s.id = unhex(value ->> 'subscription')) AS is_wanted
-  FROM json_each(?1))
+WITH j AS MATERIALIZED (SELECT value AS row FROM json_each(?1)),
+n AS MATERIALIZED (
+  SELECT unhex(row ->> 'id') AS id, row ->> 'event' AS event, unhex(row ->> 'subscription') AS subscription,
+    row ->> 'key' AS key, row ->> 'rank' AS rank, row ->> 'at' AS at,
+    EXISTS (SELECT 1 FROM {p}subscriptions s WHERE s.id = unhex(row ->> 'subscription')) AS is_wanted
+  FROM j)
 INSERT INTO {p}deliveries
   (id, event, subscription, state, due_at, created_at, finished_at, ordering_key, place)
 SELECT n.id, n.event, n.subscription, iif(n.is_wanted, 'pending', 'cancelled'),
@@ -88,15 +84,16 @@ WHERE d.id = x.id AND d.lease = x.lease AND d.state = 'pending'
 RETURNING id, lease";
 
     settle: "\
+WITH j AS MATERIALIZED (SELECT value AS row FROM json_each(?1))
 UPDATE {p}deliveries AS d
 SET lease = d.lease + 1, state = s.state, due_at = s.due_at, finished_at = s.finished_at,
   attempts = min(max(d.attempts, 0), 4294967294) + s.tried,
   first_attempt_at = coalesce(d.first_attempt_at, s.started_at)
 FROM (
-  SELECT unhex(value ->> 'id') AS id, value ->> 'lease' AS lease, value ->> 'state' AS state,
-    value ->> 'due_at' AS due_at, value ->> 'finished_at' AS finished_at, value ->> 'tried' AS tried,
-    value ->> 'started_at' AS started_at
-  FROM json_each(?1)) AS s
+  SELECT unhex(row ->> 'id') AS id, row ->> 'lease' AS lease, row ->> 'state' AS state,
+    row ->> 'due_at' AS due_at, row ->> 'finished_at' AS finished_at, row ->> 'tried' AS tried,
+    row ->> 'started_at' AS started_at
+  FROM j) AS s
 WHERE d.id = s.id AND d.lease = s.lease AND d.state = 'pending'
 RETURNING id, lease, subscription, ordering_key";
 
@@ -206,12 +203,13 @@ WHERE pk IN (SELECT value FROM json_each(?1))
 DELETE FROM {p}events WHERE pk IN (SELECT pk FROM {p}events WHERE unwanted_at <= ?1 LIMIT ?2)";
 
     insert_attempts: "\
+WITH j AS MATERIALIZED (SELECT value AS row FROM json_each(?1))
 INSERT INTO {p}attempts (delivery, number, started_at, duration, dns, connect, tls, first_byte, total, status,
   retry_after, error, excerpt)
-SELECT unhex(value ->> 'delivery'), value ->> 'number', value ->> 'started_at', value ->> 'duration', value ->> 'dns',
-  value ->> 'connect', value ->> 'tls', value ->> 'first_byte', value ->> 'total', value ->> 'status',
-  value ->> 'retry_after', value ->> 'error', value ->> 'excerpt'
-FROM json_each(?1)";
+SELECT unhex(row ->> 'delivery'), row ->> 'number', row ->> 'started_at', row ->> 'duration', row ->> 'dns',
+  row ->> 'connect', row ->> 'tls', row ->> 'first_byte', row ->> 'total', row ->> 'status',
+  row ->> 'retry_after', row ->> 'error', row ->> 'excerpt'
+FROM j";
 
     delivery: "\
 SELECT d.*, e.id AS event_id, e.type FROM {p}deliveries d LEFT JOIN {p}events e ON e.pk = d.event WHERE d.id = ?1";
@@ -252,6 +250,14 @@ DELETE FROM {p}inbox WHERE (source, id) IN (
     lease_of_some: &lease(SOME_SHARES);
 
     lease_of_many: &lease(MAX_SHARES);
+
+    insert_event: &insert_events(1);
+
+    insert_few_events: &insert_events(FEW_EVENTS);
+
+    insert_some_events: &insert_events(SOME_EVENTS);
+
+    insert_many_events: &insert_events(MANY_EVENTS);
 }
 
 impl Statements {
@@ -270,6 +276,27 @@ impl Statements {
             sizes.into_iter().find(|(size, _)| *size >= shares).unwrap_or(sizes[sizes.len() - 1]);
         (size, sql.clone())
     }
+
+    /// The statement that inserts as many of this many events as one can, and how many that is; payloads are bound, each
+    /// event in its place, so there are a few sizes.
+    pub(super) fn insert_events(&self, events: usize) -> (usize, SqlStr) {
+        let (size, sql) = match events {
+            MANY_EVENTS.. => (MANY_EVENTS, &self.insert_many_events),
+            SOME_EVENTS.. => (SOME_EVENTS, &self.insert_some_events),
+            FEW_EVENTS.. => (FEW_EVENTS, &self.insert_few_events),
+            _ => (1, &self.insert_event),
+        };
+        (size, sql.clone())
+    }
+}
+
+/// For each row its organization, id, type, digest, times of creation and of the last wish for it, attributes and payload.
+fn insert_events(rows: usize) -> String {
+    format!(
+        "INSERT INTO {{p}}events (organization, id, type, digest, created_at, unwanted_at, attributes, payload) \
+         VALUES {} ON CONFLICT (organization, id) DO NOTHING RETURNING pk, organization, id",
+        vec!["(?, ?, ?, ?, ?, ?, ?, ?)"; rows].join(", ")
+    )
 }
 
 /// ?1 is the time, ?2 the leases' end; then for each share its subscription, where to begin, and its limit.
@@ -294,6 +321,10 @@ fn lease(shares: usize) -> String {
     )
 }
 
+/// For how many events there is a statement besides the one for each; more take several.
+const FEW_EVENTS: usize = 4;
+const SOME_EVENTS: usize = 16;
+const MANY_EVENTS: usize = 64;
 /// For how many shares there is a statement; more take several.
 const FEW_SHARES: usize = 4;
 const SOME_SHARES: usize = 16;
