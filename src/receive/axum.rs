@@ -200,7 +200,7 @@ impl Whole {
         let original = self.parts.extensions.get::<OriginalUri>().map(|uri| uri.0.path());
         let arrival = Arrival {
             tenant: self.tenant.as_deref(),
-            ..Arrival::new(&self.parts.headers).with_path(original.unwrap_or(self.parts.uri.path()))
+            ..Arrival::new(&self.parts.headers).with_path(original.unwrap_or_else(|| self.parts.uri.path()))
         };
         match self.parts.extensions.get::<ConnectInfo<SocketAddr>>() {
             Some(ConnectInfo(peer)) => arrival.with_peer(peer.ip()),

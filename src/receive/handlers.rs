@@ -11,6 +11,7 @@ use crate::event::{DataError, Envelope, EventData, RawEvent, typed};
 type Failure = Box<dyn StdError + Send + Sync>;
 type Handled = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
 type Handler = Arc<dyn Fn(Envelope<RawEvent>) -> Handled + Send + Sync>;
+type Accepts = fn(&str) -> bool;
 
 /// A closure for each type of event, where that reads better than a `match` over a catalogue.
 ///
@@ -34,7 +35,7 @@ type Handler = Arc<dyn Fn(Envelope<RawEvent>) -> Handled + Send + Sync>;
 /// ```
 #[derive(Clone, Default)]
 pub struct Handlers {
-    by_type: Vec<(fn(&str) -> bool, Handler)>,
+    by_type: Vec<(Accepts, Handler)>,
 }
 
 impl Handlers {
