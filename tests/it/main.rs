@@ -38,6 +38,8 @@ mod postgres_order;
 mod postgres_server;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite", unix))]
 mod process;
+#[cfg(all(feature = "axum", feature = "memory"))]
+mod receive_axum;
 mod receiver;
 mod receiving;
 #[cfg(feature = "reqwest")]

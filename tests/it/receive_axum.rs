@@ -1,0 +1,217 @@
+//! Receiving in axum, under real HTTP: what is sent slowly, too long or only in part, and what handlers get.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::post;
+use hookwire::receive::axum::{Incoming, hook};
+use hookwire::receive::{Answer, Handlers, NetworkGuard, NoInbox, Receiver, Rejection, SecretSource};
+use hookwire::{Contract, DataError, Envelope, MemoryStore, Secret, allison};
+use time::OffsetDateTime;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+type Arrived = Result<Envelope<allison::Event>, Box<DataError>>;
+
+#[tokio::test]
+async fn an_event_is_handled_once_and_its_copy_answered_200() {
+    let handled = Arc::new(AtomicU32::new(0));
+    let counts = Arc::clone(&handled);
+    let receiver = receiver().with_inbox(MemoryStore::new());
+    let app = Router::new().route(
+        "/",
+        hook(receiver, move |event: Arrived| {
+            let counts = Arc::clone(&counts);
+            async move {
+                assert_eq!(event?.event_type(), "call.ended");
+                counts.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            }
+        }),
+    );
+    let address = serve(app).await;
+    let request = signed("evt_1", &secret(), "/");
+    for _ in 0..2 {
+        assert_eq!(send(address, &request).await, 200);
+    }
+    assert_eq!(handled.load(Ordering::SeqCst), 1);
+    let forged = String::from_utf8(request).unwrap().replace("call.ended", "call.Ended");
+    assert_eq!(send(address, forged.as_bytes()).await, 401);
+    assert_eq!(send(address, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await, 405);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_or_too_slow_or_never_ends_is_refused() {
+    let receiver = receiver().with_max_body(1_000).with_body_deadline(Duration::from_millis(50));
+    let app = Router::new().route("/", hook(receiver, async |_: Arrived| panic!("nothing is to be handled")));
+    let address = serve(app).await;
+    let head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    // By what it says, without waiting for it; and by what comes.
+    assert_eq!(send(address, format!("{head}content-length: 1001\r\n\r\n").as_bytes()).await, 413);
+    let chunks = format!("{head}transfer-encoding: chunked\r\n\r\n3e9\r\n{}\r\n", "x".repeat(1001));
+    assert_eq!(send(address, chunks.as_bytes()).await, 413);
+    assert_eq!(send(address, format!("{head}content-length: 1000\r\n\r\n{{").as_bytes()).await, 408);
+    // The connection ends before the body does: nobody is there to be answered, and the next one is served.
+    let mut aborted = TcpStream::connect(address).await.unwrap();
+    aborted.write_all(format!("{head}content-length: 900\r\n\r\n{{").as_bytes()).await.unwrap();
+    drop(aborted);
+    assert_eq!(send(address, format!("{head}content-length: 2\r\n\r\n{{}}").as_bytes()).await, 401);
+}
+
+#[tokio::test]
+async fn a_handler_that_fails_has_the_sender_repeat() {
+    let fails = Arc::new(AtomicU32::new(2));
+    let left = Arc::clone(&fails);
+    let receiver = receiver().with_inbox(MemoryStore::new());
+    let app = Router::new().route(
+        "/",
+        hook(receiver, move |_: Arrived| {
+            let left = Arc::clone(&left);
+            async move {
+                match left.fetch_sub(1, Ordering::SeqCst) {
+                    2 => Err("the disk is full".into()),
+                    1 => panic!("a bug of the handler's"),
+                    _ => Ok(()),
+                }
+            }
+        }),
+    );
+    let address = serve(app).await;
+    let request = signed("evt_1", &secret(), "/");
+    let answers =
+        [send(address, &request).await, send(address, &request).await, send(address, &request).await];
+    assert_eq!(answers, [503, 503, 200]);
+}
+
+#[tokio::test]
+async fn extractors_give_the_event_and_its_receipt() {
+    async fn with_receipt(incoming: Incoming<allison::Event, MemoryStore>) -> Result<Answer, Rejection> {
+        assert_eq!(incoming.envelope.event_type(), "call.ended");
+        incoming.receipt.commit(OffsetDateTime::now_utc()).await?;
+        Ok(Answer::OK)
+    }
+    async fn alone(envelope: Envelope<allison::CallEnded>) -> String {
+        envelope.data.call_id
+    }
+    let remembers: Arc<Receiver<MemoryStore>> = Arc::new(receiver().with_inbox(MemoryStore::new()));
+    let forgets: Arc<Receiver<NoInbox>> = Arc::new(receiver());
+    let app = Router::new()
+        .route("/receipt", post(with_receipt))
+        .with_state(remembers)
+        .merge(Router::new().route("/alone", post(alone)).with_state(forgets));
+    let address = serve(app).await;
+    for path in ["/receipt", "/alone"] {
+        for _ in 0..2 {
+            assert_eq!(send(address, &signed("evt_1", &secret(), path)).await, 200, "{path}");
+        }
+        assert_eq!(send(address, &signed("evt_2", &Secret::from_random([9; 32]), path)).await, 401, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn each_type_has_a_closure_of_its_own() {
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (calls, contacts, others) = (Arc::clone(&seen), Arc::clone(&seen), Arc::clone(&seen));
+    let handlers = Handlers::new()
+        .on(move |call: Envelope<allison::CallEnded>| {
+            calls.lock().unwrap().push(format!("call {}", call.data.call_id));
+            std::future::ready(Ok(()))
+        })
+        .on(move |contact: Envelope<allison::ContactCreated>| {
+            contacts.lock().unwrap().push(format!("contact {}", contact.data.contact_id));
+            std::future::ready(Ok(()))
+        })
+        .otherwise(move |other| {
+            others.lock().unwrap().push(format!("other {}", other.data.event_type()));
+            std::future::ready(Ok(()))
+        });
+    let app = Router::new().route(
+        "/",
+        hook(receiver(), move |event| {
+            let handlers = handlers.clone();
+            async move { handlers.handle(event).await }
+        }),
+    );
+    let address = serve(app).await;
+    for (kind, data) in [
+        ("call.ended", r#"{"call_id":"c"}"#),
+        ("contact.created", r#"{"contact_id":"p"}"#),
+        ("call_order.status_changed", "{}"),
+    ] {
+        let body = format!(
+            r#"{{"id":"evt_1","type":"{kind}","created_at":"2026-04-17T12:00:00.000Z","api_version":"v1","data":{data}}}"#
+        );
+        assert_eq!(send(address, &signed_body("evt_1", body.as_bytes(), &secret(), "/")).await, 200);
+    }
+    assert_eq!(*seen.lock().unwrap(), ["call c", "contact p", "other call_order.status_changed"]);
+}
+
+struct Tenants;
+
+impl SecretSource for Tenants {
+    async fn secrets(&self, tenant: &str) -> Result<Vec<Secret>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(if tenant == "acme" { vec![secret()] } else { Vec::new() })
+    }
+}
+
+#[tokio::test]
+async fn the_tenant_is_in_the_path_and_the_peer_is_the_connections() {
+    let receiver = Receiver::by_tenant(Contract::allison(), Tenants)
+        .unwrap()
+        .with_guard(NetworkGuard::new(["127.0.0.1"]).unwrap());
+    let app = Router::new().route("/hooks/{tenant}", hook(receiver, async |event: Arrived| Ok(drop(event?))));
+    let address = serve(app.clone()).await;
+    assert_eq!(send(address, &signed("evt_1", &secret(), "/hooks/acme")).await, 200);
+    assert_eq!(send(address, &signed("evt_1", &secret(), "/hooks/other")).await, 401);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let without_peers = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let refused = send(without_peers, &signed("evt_1", &secret(), "/hooks/acme")).await;
+    assert_eq!(refused, 401, "from nobody knows where");
+}
+
+fn receiver() -> Receiver {
+    Receiver::signed(Contract::allison(), &secret()).unwrap()
+}
+
+fn secret() -> Secret {
+    Secret::from_random([7; 32])
+}
+
+async fn serve(app: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = app.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    address
+}
+
+/// A request as it goes over the wire, signed now.
+fn signed(id: &str, secret: &Secret, path: &str) -> Vec<u8> {
+    let envelope =
+        Envelope::from_parts(id.parse().unwrap(), OffsetDateTime::now_utc(), allison::CallEnded::new("c"));
+    signed_body(id, &Contract::allison().encode(&envelope).unwrap(), secret, path)
+}
+
+fn signed_body(id: &str, body: &[u8], secret: &Secret, path: &str) -> Vec<u8> {
+    let signer = Contract::allison().signer(secret).unwrap();
+    let headers = signer.sign(id, OffsetDateTime::now_utc(), body).unwrap();
+    let mut request = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n");
+    for (name, value) in &headers {
+        request += &format!("{name}: {}\r\n", value.to_str().unwrap());
+    }
+    request += &format!("content-length: {}\r\n\r\n", body.len());
+    [request.as_bytes(), body].concat()
+}
+
+/// Sends bytes on a connection of their own and tells the status that they are answered with.
+async fn send(address: SocketAddr, request: &[u8]) -> u16 {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    std::str::from_utf8(&answer[9..]).unwrap().parse().unwrap()
+}
