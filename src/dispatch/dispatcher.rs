@@ -297,9 +297,9 @@ impl Dispatcher {
             // What a store does not take down it is not asked for either: sent, it would be sent in vain.
             if pause.until <= Instant::now() {
                 self.take_off(flight, pause).await;
-                if *look_at <= Instant::now() {
-                    *look_at = self.look_around(pause).await;
-                }
+            }
+            if pause.until.max(*look_at) <= Instant::now() {
+                *look_at = self.look_around(pause).await;
             }
         }
         if *extend_at <= Instant::now() {

@@ -27,6 +27,7 @@ struct Shared<S> {
     looks: AtomicU32,
     settlements_fail: AtomicU32,
     looks_fail: AtomicBool,
+    claims_fail: AtomicBool,
     hangs: AtomicBool,
     claims_take: Mutex<Duration>,
     is_empty: AtomicBool,
@@ -71,6 +72,7 @@ impl<S: Store> Watched<S> {
             looks: AtomicU32::new(0),
             settlements_fail: AtomicU32::new(0),
             looks_fail: AtomicBool::new(false),
+            claims_fail: AtomicBool::new(false),
             hangs: AtomicBool::new(false),
             claims_take: Mutex::default(),
             is_empty: AtomicBool::new(false),
@@ -114,6 +116,10 @@ impl<S: Store> Watched<S> {
 
     pub(crate) fn looks_fail(&self, fail: bool) {
         self.0.looks_fail.store(fail, Ordering::SeqCst);
+    }
+
+    pub(crate) fn claims_fail(&self, fail: bool) {
+        self.0.claims_fail.store(fail, Ordering::SeqCst);
     }
 
     /// From now on no claim and no settlement ever ends.
@@ -187,6 +193,9 @@ impl<S: Store> Store for Watched<S> {
     async fn claim(&self, claim: &Claim) -> Result<Claims, StoreError> {
         self.0.claims.fetch_add(1, Ordering::SeqCst);
         self.hang().await;
+        if self.0.claims_fail.load(Ordering::SeqCst) {
+            return Err(away());
+        }
         if self.0.is_empty.load(Ordering::SeqCst) {
             return Ok(Claims::default());
         }
