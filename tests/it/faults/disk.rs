@@ -149,7 +149,8 @@ async fn refuses_and_goes_on<S: Store + 'static>(
     let refused = site.outbox().emit("org_1", &large).await.unwrap_err();
     assert!(matches!(&refused, EmitError::Store(error) if error.is_retryable()), "{refused:?}");
     let running = Running::start(quick(&site));
-    while site.store.settles() + site.store.claims() < 5 {
+    // A little may still find room.
+    while site.store.settles() < 1 && site.store.claims() < 3 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     make_room.await;
