@@ -67,6 +67,7 @@ impl Bucket {
         Self { rate, tokens: f64::from(rate.burst()), filled_at: now }
     }
 
+    #[allow(dead_code, reason = "the dispatcher's lanes ask it")]
     pub(crate) fn rate(&self) -> Rate {
         self.rate
     }
@@ -103,6 +104,7 @@ impl Bucket {
         now.checked_add(time::Duration::seconds_f64(wait) + time::Duration::MILLISECOND)
     }
 
+    #[allow(dead_code, reason = "the dispatcher's lanes ask it")]
     pub(crate) fn is_full(&self, now: OffsetDateTime) -> bool {
         self.tokens_at(now) >= f64::from(self.rate.burst())
     }

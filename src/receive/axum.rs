@@ -134,11 +134,9 @@ where
         let (permit, whole) = Whole::read(&receiver, request).await.map_err(refuse)?;
         let now = OffsetDateTime::now_utc();
         let arrival = whole.arrival();
-        let received = receiver.receive_admitted(permit, &arrival, &whole.body, now).await;
+        let received = receiver.receive_shared_admitted(permit, &arrival, &whole.body, now).await;
         match received.map_err(refuse)? {
-            Received::Event { envelope, receipt } => {
-                Ok(Self { envelope, receipt: receipt.held_with(Arc::clone(&receiver)) })
-            }
+            Received::Event { envelope, receipt } => Ok(Self { envelope, receipt }),
             Received::Undecodable { error, receipt } => {
                 // What cannot be released is free when its lease ends.
                 drop(receipt.release().await);

@@ -281,6 +281,46 @@ impl<I: Inbox> Receiver<I> {
         self.receive_admitted(permit, arrival, body, now).await
     }
 
+    /// [`receive_arrival`](Self::receive_arrival) with a receipt that may outlive the borrow of its receiver, as for a task or a
+    /// framework's extractor.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection`] knows its status code.
+    pub async fn receive_shared<T: EventData>(
+        self: &Arc<Self>,
+        arrival: &Arrival<'_>,
+        body: &[u8],
+        now: OffsetDateTime,
+    ) -> Result<Received<'static, T, I>, Rejection>
+    where
+        I: 'static,
+    {
+        let permit = self.admit(now)?;
+        self.receive_shared_admitted(permit, arrival, body, now).await
+    }
+
+    pub(super) async fn receive_shared_admitted<T: EventData>(
+        self: &Arc<Self>,
+        permit: Permit,
+        arrival: &Arrival<'_>,
+        body: &[u8],
+        now: OffsetDateTime,
+    ) -> Result<Received<'static, T, I>, Rejection>
+    where
+        I: 'static,
+    {
+        let held = |receipt: Receipt<'_, I>| receipt.held_with(Arc::clone(self));
+        Ok(match self.receive_admitted(permit, arrival, body, now).await? {
+            Received::Event { envelope, receipt } => Received::Event { envelope, receipt: held(receipt) },
+            Received::Undecodable { error, receipt } => {
+                Received::Undecodable { error, receipt: held(receipt) }
+            }
+            Received::Duplicate { id } => Received::Duplicate { id },
+            Received::OtherType { event_type } => Received::OtherType { event_type },
+        })
+    }
+
     /// The place of a request among those that are handled at once, taken before anything of it is read.
     pub(super) fn admit(&self, now: OffsetDateTime) -> Result<Permit, Rejection> {
         if self.is_retired {
@@ -447,7 +487,7 @@ impl<I> Held<'_, I> {
 
 impl<I: Inbox> Receipt<'_, I> {
     /// The same receipt, for a task that outlives the borrow of its receiver.
-    pub(super) fn held_with(self, receiver: Arc<Receiver<I>>) -> Receipt<'static, I> {
+    fn held_with(self, receiver: Arc<Receiver<I>>) -> Receipt<'static, I> {
         Receipt {
             inbox: Held::With(receiver),
             key: self.key,

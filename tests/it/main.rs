@@ -41,6 +41,7 @@ mod process;
 #[cfg(all(feature = "axum", feature = "memory"))]
 mod receive_axum;
 mod receiver;
+#[cfg(all(feature = "memory", feature = "postgres", feature = "sqlite"))]
 mod receiving;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;

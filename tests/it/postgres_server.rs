@@ -107,30 +107,35 @@ impl Server {
         run(self.pg_ctl().args(["-m", "fast", "-w", "stop"]));
     }
 
-    /// Ends the server as a fault would: at once, by SIGKILL.
+    /// Ends the server as a fault would: at once, by SIGKILL. Its sessions see that and end by themselves.
     pub(crate) fn kill(&self) {
-        let file = fs::read_to_string(self.directory.join("data/postmaster.pid")).unwrap();
-        run(Command::new("kill").args(["-9", file.lines().next().unwrap()]));
+        let (server, sessions) = self.processes();
+        run(Command::new("kill").args(["-9", &server]));
+        wait_for_the_end_of(&sessions);
     }
 
     /// Ends the server with all of its processes, in the middle of whatever they do.
     pub(crate) fn kill_all(&self) {
-        let file = fs::read_to_string(self.directory.join("data/postmaster.pid")).unwrap();
-        let server = file.lines().next().unwrap();
         // Stopped first, so that it starts no others in the meantime.
-        run(Command::new("kill").args(["-STOP", server]));
-        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let processes = processes.filter_map(|process| process.file_name().into_string().ok());
-        let mut ending: Vec<_> =
-            processes.filter(|id| state_and_parent(id).is_some_and(|(_, parent)| parent == server)).collect();
-        ending.push(server.to_owned());
+        run(Command::new("kill").args(["-STOP", &self.processes().0]));
+        let (server, mut ending) = self.processes();
+        ending.push(server);
         // One may end by itself before its turn.
         let _ = Command::new("kill").arg("-9").args(&ending).stderr(Stdio::null()).status();
-        while ending.iter().any(|id| state_and_parent(id).is_some_and(|(state, _)| state != "Z")) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_for_the_end_of(&ending);
         // Until somebody asks what became of it, a process that has ended looks to the next server like one that runs.
         fs::remove_file(self.directory.join("data/postmaster.pid")).unwrap();
+    }
+
+    /// The server's process, and those that it has started.
+    fn processes(&self) -> (String, Vec<String>) {
+        let file = fs::read_to_string(self.directory.join("data/postmaster.pid")).unwrap();
+        let server = file.lines().next().unwrap().to_owned();
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let all = all.filter_map(|process| process.file_name().into_string().ok());
+        let started = all.filter(|id| state_and_parent(id).is_some_and(|(_, parent)| parent == server));
+        let started = started.collect();
+        (server, started)
     }
 
     /// Runs again after [`stop`](Self::stop), [`kill`](Self::kill) or [`kill_all`](Self::kill_all).
@@ -192,6 +197,12 @@ fn as_owner(program: &Path) -> Command {
     let mut command = Command::new("runuser");
     command.args(["-u", "postgres", "--"]).arg(program);
     command
+}
+
+fn wait_for_the_end_of(processes: &[String]) {
+    while processes.iter().any(|id| state_and_parent(id).is_some_and(|(state, _)| state != "Z")) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// What `/proc` says of a process that there is.
