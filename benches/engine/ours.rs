@@ -30,7 +30,7 @@ pub(crate) struct Ours<S> {
 
 impl<S: Store + Clone + 'static> Ours<S> {
     /// Of several endpoints each belongs to an organization of its own, so that an event is one delivery.
-    pub(crate) async fn start(store: S, endpoints: &[SocketAddr]) -> Self {
+    pub(crate) async fn start(store: S, endpoints: &[SocketAddr], keep: Duration) -> Self {
         for (number, endpoint) in endpoints.iter().enumerate() {
             let organization = organization(number as u64);
             store
@@ -40,7 +40,9 @@ impl<S: Store + Clone + 'static> Ours<S> {
         }
         let wake = Wake::new();
         Self {
-            outbox: Outbox::new(store.clone(), Contract::allison()).with_wake(&wake),
+            outbox: Outbox::new(store.clone(), Contract::allison())
+                .with_wake(&wake)
+                .with_subscriptions_kept_for(keep),
             endpoints: endpoints.len() as u64,
             dispatcher: Dispatching::start(dispatcher(store, Contract::allison()).with_wake(&wake)),
         }

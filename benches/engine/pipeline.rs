@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
@@ -23,7 +24,11 @@ pub(crate) trait Pipeline: Send + Sync {
 /// Who is measured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Side {
+    /// As it comes: an organization's subscriptions are asked for with each event.
     Ours,
+    /// Keeping the subscriptions for a second.
+    Keeping,
+    /// By hand.
     Bare,
 }
 
@@ -31,7 +36,10 @@ impl Side {
     pub(crate) async fn start(self, place: &Place, endpoints: &[SocketAddr]) -> Box<dyn Pipeline> {
         match (self, place) {
             (Self::Ours, place) => {
-                with_store!(place, store => Box::new(Ours::start(store, endpoints).await) as Box<dyn Pipeline>)
+                with_store!(place, store => boxed(Ours::start(store, endpoints, Duration::ZERO).await))
+            }
+            (Self::Keeping, place) => {
+                with_store!(place, store => boxed(Ours::start(store, endpoints, Duration::from_secs(1)).await))
             }
             (Self::Bare, Place::Memory) => Box::new(Bare::start(BareMemory::default(), endpoints)),
             (Self::Bare, Place::Sqlite { file, .. }) => {
@@ -42,6 +50,10 @@ impl Side {
             }
         }
     }
+}
+
+fn boxed(pipeline: impl Pipeline + 'static) -> Box<dyn Pipeline> {
+    Box::new(pipeline)
 }
 
 /// Emits these events from several tasks at once, as the handlers of a web back end do.
