@@ -38,6 +38,7 @@ mod notifications;
 pub mod postgres;
 pub mod sqlite;
 mod tables;
+mod waiting;
 
 pub use error::{StoreError, StoreErrorKind};
 pub use ext::StoreExt;

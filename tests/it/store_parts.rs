@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookwire::store::{Claim, Claimed, Claims, NewEvent, Settled, Settlement, Share};
+use futures_util::future::join_all;
+use hookwire::store::{
+    Claim, Claimed, Claims, Inserted, NewEvent, Settled, Settlement, Share, StoreErrorKind,
+};
 use hookwire::{
     AddressPolicy, Attempt, DeliveryId, EndpointUrl, ErrorClass, EventFilter, Next, Outcome, Secret, Store,
     Subscription, SubscriptionId,
@@ -37,6 +40,50 @@ pub(crate) async fn deliver_all(store: impl Store) -> usize {
         assert!(told.iter().all(|told| *told == Settled::Done));
         taken += told.len();
     }
+}
+
+/// Inserts at once, one of which the store has to refuse.
+pub(crate) async fn an_insert_fails_among_others(store: impl Store) {
+    store.insert(&[event(1)]).await.unwrap();
+    let batches: Vec<_> = (2..=9)
+        .map(|number| {
+            let mut event = event(number);
+            if number == 5 {
+                event.deliveries[0].0 = delivery_id(1);
+            }
+            [event]
+        })
+        .collect();
+    let told = join_all(batches.iter().map(|batch| store.insert(batch))).await;
+    for (batch, told) in batches.iter().zip(told) {
+        match batch[0].id == event(5).id {
+            true => assert_eq!(told.unwrap_err().kind(), StoreErrorKind::Backend),
+            false => assert_eq!(told.unwrap(), [Inserted::New]),
+        }
+    }
+    assert_eq!(store.insert(&[event(5)]).await.unwrap(), [Inserted::New], "nothing was left of it");
+    assert_eq!(deliver_all(store).await, 9);
+}
+
+/// Inserts at once of what is new, there already, there with other bytes, and there with another of these.
+pub(crate) async fn inserts_of_each_kind_at_once(store: impl Store) {
+    store.insert(&[event(3)]).await.unwrap();
+    let mut other = event(4);
+    other.payload = Bytes::from_static(b"[]");
+    let batches = [
+        vec![event(1), event(2)],
+        vec![event(2)],
+        vec![event(3), event(4)],
+        vec![other],
+        (5..200).map(event).collect(),
+    ];
+    let told = join_all(batches.iter().map(|batch| store.insert(batch))).await;
+    let told: Vec<_> = told.into_iter().map(Result::unwrap).collect();
+    assert_eq!(told[0], [Inserted::New, Inserted::New]);
+    assert_eq!(told[1], [Inserted::Duplicate]);
+    assert_eq!(told[2], [Inserted::Duplicate, Inserted::New]);
+    assert_eq!(told[3], [Inserted::Conflict]);
+    assert_eq!(told[4], [Inserted::New; 195]);
 }
 
 /// Subscription `number` of many.

@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use hookwire::sqlx::postgres::{PgConnection, PgPoolOptions};
 use hookwire::sqlx::{self, AssertSqlSafe, Connection as _, Executor as _, Row as _};
 use hookwire::store::postgres::{PostgresStore, PostgresStoreBuilder};
@@ -18,7 +19,8 @@ use hookwire::{DeadReason, DeliveryId, DeliveryState, Next, Store as _, Transact
 use crate::driver_log::DriverLog;
 use crate::postgres_server::{self, Server, prefix};
 use crate::store_parts::{
-    LEASE, NOW, SUBSCRIPTION, deliver_all, delivered, delivery_id, event, subscription, subscription_of, wish,
+    LEASE, NOW, SUBSCRIPTION, an_insert_fails_among_others, deliver_all, delivered, delivery_id, event,
+    inserts_of_each_kind_at_once, subscription, subscription_of, wish,
 };
 
 mod store {
@@ -297,6 +299,31 @@ mod round_trips {
             assert!(told.iter().all(|told| *told == Settled::Done));
             one("settle");
         }
+    }
+
+    #[tokio::test]
+    async fn inserts_that_come_together_are_few_statements() {
+        let (store, _) = with_subscription().await;
+        let batches: Vec<_> = (1..=100).map(|number| [event(number)]).collect();
+        let log = DriverLog::of_this_thread();
+        let told = join_all(batches.iter().map(|batch| store.insert(batch))).await;
+        assert!(told.into_iter().all(|told| told.unwrap() == [Inserted::New]));
+        let statements = log.take();
+        // A first one may go before the others have come.
+        assert!(statements.len() <= 2, "{statements:#?}");
+        assert_eq!(deliver_all(store).await, 100);
+    }
+
+    #[tokio::test]
+    async fn an_insert_that_fails_fails_no_other() {
+        let (store, _) = with_subscription().await;
+        an_insert_fails_among_others(store).await;
+    }
+
+    #[tokio::test]
+    async fn each_is_told_what_became_of_its_own() {
+        let (store, _) = with_subscription().await;
+        inserts_of_each_kind_at_once(store).await;
     }
 
     #[tokio::test]

@@ -9,7 +9,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::store_parts::{
-    LEASE, NOW, SUBSCRIPTION, deliver_all, delivered, delivery_id, event, subscription, subscription_of, wish,
+    LEASE, NOW, SUBSCRIPTION, an_insert_fails_among_others, deliver_all, delivered, delivery_id, event,
+    inserts_of_each_kind_at_once, subscription, subscription_of, wish,
 };
 use bytes::Bytes;
 use hookwire::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool};
@@ -135,7 +136,8 @@ mod transactions {
     async fn an_insert_that_is_dropped_half_way_leaves_nothing() {
         let (store, directory) = with_subscription().await;
         let mut application = application(&directory).await;
-        let batch: Vec<_> = (1..100).map(event).collect();
+        // Of some dozens of statements.
+        let batch: Vec<_> = (1..1_500).map(event).collect();
         for polls in 0..12 {
             let mut transaction = application.begin().await.unwrap();
             business_row(&mut transaction).await;
@@ -457,7 +459,8 @@ mod faults {
         let (store, _directory) = with_subscription().await;
         let batch: Vec<_> = (1..=50).map(event).collect();
         store.insert(&batch).await.unwrap();
-        for polls in 0..5 {
+        // No more than it takes to have leased them: what is dropped while it commits may be written.
+        for polls in 0..4 {
             let wish = wish(NOW, 50);
             drop_after(polls, store.claim(&wish)).await;
         }
@@ -473,47 +476,13 @@ mod together {
     #[tokio::test]
     async fn an_insert_that_fails_fails_no_other() {
         let (store, _directory) = with_subscription().await;
-        store.insert(&[event(1)]).await.unwrap();
-        let batches: Vec<_> = (2..=9)
-            .map(|number| {
-                let mut event = event(number);
-                if number == 5 {
-                    event.deliveries[0].0 = super::event(1).deliveries[0].0;
-                }
-                [event]
-            })
-            .collect();
-        let told = join_all(batches.iter().map(|batch| store.insert(batch))).await;
-        for (batch, told) in batches.iter().zip(told) {
-            match batch[0].id == event(5).id {
-                true => assert_eq!(told.unwrap_err().kind(), StoreErrorKind::Backend),
-                false => assert_eq!(told.unwrap(), [Inserted::New]),
-            }
-        }
-        assert_eq!(claim(&store).await.deliveries.len(), 8);
-        assert_eq!(store.insert(&[event(5)]).await.unwrap(), [Inserted::New], "nothing was left of it");
+        an_insert_fails_among_others(store).await;
     }
 
     #[tokio::test]
     async fn each_is_told_what_became_of_its_own() {
         let (store, _directory) = with_subscription().await;
-        store.insert(&[event(3)]).await.unwrap();
-        let mut other = event(4);
-        other.payload = "[]".into();
-        let batches = [
-            vec![event(1), event(2)],
-            vec![event(2)],
-            vec![event(3), event(4)],
-            vec![other],
-            (5..200).map(event).collect(),
-        ];
-        let told = join_all(batches.iter().map(|batch| store.insert(batch))).await;
-        let told: Vec<_> = told.into_iter().map(Result::unwrap).collect();
-        assert_eq!(told[0], [Inserted::New, Inserted::New]);
-        assert_eq!(told[1], [Inserted::Duplicate]);
-        assert_eq!(told[2], [Inserted::Duplicate, Inserted::New]);
-        assert_eq!(told[3], [Inserted::Conflict]);
-        assert_eq!(told[4], [Inserted::New; 195]);
+        inserts_of_each_kind_at_once(store).await;
     }
 
     #[tokio::test]
@@ -546,28 +515,6 @@ mod together {
         assert_eq!(store.insert(&third).await.unwrap(), [Inserted::New]);
         assert_eq!(writing.await.unwrap(), [Inserted::New]);
         assert_eq!(store.insert(&second).await.unwrap(), [Inserted::New]);
-    }
-
-    #[test]
-    fn a_runtime_that_ends_while_others_wait_leaves_the_store_usable() {
-        let directory = directory();
-        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let store = runtime().block_on(async {
-            let store = SqliteStore::open(path(&directory)).await.unwrap();
-            store.put_subscription(&subscription()).await.unwrap();
-            store
-        });
-        let (first, second) = ([event(1)], [event(2)]);
-        let ended = runtime();
-        ended.block_on(async {
-            drop_after(1, store.insert(&first)).await;
-            drop_after(1, store.insert(&second)).await;
-        });
-        drop(ended);
-        runtime().block_on(async {
-            assert_eq!(store.insert(&[event(3)]).await.unwrap(), [Inserted::New]);
-            assert_eq!(store.insert(&second).await.unwrap(), [Inserted::New]);
-        });
     }
 }
 

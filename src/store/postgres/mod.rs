@@ -21,6 +21,7 @@
 #![cfg(feature = "postgres")]
 
 mod connections;
+mod gather;
 mod history;
 mod inbox;
 mod notifications;
@@ -42,6 +43,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use self::connections::{Connections, failed};
+use self::gather::Gathered;
 use self::history::MOST_LANES;
 use self::rows::{bounded, indexed};
 use self::schema::parse_prefix;
@@ -78,6 +80,7 @@ struct Shared {
     sql: Statements,
     connections: Connections,
     caller_time: bool,
+    gathered: Gathered,
     // Where the next look begins: behind the last subscription that a look listed before its limit cut it.
     looked_at: Mutex<u128>,
     /// On which other processes are told of work.
@@ -217,7 +220,11 @@ impl Store for PostgresStore {
         if events.is_empty() {
             return Ok(Vec::new());
         }
-        self.insert_events(events).await
+        // What may wait for the lock of a lane holds up nobody else.
+        if events.iter().any(|event| event.ordering_key.is_some()) {
+            return self.insert_events(&events.iter().collect::<Vec<_>>()).await;
+        }
+        self.insert_together(events).await
     }
 
     async fn look(&self, now: OffsetDateTime, limit: u32) -> Result<Look, StoreError> {
@@ -484,6 +491,7 @@ impl PostgresStoreBuilder {
                 sql: Statements::new(&prefix.within(&schema)),
                 connections,
                 caller_time: self.caller_time,
+                gathered: Gathered::new(),
                 looked_at: Mutex::default(),
                 channel: prefix.apply("{p}work"),
                 tag: format!("{:032x}", u128::from_be_bytes(random)),

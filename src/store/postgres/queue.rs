@@ -18,7 +18,7 @@ use crate::store::leased::{Event, Leased, Parents};
 use crate::store::{Claim, Claims, Inserted, Lease, Look, NewEvent, Settled, Settlement, Share, StoreError};
 
 impl PostgresStore {
-    pub(super) async fn insert_events(&self, events: &[NewEvent]) -> Result<Vec<Inserted>, StoreError> {
+    pub(super) async fn insert_events(&self, events: &[&NewEvent]) -> Result<Vec<Inserted>, StoreError> {
         let rows = EventRows::new(events)?;
         let row = self.one(|| self.insert_query(&rows, true)).await?;
         told(&rows, &row)
@@ -30,7 +30,8 @@ impl PostgresStore {
         connection: &mut PgConnection,
         events: &[NewEvent],
     ) -> Result<Vec<Inserted>, StoreError> {
-        let rows = EventRows::new(events)?;
+        let events: Vec<_> = events.iter().collect();
+        let rows = EventRows::new(&events)?;
         let row = self.insert_query(&rows, false).fetch_one(connection).await.map_err(failed)?;
         told(&rows, &row)
     }

@@ -53,10 +53,10 @@ pub(super) struct EventRows<'a> {
 }
 
 impl<'a> EventRows<'a> {
-    pub(super) fn new(events: &'a [NewEvent]) -> Result<Self, StoreError> {
+    pub(super) fn new(events: &[&'a NewEvent]) -> Result<Self, StoreError> {
         let mut rows = Self { places: (0..events.len()).collect(), ..Self::default() };
         rows.places.sort_by_key(|place| (&events[*place].organization, events[*place].id.as_str(), *place));
-        for event in rows.places.iter().map(|place| &events[*place]) {
+        for event in rows.places.iter().map(|place| events[*place]) {
             rows.organizations.push(indexed("organization", &event.organization)?);
             rows.ids.push(event.id.as_str());
             rows.types.push(event.event_type.as_str());

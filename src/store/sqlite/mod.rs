@@ -501,14 +501,13 @@ impl SqliteStoreBuilder {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(self.synchronous)
             .busy_timeout(self.busy_timeout)
-            .pragma("temp_store", "MEMORY")
-            .row_buffer_size(ROW_BUFFER);
+            .pragma("temp_store", "MEMORY");
         // Nothing to ask a file whether it is still there.
         let pool =
             || SqlitePoolOptions::new().test_before_acquire(false).idle_timeout(None).max_lifetime(None);
         let began = Instant::now();
         let writers = loop {
-            match pool().max_connections(1).connect_with(options.clone()).await {
+            match pool().max_connections(1).connect_with(options.clone().row_buffer_size(ROW_BUFFER)).await {
                 // SQLite does not wait for another connection that is putting the same new file into WAL mode.
                 Err(error) if primary_code(&error) == Some(BUSY) && began.elapsed() < self.busy_timeout => {
                     sleep(OPEN_AGAIN).await;

@@ -1,7 +1,6 @@
 //! [`Writer`]: one write transaction at a time, which the inserts and settlements that wait for it share.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex as Lock, MutexGuard as LockGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::SqlitePool;
@@ -11,12 +10,13 @@ use tokio::time::timeout;
 
 use super::statements::Statements;
 use super::{failed, queue};
+use crate::store::waiting::{Answer, Part, Serving, Waiting, gone};
 use crate::store::{Inserted, NewEvent, Settled, Settlement, StoreError, StoreErrorKind};
 
 /// The store's only way to write outside of the application's transactions.
 ///
-/// A commit waits for the disk, and while it does more callers come; the next transaction is for all of them. Each is answered
-/// when it is committed. Where one part fails everything is undone and each is written alone, so that no part fails for another.
+/// Each part is answered when it is committed. Where one fails everything is undone and each is written alone, so that no part
+/// fails for another.
 #[derive(Debug)]
 pub(super) struct Writer {
     sql: Arc<Statements>,
@@ -24,29 +24,19 @@ pub(super) struct Writer {
     // Writers wait here and not inside SQLite, where each would hold a connection and whoever polls luckiest wins.
     turn: Arc<Mutex<()>>,
     busy_timeout: Duration,
-    waiting: Lock<Waiting>,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    parts: VecDeque<(u64, Part)>,
-    /// Whether a task writes what waits.
-    is_served: bool,
-    last_number: u64,
+    waiting: Waiting<Write>,
 }
 
 /// What one caller wants written.
 #[derive(Debug)]
-enum Part {
+enum Write {
     Insert(Vec<NewEvent>, Answer<Vec<Inserted>>),
     Settle(Vec<Settlement>, Answer<Vec<Settled>>),
 }
 
-type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
-
 impl Writer {
     pub(super) fn new(sql: Arc<Statements>, pool: SqlitePool, busy_timeout: Duration) -> Arc<Self> {
-        Arc::new(Self { sql, pool, turn: Arc::default(), busy_timeout, waiting: Lock::default() })
+        Arc::new(Self { sql, pool, turn: Arc::default(), busy_timeout, waiting: Waiting::new() })
     }
 
     pub(super) async fn close(&self) {
@@ -63,60 +53,59 @@ impl Writer {
     }
 
     pub(super) async fn insert(self: &Arc<Self>, events: &[NewEvent]) -> Result<Vec<Inserted>, StoreError> {
-        self.share(|answer| Part::Insert(events.to_vec(), answer)).await
+        self.share(|answer| Write::Insert(events.to_vec(), answer)).await
     }
 
     pub(super) async fn settle(
         self: &Arc<Self>,
         settlements: &[Settlement],
     ) -> Result<Vec<Settled>, StoreError> {
-        self.share(|answer| Part::Settle(settlements.to_vec(), answer)).await
+        self.share(|answer| Write::Settle(settlements.to_vec(), answer)).await
     }
 
     /// Has a part written with others. Dropped, it is written or not, as where a commit is under way.
-    async fn share<T>(self: &Arc<Self>, part: impl FnOnce(Answer<T>) -> Part) -> Result<T, StoreError> {
+    async fn share<T>(self: &Arc<Self>, part: impl FnOnce(Answer<T>) -> Write) -> Result<T, StoreError> {
         let (answer, mut answered) = oneshot::channel();
-        let number = self.enqueue(part(answer));
+        let number = self.join(part(answer));
         let told = match timeout(self.busy_timeout, &mut answered).await {
             Ok(told) => told,
-            Err(_) if self.withdraw(number) => return Err(busy()),
+            Err(_) if self.waiting.withdraw(number) => return Err(busy()),
             // It is being written.
             Err(_) => answered.await,
         };
-        told.map_err(|_| StoreError::new(StoreErrorKind::Unavailable, "the runtime that wrote has ended"))?
+        told.map_err(|_| gone())?
     }
 
-    fn enqueue(self: &Arc<Self>, part: Part) -> u64 {
-        let mut waiting = self.waiting();
-        waiting.last_number += 1;
-        let number = waiting.last_number;
-        waiting.parts.push_back((number, part));
-        if !waiting.is_served {
-            waiting.is_served = true;
+    fn join(self: &Arc<Self>, part: Write) -> u64 {
+        let (number, serves) = self.waiting.join(part);
+        if serves {
             // Begun here where nobody writes, so that it waits for nobody.
-            let first = Arc::clone(&self.turn).try_lock_owned().ok().map(|turn| (turn, waiting.take()));
-            let serving = Serving { writer: Arc::clone(self), is_done: false };
-            drop(waiting);
-            // A task, because the caller's future may be dropped, and others' parts are written along.
-            tokio::spawn(serving.run(first));
+            let turn = Arc::clone(&self.turn).try_lock_owned().ok();
+            let first = turn.map(|turn| (turn, self.waiting.take()));
+            tokio::spawn(Arc::clone(self).serve(first));
         }
         number
     }
 
-    /// Whether the part was still waiting, and does no longer.
-    fn withdraw(&self, number: u64) -> bool {
-        let mut waiting = self.waiting();
-        let place = waiting.parts.iter().position(|(waits, _)| *waits == number);
-        place.and_then(|place| waiting.parts.remove(place)).is_some()
-    }
-
-    fn waiting(&self) -> LockGuard<'_, Waiting> {
-        // Nothing panics between two changes that belong together.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    async fn serve(self: Arc<Self>, first: Option<(OwnedMutexGuard<()>, Vec<Write>)>) {
+        let mut serving = Serving::new(&self.waiting);
+        if let Some((turn, parts)) = first {
+            self.write(parts).await;
+            drop(turn);
+        }
+        while serving.goes_on() {
+            let turn = self.turn.lock().await;
+            // Those who came while another had the turn too.
+            let parts = self.waiting.take();
+            if !parts.is_empty() {
+                self.write(parts).await;
+            }
+            drop(turn);
+        }
     }
 
     /// Writes parts together, or each alone where one of them fails.
-    async fn write(&self, parts: Vec<Part>) {
+    async fn write(&self, parts: Vec<Write>) {
         match self.try_write(&parts).await {
             Ok(written) => written.tell(parts),
             Err(Failure::Part(_)) if parts.len() > 1 => {
@@ -130,15 +119,15 @@ impl Writer {
         }
     }
 
-    async fn try_write(&self, parts: &[Part]) -> Result<Written, Failure> {
+    async fn try_write(&self, parts: &[Write]) -> Result<Written, Failure> {
         let whole = |error| Failure::Whole(failed(error));
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(whole)?;
         let mut events = Vec::new();
         let mut settlements = Vec::new();
         for part in parts {
             match part {
-                Part::Insert(some, _) => events.extend(some),
-                Part::Settle(some, _) => settlements.extend(some),
+                Write::Insert(some, _) => events.extend(some),
+                Write::Settle(some, _) => settlements.extend(some),
             }
         }
         let mut written = Written::default();
@@ -155,22 +144,16 @@ impl Writer {
     }
 }
 
-impl Waiting {
-    /// What is written next: not too much at once, so that the first need not wait for long. Who no longer waits is left out.
-    fn take(&mut self) -> Vec<Part> {
-        let mut parts = Vec::new();
-        let mut rows = 0;
-        while let Some((_, part)) = self.parts.pop_front_if(|_| rows < MOST_ROWS) {
-            if part.is_wanted() {
-                rows += part.rows();
-                parts.push(part);
-            }
+impl Write {
+    fn fail(self, error: StoreError) {
+        match self {
+            Self::Insert(_, answer) => _ = answer.send(Err(error)),
+            Self::Settle(_, answer) => _ = answer.send(Err(error)),
         }
-        parts
     }
 }
 
-impl Part {
+impl Part for Write {
     fn rows(&self) -> usize {
         match self {
             Self::Insert(events, _) => events.iter().map(|event| 1 + event.deliveries.len()).sum(),
@@ -178,61 +161,10 @@ impl Part {
         }
     }
 
-    fn fail(self, error: StoreError) {
-        match self {
-            Self::Insert(_, answer) => _ = answer.send(Err(error)),
-            Self::Settle(_, answer) => _ = answer.send(Err(error)),
-        }
-    }
-
     fn is_wanted(&self) -> bool {
         match self {
             Self::Insert(_, answer) => !answer.is_closed(),
             Self::Settle(_, answer) => !answer.is_closed(),
-        }
-    }
-}
-
-/// The task that writes what waits, until nothing does.
-struct Serving {
-    writer: Arc<Writer>,
-    is_done: bool,
-}
-
-impl Serving {
-    async fn run(mut self, first: Option<(OwnedMutexGuard<()>, Vec<Part>)>) {
-        if let Some((turn, parts)) = first {
-            self.writer.write(parts).await;
-            drop(turn);
-        }
-        while self.goes_on() {
-            let turn = self.writer.turn.lock().await;
-            // Those who came while another had the turn too.
-            let parts = self.writer.waiting().take();
-            if !parts.is_empty() {
-                self.writer.write(parts).await;
-            }
-            drop(turn);
-        }
-    }
-
-    fn goes_on(&mut self) -> bool {
-        let mut waiting = self.writer.waiting();
-        if waiting.parts.is_empty() {
-            waiting.is_served = false;
-            self.is_done = true;
-        }
-        !self.is_done
-    }
-}
-
-/// Ended before its time, with its runtime, it tells those who wait by dropping their answers; who comes next begins anew.
-impl Drop for Serving {
-    fn drop(&mut self) {
-        if !self.is_done {
-            let mut waiting = self.writer.waiting();
-            waiting.is_served = false;
-            waiting.parts.clear();
         }
     }
 }
@@ -245,15 +177,15 @@ struct Written {
 }
 
 impl Written {
-    fn tell(self, parts: Vec<Part>) {
+    fn tell(self, parts: Vec<Write>) {
         let (mut inserted, mut settled) = (self.inserted.into_iter(), self.settled.into_iter());
         for part in parts {
             // Whoever does not listen any more has had it written none the less.
             match part {
-                Part::Insert(events, answer) => {
+                Write::Insert(events, answer) => {
                     _ = answer.send(Ok(inserted.by_ref().take(events.len()).collect()));
                 }
-                Part::Settle(settlements, answer) => {
+                Write::Settle(settlements, answer) => {
                     _ = answer.send(Ok(settled.by_ref().take(settlements.len()).collect()));
                 }
             }
@@ -288,6 +220,3 @@ impl Writing {
 fn busy() -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, "others wrote for longer than the busy time-out")
 }
-
-/// Events, deliveries and settlements of one transaction.
-const MOST_ROWS: usize = 2_000;
