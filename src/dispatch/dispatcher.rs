@@ -140,8 +140,9 @@ impl Dispatcher {
         self
     }
 
-    /// The same dispatcher, claiming deliveries for `lease`. Until a lease ends, a crashed dispatcher's deliveries wait; a lease
-    /// that is shorter than an attempt has it made twice. The default is the contract's time-out and 30 s.
+    /// The same dispatcher, claiming deliveries for `lease`. Until a lease ends, a crashed dispatcher's deliveries wait; while it
+    /// runs it extends the leases of what it sends, every third of this time. One that cannot for longer than a lease, as where
+    /// its process is stopped, has an attempt made twice. The default is the contract's time-out and 30 s.
     pub fn with_lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
         self
