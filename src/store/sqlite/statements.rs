@@ -417,7 +417,7 @@ mod tests {
     /// Whether a plan walks no table and sorts nothing; what was asked for, and hops, are walked by nature.
     fn is_seeking(plan: &str) -> bool {
         let scanned = plan.lines().find(|line| {
-            let is_asked = line.contains("VIRTUAL TABLE") || ["SCAN j", "SCAN n", "SCAN hop"].contains(&line);
+            let is_asked = line.contains("VIRTUAL TABLE") || ["SCAN j", "SCAN n", "SCAN hop"].contains(line);
             line.starts_with("SCAN")
                 && !is_asked
                 && *line != "SCAN CONSTANT ROW"
