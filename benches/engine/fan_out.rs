@@ -41,14 +41,6 @@ pub(crate) async fn run(settings: &Settings, server: Option<&Server>) {
         table::row("peak memory in MiB", large[3], small[3], Bound::None);
         let added = f64::from(LARGE - SMALL) / f64::from(1 << 20);
         if kind != Kind::Memory {
-            // The client, the receiver and hyper's buffers hold it for each that is on its way at a time.
-            table::row(
-                "MiB of memory, large less small, in payloads",
-                (large[3] - small[3]) / added,
-                1.0,
-                Bound::None,
-            );
-        } else {
             table::row("MiB on the disk", sizes[1], sizes[0], Bound::None);
             table::row("payloads on the disk", (sizes[1] - sizes[0]) / added, 1.0, Bound::AtMost(2.0));
         }
