@@ -174,7 +174,7 @@ BEGIN
       PERFORM {p}lock_lanes_1(v_lanes);
       v_busy := ARRAY(
         SELECT l.lane FROM unnest(v_lanes) AS l (lane)
-        WHERE EXISTS (SELECT 1 FROM {p}deliveries d WHERE d.lane = ANY (ARRAY[l.lane]) AND d.state = 'pending'));
+        WHERE (SELECT d.seq FROM {p}deliveries d WHERE d.lane = l.lane AND d.state = 'pending' LIMIT 1) IS NOT NULL);
     END IF;
   END IF;
   INSERT INTO {p}deliveries (id, event, subscription, lane, state, due_at, created_at, finished_at)
