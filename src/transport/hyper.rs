@@ -6,16 +6,18 @@ mod connector;
 pub(super) mod dial;
 mod resolver;
 
+use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{HOST, HeaderValue, USER_AGENT};
-use http::{Extensions, Request, Response, Version};
+use http::{Extensions, Request, Response, Uri, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Body;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
@@ -24,7 +26,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tokio_rustls::TlsConnector;
 
 use self::connector::{Connector, Dialler, Opened};
@@ -96,42 +98,50 @@ impl HyperClient {
         limits: &Limits,
         start: Instant,
     ) -> Result<Exchange, TransportError> {
-        let endpoint = endpoint_of(&request, &limits.addresses)?;
         let deadline = deadline_of(limits, start);
         let dial = Arc::new(Dial::new(deadline));
-        let (mut parts, body) = request.into_parts();
-        parts.uri = endpoint.uri().clone();
-        parts.version = Version::HTTP_11;
-        parts.headers.entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
+        let mut request = request.map(Full::new);
+        *request.version_mut() = Version::HTTP_11;
+        let headers = request.headers_mut();
+        headers.entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
         // The connection is chosen by the URL; another Host would reach a neighbour on the same server.
-        parts.headers.remove(HOST);
-        let mut request = Request::from_parts(parts, Full::new(body));
+        headers.remove(HOST);
         let captured = capture_connection(&mut request);
 
-        let answer = connector::DIAL.scope(Arc::clone(&dial), self.start(request, &limits.addresses));
+        let answer = self.start(request, &limits.addresses)?;
+        let answer = connector::DIAL.scope(Arc::clone(&dial), answer);
         let mut watch = Watch { captured, dial, start, first_byte: None };
-        let response = match timeout_at(deadline, answer).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => {
+        // One timer for both halves: each costs a turn in the runtime's wheel.
+        let mut expired = pin!(sleep_until(deadline));
+        let response = tokio::select! {
+            biased;
+            answer = answer => answer.map_err(|error| {
                 let reached = !error.is_connect();
-                return Err(watch.failure(classify(&error), Some(error.into()), limits, reached));
-            }
-            Err(_) => return Err(watch.failure(ErrorClass::Timeout, None, limits, true)),
+                watch.failure(classify(&error), Some(error.into()), limits, reached)
+            })?,
+            () = &mut expired => return Err(watch.failure(ErrorClass::Timeout, None, limits, true)),
         };
         watch.first_byte = Some(start.elapsed());
         let (mut head, body) = response.into_parts();
-        head.extensions = Extensions::new();
-        match timeout_at(deadline, read_body(body, limits.body_cap)).await {
-            Ok(Ok((body, truncated))) => Ok(Exchange::new(Response::from_parts(head, body))
-                .with_truncated(truncated)
-                .with_timings(watch.timings())),
-            Ok(Err(error)) => Err(watch.failure(classify(&error), Some(error.into()), limits, true)),
-            Err(_) => Err(watch.failure(ErrorClass::Timeout, None, limits, true)),
-        }
+        let came_with = std::mem::take(&mut head.extensions);
+        let (body, truncated) = tokio::select! {
+            biased;
+            read = read_body(body, limits.body_cap) => {
+                read.map_err(|error| watch.failure(classify(&error), Some(error.into()), limits, true))?
+            }
+            () = &mut expired => return Err(watch.failure(ErrorClass::Timeout, None, limits, true)),
+        };
+        Ok(Exchange::new(Response::from_parts(head, body))
+            .with_truncated(truncated)
+            .with_timings(watch.timings(&came_with)))
     }
 
     /// Starts `request` on the pool of the connections that `policy` has allowed.
-    fn start(&self, request: Request<Full<Bytes>>, policy: &AddressPolicy) -> ResponseFuture {
+    fn start(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        policy: &AddressPolicy,
+    ) -> Result<ResponseFuture, TransportError> {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = pools.iter().position(|pool| pool.policy == *policy) {
             // The most recently used last, the first to go first.
@@ -153,9 +163,11 @@ impl HyperClient {
                 .http2_initial_stream_window_size(STREAM_WINDOW)
                 .http2_initial_connection_window_size(CONNECTION_WINDOW)
                 .build(Connector::new(Arc::clone(&self.dialler), policy.clone()));
-            pools.push(Pool { policy: policy.clone(), client });
+            pools.push(Pool { policy: policy.clone(), judged: HashMap::new(), client });
         }
-        pools.last().expect("invariant: the pool was just put last").client.request(request)
+        let pool = pools.last_mut().expect("invariant: the pool was just put last");
+        *request.uri_mut() = pool.judge(request.uri())?;
+        Ok(pool.client.request(request))
     }
 }
 
@@ -296,7 +308,23 @@ impl fmt::Debug for HyperClientBuilder {
 
 struct Pool {
     policy: AddressPolicy,
+    /// URLs that the policy allows, in the form in which they are sent.
+    judged: HashMap<Uri, Uri>,
     client: Client<Connector, Full<Bytes>>,
+}
+
+impl Pool {
+    fn judge(&mut self, uri: &Uri) -> Result<Uri, TransportError> {
+        if let Some(judged) = self.judged.get(uri) {
+            return Ok(judged.clone());
+        }
+        let judged = endpoint_of(uri, &self.policy)?.uri().clone();
+        if self.judged.len() >= MAX_JUDGED {
+            self.judged.clear();
+        }
+        self.judged.insert(uri.clone(), judged.clone());
+        Ok(judged)
+    }
 }
 
 /// What is seen of one exchange while it goes on.
@@ -335,18 +363,19 @@ impl Watch {
             }
             class => TransportError::new(class, message(class)),
         };
-        let error = error.with_maybe_sent(reached && has_connection).with_timings(self.timings());
+        let mut opened_by = Extensions::new();
+        if let Some(connection) = self.captured.connection_metadata().as_ref() {
+            connection.get_extras(&mut opened_by);
+        }
+        let error = error.with_maybe_sent(reached && has_connection).with_timings(self.timings(&opened_by));
         match source {
             Some(source) => error.with_source(source),
             None => error,
         }
     }
 
-    fn timings(&self) -> Timings {
-        let mut opened_by = Extensions::new();
-        if let Some(connection) = self.captured.connection_metadata().as_ref() {
-            connection.get_extras(&mut opened_by);
-        }
+    /// `opened_by` is what the connection carries.
+    fn timings(&self, opened_by: &Extensions) -> Timings {
         // A connection opened by an earlier request cost this one nothing.
         let is_own = opened_by.get().is_none_or(|Opened(dial)| Arc::ptr_eq(dial, &self.dial));
         let mut timings = if is_own { self.dial.timings() } else { Timings::default() };
@@ -362,11 +391,8 @@ pub(super) fn deadline_of(limits: &Limits, start: Instant) -> Instant {
 }
 
 /// The URL of a request, judged once more: the caller may have stored it under another policy.
-pub(super) fn endpoint_of(
-    request: &Request<Bytes>,
-    policy: &AddressPolicy,
-) -> Result<EndpointUrl, TransportError> {
-    EndpointUrl::parse(&request.uri().to_string(), policy).map_err(|error| {
+pub(super) fn endpoint_of(uri: &Uri, policy: &AddressPolicy) -> Result<EndpointUrl, TransportError> {
+    EndpointUrl::parse(&uri.to_string(), policy).map_err(|error| {
         TransportError::new(ErrorClass::AddressDenied, message(ErrorClass::AddressDenied))
             .with_source(error)
             .with_maybe_sent(false)
@@ -495,5 +521,7 @@ pub(super) const STREAM_WINDOW: u32 = 64 * 1024;
 pub(super) const CONNECTION_WINDOW: u32 = 1024 * 1024;
 // More than an application has policies, few enough to search in a row.
 const MAX_POOLS: usize = 16;
+// More than are busy at once, few enough to forget.
+const MAX_JUDGED: usize = 4_096;
 // For a deadline beyond what an instant can hold.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);

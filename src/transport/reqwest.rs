@@ -159,7 +159,7 @@ impl ReqwestClient {
         limits: &Limits,
         start: Instant,
     ) -> Result<Exchange, TransportError> {
-        let endpoint = transport::endpoint_of(&request, &limits.addresses)?;
+        let endpoint = transport::endpoint_of(request.uri(), &limits.addresses)?;
         if self.policy.get_or_init(|| limits.addresses.clone()) != &limits.addresses {
             return Err(TransportError::new(
                 ErrorClass::Internal,
