@@ -73,7 +73,8 @@ impl<S: Store> Outbox<S> {
         self
     }
 
-    /// The same outbox, asking the store for an organization's subscriptions once in `age` instead of for every event.
+    /// The same outbox, asking the store for an organization's subscriptions once in `age` instead of anew for every event (or for
+    /// several events of one moment together).
     ///
     /// It saves a query for each event. For up to `age` an event may miss a subscription that was just made, or go by the filter
     /// that one had before; to one that was deleted, or whose making was rolled back, nothing is sent in any case. [`forget`](Self::forget) ends that early. The
@@ -121,8 +122,12 @@ impl<S: Store> Outbox<S> {
         let routes = match self.routes.find(organization) {
             Some(routes) => routes,
             None => {
-                let asked_at = Instant::now();
-                self.learn(organization, asked_at, &self.store.subscriptions(organization).await?)
+                let ask = || async {
+                    let asked_at = Instant::now();
+                    let subscriptions = self.store.subscriptions(organization).await?;
+                    Ok(self.learn(organization, asked_at, &subscriptions))
+                };
+                self.routes.ask(organization, ask).await?
             }
         };
         event.deliveries = self.fan_out(&event, &routes);

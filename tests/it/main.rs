@@ -32,6 +32,8 @@ mod hyper_client;
 #[cfg(feature = "hyper")]
 mod names;
 #[cfg(all(feature = "postgres", feature = "testing"))]
+#[cfg(all(feature = "dispatch", feature = "memory", feature = "testing"))]
+mod outbox;
 #[cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]
 mod postgres_order;
 #[cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]

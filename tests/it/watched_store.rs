@@ -25,6 +25,8 @@ struct Shared<S> {
     claims: AtomicU32,
     settles: AtomicU32,
     looks: AtomicU32,
+    readings: AtomicU32,
+    readings_take: Mutex<Duration>,
     settlements_fail: AtomicU32,
     looks_fail: AtomicBool,
     claims_fail: AtomicBool,
@@ -70,6 +72,8 @@ impl<S: Store> Watched<S> {
             claims: AtomicU32::new(0),
             settles: AtomicU32::new(0),
             looks: AtomicU32::new(0),
+            readings: AtomicU32::new(0),
+            readings_take: Mutex::default(),
             settlements_fail: AtomicU32::new(0),
             looks_fail: AtomicBool::new(false),
             claims_fail: AtomicBool::new(false),
@@ -132,6 +136,11 @@ impl<S: Store> Watched<S> {
         *self.0.claims_take.lock().unwrap() = time;
     }
 
+    /// From now on an organization's subscriptions are told that long after they were read.
+    pub(crate) fn readings_take(&self, time: Duration) {
+        *self.0.readings_take.lock().unwrap() = time;
+    }
+
     /// From now on it has nothing due, and says so at once.
     pub(crate) fn is_empty(&self) {
         self.0.is_empty.store(true, Ordering::SeqCst);
@@ -152,6 +161,11 @@ impl<S: Store> Watched<S> {
 
     pub(crate) fn looks(&self) -> u32 {
         self.0.looks.load(Ordering::SeqCst)
+    }
+
+    /// How often an organization's subscriptions were read.
+    pub(crate) fn readings(&self) -> u32 {
+        self.0.readings.load(Ordering::SeqCst)
     }
 
     async fn hang(&self) {
@@ -175,7 +189,11 @@ impl<S: Store> Store for Watched<S> {
     }
 
     async fn subscriptions(&self, organization: &str) -> Result<Vec<Subscription>, StoreError> {
-        self.0.store.subscriptions(organization).await
+        self.0.readings.fetch_add(1, Ordering::SeqCst);
+        let read = self.0.store.subscriptions(organization).await;
+        let time = *self.0.readings_take.lock().unwrap();
+        tokio::time::sleep(time).await;
+        read
     }
 
     async fn set_subscription_status(

@@ -1,0 +1,89 @@
+//! How an outbox asks for subscriptions, in paused time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use hookwire::allison::CallEnded;
+use hookwire::dispatch::Outbox;
+use hookwire::{
+    AddressPolicy, Contract, EndpointUrl, Envelope, EventFilter, MemoryStore, Store as _, Subscription,
+};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::watched_store::Watched;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A store that takes a second to tell what subscriptions there are.
+fn slow() -> (Watched<MemoryStore>, Outbox<Watched<MemoryStore>>) {
+    let store = Watched::new(Arc::new(MemoryStore::new()));
+    store.readings_take(SECOND);
+    (store.clone(), Outbox::new(store, Contract::allison()))
+}
+
+async fn subscribe(store: &Watched<MemoryStore>) {
+    let url = EndpointUrl::parse("https://hooks.example.com/in", &AddressPolicy::new()).unwrap();
+    store.put_subscription(&Subscription::new("org_1", url, EventFilter::all())).await.unwrap();
+}
+
+async fn emit(outbox: &Outbox<Watched<MemoryStore>>, organization: &str) -> usize {
+    outbox.emit(organization, &Envelope::new(CallEnded::new("c1"))).await.unwrap().deliveries
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_events_of_one_moment_share_a_reading_of_the_subscriptions() {
+    let (store, outbox) = slow();
+    subscribe(&store).await;
+    let began = Instant::now();
+    let emitted = join_all((0..100).map(|_| emit(&outbox, "org_1"))).await;
+    assert_eq!(emitted, [1; 100]);
+    assert_eq!(store.readings(), 2, "one for the first, one for all who came while it was under way");
+    assert_eq!(began.elapsed(), 2 * SECOND);
+    // Others' are others', and nobody waits for them.
+    let began = Instant::now();
+    let others = ["org_1", "org_2", "org_3"].map(|organization| emit(&outbox, organization));
+    assert_eq!(join_all(others).await, [1, 0, 0]);
+    assert_eq!(began.elapsed(), SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_goes_to_every_subscription_that_was_there_before_it() {
+    let (store, outbox) = slow();
+    let before = emit(&outbox, "org_1");
+    let after = async {
+        sleep(SECOND / 2).await;
+        subscribe(&store).await;
+        emit(&outbox, "org_1").await
+    };
+    assert_eq!(tokio::join!(before, after), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_gives_up_has_another_ask_for_those_who_wait() {
+    let (store, outbox) = slow();
+    subscribe(&store).await;
+    // The first gives up while it asks, the second while it waits, the third asks for itself and the last two.
+    let (first, second) =
+        (timeout(SECOND / 2, emit(&outbox, "org_1")), timeout(SECOND / 4, emit(&outbox, "org_1")));
+    let others = join_all((0..3).map(|_| emit(&outbox, "org_1")));
+    let (first, second, others) = tokio::join!(first, second, others);
+    assert!(first.is_err() && second.is_err());
+    assert_eq!(others, [1; 3]);
+    assert_eq!(store.readings(), 2);
+    // Nobody is left behind who would keep the next from asking.
+    assert_eq!(emit(&outbox, "org_1").await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_is_passed_the_asking_and_gives_up_passes_it_on() {
+    let (store, outbox) = slow();
+    subscribe(&store).await;
+    let first = emit(&outbox, "org_1");
+    let second = timeout(3 * SECOND / 2, emit(&outbox, "org_1"));
+    let third = emit(&outbox, "org_1");
+    let (first, second, third) = tokio::join!(first, second, third);
+    assert!(second.is_err());
+    assert_eq!((first, third), (1, 1));
+    assert_eq!(store.readings(), 3);
+}
