@@ -16,7 +16,7 @@ use crate::contract::Contract;
 use crate::delivery::{Attempt, DeadReason, Next, Progress};
 use crate::dispatch::clock::AttemptTime;
 use crate::dispatch::erased::{ErasedClient, ErasedTokens};
-use crate::dispatch::lanes::End;
+use crate::dispatch::lanes::{End, Lanes};
 use crate::dispatch::telemetry;
 use crate::error::{Error, ErrorKind};
 use crate::id::{DeliveryId, SubscriptionId};
@@ -43,11 +43,34 @@ pub(super) struct Ended {
     pub(super) settlement: Settlement,
     /// Nothing when its row could not be read.
     pub(super) claimed: Option<Claimed>,
+    /// Whether the attempt before it in this process failed.
+    pub(super) was_failing: bool,
 }
 
 impl Ended {
+    pub(super) const fn new(settlement: Settlement, claimed: Option<Claimed>) -> Self {
+        Self { settlement, claimed, was_failing: false }
+    }
+
+    /// Tells its lane that it ended. Its room is free from here on and not when it is settled: what is claimed while it is
+    /// settled may take it.
+    pub(super) fn leave(&mut self, lanes: &mut Lanes) {
+        let Some(id) = self.subscription() else { return };
+        self.was_failing = lanes.is_failing(id);
+        lanes.ended(id, self.settlement.now, self.end());
+    }
+
     pub(super) fn subscription(&self) -> Option<SubscriptionId> {
         self.claimed.as_ref().map(|claimed| claimed.subscription.id)
+    }
+
+    /// Whose next delivery of the same ordering key may be due now.
+    pub(super) fn lets_another_go(&self) -> Option<SubscriptionId> {
+        let is_over = !matches!(self.settlement.next, Next::Retry { .. });
+        self.claimed
+            .as_ref()
+            .filter(|claimed| claimed.is_ordered && is_over)
+            .map(|claimed| claimed.subscription.id)
     }
 
     /// How it ended, as far as the endpoint's lane cares.
@@ -64,7 +87,7 @@ impl Sender {
     /// Carries out one attempt and says what becomes of the delivery.
     pub(super) async fn attempt(&self, claimed: Claimed, time: AttemptTime) -> Ended {
         let settlement = telemetry::in_span(&claimed, self.try_once(&claimed, time)).await;
-        Ended { settlement, claimed: Some(claimed) }
+        Ended::new(settlement, Some(claimed))
     }
 
     async fn try_once(&self, claimed: &Claimed, time: AttemptTime) -> Settlement {
@@ -90,7 +113,7 @@ impl Sender {
             .with_response_excerpt(why(&unreadable.error));
         let settlement =
             self.judge(unreadable.delivery, unreadable.lease, unreadable.first_attempt_at, attempt, now);
-        Ended { settlement, claimed: None }
+        Ended::new(settlement, None)
     }
 
     fn judge(
@@ -152,6 +175,7 @@ impl Sender {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = claimed.subscription.url.uri().clone();
         let headers = request.headers_mut();
+        headers.reserve(HEADERS);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(signer) = self.signer(&claimed.subscription)? {
             signer.sign_into(headers, claimed.event.as_str(), now, &claimed.payload)?;
@@ -219,5 +243,7 @@ fn excerpt(body: &[u8], cap: usize) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
+/// Room for those of a signed request and for what a client adds, so that the map does not grow under way.
+const HEADERS: usize = 8;
 /// What a client may take beyond its deadline to give up in good order.
 const GRACE: Duration = Duration::from_secs(1);

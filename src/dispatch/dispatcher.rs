@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::FusedFuture;
+use futures_util::future::{Either, FusedFuture, select};
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
@@ -38,7 +38,7 @@ use crate::transport::{HttpClient, Limits};
 /// so a crash costs a repeated attempt and never an event.
 pub struct Dispatcher {
     store: Arc<dyn ErasedStore>,
-    sender: Sender,
+    sender: Arc<Sender>,
     clock: SharedClock,
     wake: Wake,
     lanes: Mutex<Lanes>,
@@ -68,7 +68,7 @@ impl Dispatcher {
         };
         Self {
             store: Arc::new(store),
-            sender,
+            sender: Arc::new(sender),
             clock: SharedClock::new(SystemClock),
             wake: Wake::new(),
             lanes: Mutex::new(Lanes::new(64)),
@@ -85,7 +85,7 @@ impl Dispatcher {
 
     /// The same dispatcher under another policy for addresses.
     pub fn with_address_policy(mut self, policy: AddressPolicy) -> Self {
-        self.sender.limits = self.sender.limits.with_addresses(policy);
+        self.sender_mut().limits.addresses = policy;
         self
     }
 
@@ -123,7 +123,7 @@ impl Dispatcher {
     /// The same dispatcher, asking `tokens` for the bearer tokens of subscriptions that want them
     /// ([`Authentication::BearerFromSource`](crate::Authentication::BearerFromSource)), within the attempt's deadline.
     pub fn with_token_source(mut self, tokens: impl TokenSource + 'static) -> Self {
-        self.sender.tokens = Some(Arc::new(tokens));
+        self.sender_mut().tokens = Some(Arc::new(tokens));
         self
     }
 
@@ -177,8 +177,9 @@ impl Dispatcher {
 
     /// The same dispatcher, keeping the first `bytes` of each answer in the attempt log. The default is 1,024.
     pub fn with_response_excerpt(mut self, bytes: usize) -> Self {
-        self.sender.excerpt = bytes;
-        self.sender.limits.body_cap = self.sender.limits.body_cap.max(bytes);
+        let sender = self.sender_mut();
+        sender.excerpt = bytes;
+        sender.limits.body_cap = sender.limits.body_cap.max(bytes);
         self
     }
 
@@ -190,7 +191,7 @@ impl Dispatcher {
     pub async fn step(&self, now: OffsetDateTime) -> Result<Step, StoreError> {
         self.look(now).await?;
         let shares = self.lanes().shares(now, self.batch);
-        let claims = self.claim(now, &shares).await?;
+        let claims = self.claim(&Claiming { now, asked: Instant::now(), shares }).await?;
         let room = Room::of(&self.lanes, &claims.deliveries);
         let time = AttemptTime::Still(now);
         let mut ended: Vec<_> =
@@ -198,11 +199,15 @@ impl Dispatcher {
         let attempts =
             claims.deliveries.into_iter().map(|claimed| self.sender.attempt(claimed, time.clone()));
         ended.extend(futures_util::future::join_all(attempts).await);
+        room.ended();
+        {
+            let mut lanes = self.lanes();
+            ended.iter_mut().for_each(|ended| ended.leave(&mut lanes));
+        }
         let mut step = Step::default();
         let settled = self.settle(&ended).await?;
-        room.settled();
-        for (settlement, settled) in settled {
-            match (settled, &settlement.next) {
+        for (ended, settled) in ended.iter().zip(settled) {
+            match (settled, &ended.settlement.next) {
                 (Settled::Stale, _) => step.stale += 1,
                 (Settled::Done, Next::Delivered) => step.delivered += 1,
                 (Settled::Done, Next::Retry { .. }) => step.retried += 1,
@@ -280,7 +285,7 @@ impl Dispatcher {
         sleep(self.drain).await;
     }
 
-    /// One settlement, one claim, one look, as far as they are due: what ends while one is written goes into the next.
+    /// One settlement together with one claim, then one look, as far as they are due: what ends meanwhile goes into the next.
     async fn work(
         &self,
         flight: &mut Flight<'_>,
@@ -289,15 +294,11 @@ impl Dispatcher {
         extend_at: &mut Instant,
     ) {
         if pause.until <= Instant::now() {
-            if let Some(retry) = self.land(flight, pause).await {
+            if let Some(retry) = self.turn(flight, pause).await {
                 *look_at = (*look_at).min(after(retry));
             }
             if flight.leases.is_empty() {
                 *extend_at = after(self.lease() / 3);
-            }
-            // What a store does not take down it is not asked for either: sent, it would be sent in vain.
-            if pause.until <= Instant::now() {
-                self.take_off(flight, pause).await;
             }
             if pause.until.max(*look_at) <= Instant::now() {
                 *look_at = self.look_around(pause).await;
@@ -351,48 +352,110 @@ impl Dispatcher {
         Ok(look)
     }
 
-    /// Claims what there is room for and starts the attempts.
-    async fn take_off(&self, flight: &mut Flight<'_>, pause: &mut Pause) {
-        let now = self.clock.now();
-        let room = u32::try_from(self.in_flight.saturating_sub(flight.len())).unwrap_or(u32::MAX);
-        let shares = {
-            let mut lanes = self.lanes();
-            lanes.tick(now);
-            lanes.shares(now, self.batch.min(room))
-        };
-        if shares.is_empty() {
-            return;
-        }
-        let asked = Instant::now();
-        match self.claim(now, &shares).await {
-            Ok(claims) => {
-                let is_late = asked.elapsed() >= self.lease();
-                pause.reset();
-                let unreadable =
-                    claims.unreadable.iter().map(|unreadable| self.sender.unreadable(unreadable, now));
-                flight.ended.extend(unreadable);
-                for claimed in claims.deliveries {
-                    if is_late {
-                        // The lease ended before the claim was answered: somebody else may be sending it by now.
-                        let settlement =
-                            Settlement::hand_back(claimed.delivery, claimed.lease, self.clock.now());
-                        flight.ended.push(Ended { settlement, claimed: Some(claimed) });
-                        continue;
-                    }
-                    let sender = self.sender.clone();
-                    let time = AttemptTime::Running(self.clock.clone());
-                    let leased = Leased::of(&claimed);
-                    flight.begin(leased, async move { sender.attempt(claimed, time).await });
+    /// Settles what ended, claims what there is room for and starts its attempts; tells how soon the first of what was settled
+    /// is tried again.
+    ///
+    /// Both at once, so that a store that gathers what it writes has them in one transaction.
+    async fn turn(&self, flight: &mut Flight<'_>, pause: &mut Pause) -> Option<Duration> {
+        if flight.is_refused {
+            // What a store does not take down it is not asked for either: sent, it would be sent in vain.
+            let retry = self.land(flight, pause).await;
+            if !flight.is_refused {
+                let claiming = self.claiming(flight.len());
+                let claims = self.claim(&claiming).await;
+                if self.take_off(flight, pause, &claiming, claims) {
+                    pause.reset();
                 }
             }
+            return retry;
+        }
+        // What is being settled leaves its room to what is claimed meanwhile.
+        let claiming = self.claiming(flight.tasks.len());
+        if claiming.shares.is_empty() {
+            let has_ended = !flight.ended.is_empty();
+            let retry = self.land(flight, pause).await;
+            if has_ended && !flight.is_refused {
+                pause.reset();
+            }
+            return retry;
+        }
+        let settling = flight.settle();
+        let (settled, is_claimed) = {
+            let (mut settle, mut claim) = (pin!(self.settle(&settling)), pin!(self.claim(&claiming)));
+            match select(settle.as_mut(), claim.as_mut()).await {
+                Either::Left((settled, claim)) => {
+                    let claims = claim.await;
+                    (settled, self.take_off(flight, pause, &claiming, claims))
+                }
+                Either::Right((claims, settle)) => {
+                    // On their way before what is slow to be settled.
+                    let is_claimed = self.take_off(flight, pause, &claiming, claims);
+                    (settle.await, is_claimed)
+                }
+            }
+        };
+        drop(settling);
+        let retry = self.landed(flight, pause, settled).await;
+        if is_claimed && !flight.is_refused {
+            pause.reset();
+        }
+        retry
+    }
+
+    /// Settles what ended; tells how soon the first of it is tried again.
+    async fn land(&self, flight: &mut Flight<'_>, pause: &mut Pause) -> Option<Duration> {
+        let settling = flight.settle();
+        let settled = self.settle(&settling).await;
+        drop(settling);
+        self.landed(flight, pause, settled).await
+    }
+
+    /// What to claim while this many are under way.
+    fn claiming(&self, under_way: usize) -> Claiming {
+        let now = self.clock.now();
+        let room = u32::try_from(self.in_flight.saturating_sub(under_way)).unwrap_or(u32::MAX);
+        let mut lanes = self.lanes();
+        lanes.tick(now);
+        Claiming { now, asked: Instant::now(), shares: lanes.shares(now, self.batch.min(room)) }
+    }
+
+    /// Starts the attempts of what was claimed. What was answered after its lease had ended is handed back: somebody else may be
+    /// sending it. `false` when the claim failed.
+    fn take_off(
+        &self,
+        flight: &mut Flight<'_>,
+        pause: &mut Pause,
+        claiming: &Claiming,
+        claims: Result<Claims, StoreError>,
+    ) -> bool {
+        let claims = match claims {
+            Ok(claims) => claims,
             Err(error) => {
                 telemetry::store_failed("claim", &error);
                 pause.lengthen();
+                return false;
             }
+        };
+        for unreadable in &claims.unreadable {
+            flight.land(self.sender.unreadable(unreadable, claiming.now));
         }
+        let is_late = claiming.asked.elapsed() >= self.lease();
+        for claimed in claims.deliveries {
+            if is_late {
+                let settlement = Settlement::hand_back(claimed.delivery, claimed.lease, self.clock.now());
+                flight.land(Ended::new(settlement, Some(claimed)));
+                continue;
+            }
+            let sender = Arc::clone(&self.sender);
+            let time = AttemptTime::Running(self.clock.clone());
+            let leased = Leased::of(&claimed);
+            flight.begin(leased, async move { sender.attempt(claimed, time).await });
+        }
+        true
     }
 
-    async fn claim(&self, now: OffsetDateTime, shares: &[Share]) -> Result<Claims, StoreError> {
+    async fn claim(&self, Claiming { now, shares, .. }: &Claiming) -> Result<Claims, StoreError> {
+        let now = *now;
         if shares.is_empty() {
             return Ok(Claims::default());
         }
@@ -421,24 +484,28 @@ impl Dispatcher {
         Ok(claims)
     }
 
-    /// Settles what ended; tells how soon the first of it is tried again.
-    async fn land(&self, flight: &mut Flight<'_>, pause: &mut Pause) -> Option<Duration> {
-        if flight.ended.is_empty() {
-            return None;
-        }
-        match self.settle(&flight.ended).await {
-            Ok(settled) => {
-                let retry = settled.iter().filter_map(|(settlement, _)| match settlement.next {
+    /// Takes what was settled off the list; tells how soon the first of it is tried again.
+    async fn landed(
+        &self,
+        flight: &mut Flight<'_>,
+        pause: &mut Pause,
+        settled: Result<Vec<Settled>, StoreError>,
+    ) -> Option<Duration> {
+        match settled {
+            Ok(settled) if settled.is_empty() => None,
+            Ok(_) => {
+                flight.is_refused = false;
+                let settled = flight.settled();
+                let retries = settled.iter().filter_map(|ended| match ended.settlement.next {
                     Next::Retry { after } => Some(after),
                     _ => None,
                 });
-                let soonest = retry.min();
-                flight.ended.clear();
-                pause.reset();
-                soonest
+                retries.min()
             }
             Err(error) => {
                 telemetry::store_failed("settle", &error);
+                flight.unsettled();
+                flight.is_refused = true;
                 if error.is_retryable() {
                     pause.lengthen();
                 } else {
@@ -464,11 +531,8 @@ impl Dispatcher {
             }
         }
         if settled && flight.ended.is_empty() {
-            // Given up, but no longer under way: kept as such they would take their lanes' room for good.
-            let mut lanes = self.lanes();
-            for (id, ended) in refused.iter().filter_map(|ended| Some((ended.subscription()?, ended))) {
-                lanes.ended(id, ended.settlement.now, End::Ours);
-            }
+            // Those that it refuses while it takes others are given up.
+            flight.is_refused = false;
             pause.reset();
             return;
         }
@@ -477,8 +541,8 @@ impl Dispatcher {
         pause.lengthen();
     }
 
-    /// Writes down what ended, then what it says of the endpoints, then tells the lanes and the observer.
-    async fn settle<'a>(&self, ended: &'a [Ended]) -> Result<Vec<(&'a Settlement, Settled)>, StoreError> {
+    /// Writes down what ended, then what it says of the endpoints, then tells the observer.
+    async fn settle(&self, ended: &[Ended]) -> Result<Vec<Settled>, StoreError> {
         if ended.is_empty() {
             return Ok(Vec::new());
         }
@@ -489,15 +553,8 @@ impl Dispatcher {
         let written: Vec<_> =
             ended.iter().zip(&settled).filter(|(_, settled)| **settled == Settled::Done).collect();
         let mut runs = health::Runs::of(written.iter().map(|(ended, _)| *ended));
-        {
-            let mut lanes = self.lanes();
-            runs.keep_unhealthy(|id| lanes.is_failing(id));
-            for ended in ended {
-                if let Some(id) = ended.subscription() {
-                    lanes.ended(id, ended.settlement.now, ended.end());
-                }
-            }
-        }
+        runs.keep_unhealthy();
+        self.lanes().found(written.iter().filter_map(|(ended, _)| ended.lets_another_go()), self.clock.now());
         // The attempts are written; health that cannot be is caught up with by the next attempt.
         let recorded = runs.record(&*self.store, &self.sender.contract, &self.thresholds).await;
         let changes = recorded.unwrap_or_else(|error| {
@@ -512,7 +569,7 @@ impl Dispatcher {
                 observe_change(&**observer, id, &change);
             }
         }
-        Ok(ended.iter().map(|ended| &ended.settlement).zip(settled).collect())
+        Ok(settled)
     }
 
     async fn extend(&self, flight: &Flight<'_>) {
@@ -542,6 +599,8 @@ impl Dispatcher {
             }
         }
         flight.gather();
+        // What was being settled when the patience ended, too.
+        flight.unsettled();
         // Joined, so that what is handed back is no longer being sent; not for long, as a client may block its thread.
         flight.tasks.abort_all();
         let aborted = after(ABORT);
@@ -552,7 +611,7 @@ impl Dispatcher {
         for leased in flight.leased() {
             self.lanes().ended(leased.subscription, now, End::Ours);
             let settlement = Settlement::hand_back(leased.delivery, leased.lease, now);
-            flight.ended.push(Ended { settlement, claimed: None });
+            flight.land(Ended::new(settlement, None));
         }
         flight.leases.clear();
         // A store that stays away does not keep the process: the leases end by themselves.
@@ -569,6 +628,10 @@ impl Dispatcher {
         }
     }
 
+    fn sender_mut(&mut self) -> &mut Sender {
+        Arc::make_mut(&mut self.sender)
+    }
+
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
         // What a panic left behind is at worst a lane that is asked once more.
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
@@ -583,6 +646,13 @@ impl fmt::Debug for Dispatcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dispatcher").field("contract", &self.sender.contract.name()).finish_non_exhaustive()
     }
+}
+
+/// A claim to be made.
+struct Claiming {
+    now: OffsetDateTime,
+    asked: Instant,
+    shares: Vec<Share>,
 }
 
 /// What one [`Dispatcher::step`] did.

@@ -1,7 +1,7 @@
 //! [`Flight`]: attempts under way; [`Pause`]: how long to leave a store alone.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
@@ -12,13 +12,17 @@ use crate::dispatch::lanes::Lanes;
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{Claimed, Lease};
 
-/// Attempts under way, and those that ended and are not settled yet. Dropped, it gives their room back.
+/// Attempts under way, and those that ended and are not settled yet. Dropped, it gives the room of the former back.
 pub(super) struct Flight<'a> {
     lanes: &'a Mutex<Lanes>,
     pub(super) tasks: JoinSet<Ended>,
     /// What each task attempts. A delivery whose lease ended too early may be under way twice, under two leases.
     pub(super) leases: HashMap<Id, Leased>,
     pub(super) ended: Vec<Ended>,
+    /// Those of them that are being settled.
+    pub(super) settling: Arc<Vec<Ended>>,
+    /// Whether the store refused the last settlement.
+    pub(super) is_refused: bool,
     /// Subscriptions of attempts whose tasks panicked: they have left room behind.
     pub(super) lost: Vec<SubscriptionId>,
 }
@@ -39,11 +43,39 @@ impl Leased {
 
 impl<'a> Flight<'a> {
     pub(super) fn of(lanes: &'a Mutex<Lanes>) -> Self {
-        Self { lanes, tasks: JoinSet::new(), leases: HashMap::new(), ended: Vec::new(), lost: Vec::new() }
+        Self {
+            lanes,
+            tasks: JoinSet::new(),
+            leases: HashMap::new(),
+            ended: Vec::new(),
+            settling: Arc::default(),
+            is_refused: false,
+            lost: Vec::new(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.tasks.len() + self.ended.len()
+        self.tasks.len() + self.ended.len() + self.settling.len()
+    }
+
+    /// What is to be settled now. It stays in here until it is [settled](Self::settled), for its settlement may be given up.
+    pub(super) fn settle(&mut self) -> Arc<Vec<Ended>> {
+        self.unsettled();
+        self.settling = Arc::new(std::mem::take(&mut self.ended));
+        Arc::clone(&self.settling)
+    }
+
+    /// What was being settled is, whoever else still holds it.
+    pub(super) fn settled(&mut self) -> Arc<Vec<Ended>> {
+        std::mem::take(&mut self.settling)
+    }
+
+    /// What was being settled is not, and waits as before.
+    pub(super) fn unsettled(&mut self) {
+        let settling = Arc::try_unwrap(self.settled()).expect("invariant: whoever was to settle it is gone");
+        // First as it was first.
+        let since = std::mem::replace(&mut self.ended, settling);
+        self.ended.extend(since);
     }
 
     pub(super) fn begin(&mut self, leased: Leased, attempt: impl Future<Output = Ended> + Send + 'static) {
@@ -56,13 +88,19 @@ impl<'a> Flight<'a> {
         match ended {
             Some(Ok((id, ended))) => {
                 self.leases.remove(&id);
-                self.ended.push(ended);
+                self.land(ended);
             }
             Some(Err(error)) if error.is_panic() => {
                 self.lost.extend(self.leases.remove(&error.id()).map(|leased| leased.subscription));
             }
             _ => {}
         }
+    }
+
+    /// An attempt ended, if only by not being made: its lane has room again, and it waits to be settled.
+    pub(super) fn land(&mut self, mut ended: Ended) {
+        ended.leave(&mut self.lanes.lock().unwrap_or_else(PoisonError::into_inner));
+        self.ended.push(ended);
     }
 
     /// What is leased, in an order that does not change from run to run.
@@ -83,12 +121,11 @@ impl<'a> Flight<'a> {
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
         let under_way = self.leases.values().map(|leased| leased.subscription);
-        let ended = self.ended.iter().filter_map(Ended::subscription);
-        leave(self.lanes, under_way.chain(ended).chain(self.lost.iter().copied()));
+        leave(self.lanes, under_way.chain(self.lost.iter().copied()));
     }
 }
 
-/// Room that a step's attempts have taken, given back unless they are settled.
+/// Room that a step's attempts have taken, given back unless they ended.
 pub(super) struct Room<'a> {
     lanes: &'a Mutex<Lanes>,
     taken: Vec<SubscriptionId>,
@@ -99,7 +136,7 @@ impl<'a> Room<'a> {
         Self { lanes, taken: claimed.iter().map(|claimed| claimed.subscription.id).collect() }
     }
 
-    pub(super) fn settled(mut self) {
+    pub(super) fn ended(mut self) {
         self.taken.clear();
     }
 }

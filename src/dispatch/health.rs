@@ -36,6 +36,8 @@ struct Run {
     subscription: Arc<Subscription>,
     /// When each ended, and whether it was delivered.
     ends: Vec<(OffsetDateTime, bool)>,
+    /// Whether the attempt before the first of them failed.
+    was_failing: bool,
     /// Whether the subscription is known to be older than what the store has.
     is_stale: bool,
 }
@@ -54,6 +56,7 @@ impl Runs {
                 .or_insert_with(|| Run {
                     subscription: Arc::clone(&claimed.subscription),
                     ends: Vec::new(),
+                    was_failing: ended.was_failing,
                     is_stale: false,
                 })
                 .ends
@@ -63,11 +66,11 @@ impl Runs {
     }
 
     /// Leaves out endpoints that were healthy and still are: they cost the store nothing. What was claimed with an attempt may
-    /// have got old since; `is_failing` says what this process knows.
-    pub(super) fn keep_unhealthy(&mut self, is_failing: impl Fn(SubscriptionId) -> bool) {
-        self.0.retain(|id, run| {
+    /// have got old since, so what this process saw counts too.
+    pub(super) fn keep_unhealthy(&mut self) {
+        self.0.retain(|_, run| {
             let looked_healthy = run.subscription.health == Health::default();
-            run.is_stale = looked_healthy && is_failing(*id);
+            run.is_stale = looked_healthy && run.was_failing;
             !looked_healthy || run.is_stale || run.ends.iter().any(|(_, delivered)| !delivered)
         });
     }

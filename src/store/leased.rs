@@ -28,6 +28,7 @@ struct Rest {
     subscription: SubscriptionId,
     first_attempt_at: Option<OffsetDateTime>,
     due_at: OffsetDateTime,
+    is_ordered: bool,
 }
 
 /// What leased deliveries take from their events and subscriptions.
@@ -92,7 +93,8 @@ impl Leased {
             Arc::clone(subscription),
         )
         .at_attempt(self.attempt, rest.first_attempt_at)
-        .due_at(rest.due_at))
+        .due_at(rest.due_at)
+        .ordered(rest.is_ordered))
     }
 
     fn unreadable(&self, unread: String) -> Unreadable {
@@ -110,6 +112,7 @@ impl Rest {
             subscription: SubscriptionId::from_u128(row.uuid("subscription")?),
             first_attempt_at: row.optional_instant("first_attempt_at")?,
             due_at: row.instant("was_due_at")?,
+            is_ordered: row.number("is_ordered")? != 0,
         })
     }
 }

@@ -368,6 +368,9 @@ pub struct Claimed {
     pub first_attempt_at: Option<OffsetDateTime>,
     /// When it was due, for the next claim's [`Share::since`]; `None` where the store does not tell.
     pub due_at: Option<OffsetDateTime>,
+    /// Whether it has an ordering key, so that others may become due when it ends. Where a store does not tell, those are found by
+    /// the dispatcher's next look.
+    pub is_ordered: bool,
     /// The event's id.
     pub event: EventId,
     /// The event's type.
@@ -394,6 +397,7 @@ impl Claimed {
             attempt: 1,
             first_attempt_at: None,
             due_at: None,
+            is_ordered: false,
             event,
             event_type,
             payload,
@@ -411,6 +415,12 @@ impl Claimed {
     /// The same delivery, which was due at `due_at`.
     pub const fn due_at(mut self, due_at: OffsetDateTime) -> Self {
         self.due_at = Some(due_at);
+        self
+    }
+
+    /// The same delivery, with an ordering key or without.
+    pub const fn ordered(mut self, is_ordered: bool) -> Self {
+        self.is_ordered = is_ordered;
         self
     }
 }

@@ -1,6 +1,6 @@
 //! Everything that a [`MemoryStore`](super::MemoryStore) holds of subscriptions, events, deliveries and attempts.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,7 +68,8 @@ pub(super) struct Event {
     event_type: EventType,
     pub(super) payload: Payload,
     ordering_key: Option<Arc<str>>,
-    pub(super) deliveries: BTreeSet<DeliveryId>,
+    /// As they were made; they are pruned in about that order.
+    pub(super) deliveries: VecDeque<DeliveryId>,
     pub(super) pending: u32,
     /// When the last of its deliveries ended; when it was inserted, if none has.
     pub(super) ended_at: OffsetDateTime,
@@ -196,11 +197,13 @@ impl State {
             event_type: new.event_type.clone(),
             payload: Payload::Kept(new.payload.clone()),
             ordering_key: new.ordering_key.as_deref().map(Arc::from),
-            deliveries: BTreeSet::new(),
+            deliveries: VecDeque::with_capacity(new.deliveries.len()),
             pending: 0,
             ended_at: new.inserted_at,
         };
-        self.ends.event_ended(number, &event);
+        if new.deliveries.is_empty() {
+            self.ends.event_ended(number, &event);
+        }
         self.events.insert(number, event);
         let numbers = self.event_numbers.entry(new.organization.clone()).or_default();
         numbers.insert(new.id.clone(), number);
@@ -229,8 +232,10 @@ impl State {
         };
         self.rows.insert(id, row);
         let event = self.events.get_mut(&event_number).expect(EVENT);
-        self.ends.event_resumed(event_number, event);
-        event.deliveries.insert(id);
+        if !event.deliveries.is_empty() {
+            self.ends.event_resumed(event_number, event);
+        }
+        event.deliveries.push_back(id);
         event.pending += 1;
         let queue = self.queues.entry(subscription).or_default();
         queue.all.insert(id);
@@ -309,7 +314,8 @@ impl State {
                     Arc::clone(subscription),
                 )
                 .at_attempt(row.attempts.saturating_add(1), row.first_attempt_at)
-                .due_at(due_at),
+                .due_at(due_at)
+                .ordered(event.ordering_key.is_some()),
             );
         }
         self.refresh(share.subscription);
@@ -477,7 +483,9 @@ impl State {
             self.queues.remove(&row.subscription);
         }
         let event = self.events.get_mut(&row.event).expect(EVENT);
-        event.deliveries.remove(&id);
+        if let Some(place) = event.deliveries.iter().position(|other| *other == id) {
+            event.deliveries.remove(place);
+        }
         self.ends.delivery_gone(row.event, event);
     }
 

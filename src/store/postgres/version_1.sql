@@ -207,27 +207,41 @@ DECLARE
   v_due bigint[];
   v_pk bigint;
   v_pks bigint[];
+  v_new bigint[];
   v_told smallint;
   v_all smallint[];
 BEGIN
-  FOR i IN 1 .. cardinality(p_ids) LOOP
-    v_due[i] := CASE WHEN p_caller_time THEN p_at[i] ELSE v_now END;
+  v_due := CASE WHEN p_caller_time THEN p_at ELSE array_fill(v_now, ARRAY[cardinality(p_ids)]) END;
+  -- Numbers are given in the order of the rows, so that where all are new they are known by their places.
+  WITH made AS (
     INSERT INTO {p}events (organization, id, type, digest, created_at, unwanted_at, attributes, payload)
-    VALUES (p_organizations[i], p_ids[i], p_types[i], p_digests[i], p_at[i],
-      CASE WHEN p_unwanted[i] THEN v_due[i] END, p_attributes[i], p_payloads[i])
-    ON CONFLICT (organization, id) DO NOTHING RETURNING pk INTO v_pk;
-    v_told := 0;
-    IF NOT FOUND THEN
-      v_pk := 0;
-      SELECT CASE WHEN e.digest = p_digests[i] THEN 1 ELSE 2 END INTO v_told
+    SELECT u.organization, u.id, u.type, u.digest, u.at, CASE WHEN u.unwanted THEN u.due END, u.attributes, u.payload
+    FROM unnest(p_organizations, p_ids, p_types, p_digests, p_at, p_unwanted, v_due, p_attributes, p_payloads)
+      WITH ORDINALITY AS u (organization, id, type, digest, at, unwanted, due, attributes, payload, no)
+    ORDER BY u.no
+    ON CONFLICT (organization, id) DO NOTHING RETURNING pk)
+  SELECT coalesce(array_agg(m.pk ORDER BY m.pk), '{}') INTO v_pks FROM made m;
+  v_all := array_fill(0::smallint, ARRAY[cardinality(p_ids)]);
+  IF cardinality(v_pks) < cardinality(p_ids) THEN
+    v_new := v_pks;
+    v_pks := '{}';
+    FOR i IN 1 .. cardinality(p_ids) LOOP
+      SELECT e.pk, CASE WHEN e.digest = p_digests[i] THEN 1 ELSE 2 END INTO v_pk, v_told
       FROM {p}events e WHERE e.organization = p_organizations[i] AND e.id = p_ids[i];
       IF NOT FOUND THEN
         RAISE EXCEPTION 'an event of the same id was deleted at this moment' USING ERRCODE = 'serialization_failure';
       END IF;
-    END IF;
-    v_pks[i] := v_pk;
-    v_all[i] := v_told;
-  END LOOP;
+      IF v_pk = ANY (v_new) THEN
+        -- Of one that is there twice, the first is new.
+        v_new := array_remove(v_new, v_pk);
+        v_told := 0;
+      ELSE
+        v_pk := 0;
+      END IF;
+      v_pks[i] := v_pk;
+      v_all[i] := v_told;
+    END LOOP;
+  END IF;
   IF cardinality(p_deliveries) > 0 THEN
     PERFORM {p}add_1(p_deliveries, array_agg(v_pks[u.event] ORDER BY u.no), p_subscriptions, p_lanes,
       array_agg(p_at[u.event] ORDER BY u.no), array_agg(v_due[u.event] ORDER BY u.no), p_parks)
@@ -292,7 +306,7 @@ $body$;
 CREATE FUNCTION {p}claim_1(p_now bigint, p_lease bigint, p_subscriptions uuid[], p_limits bigint[], p_since bigint[])
 RETURNS TABLE (
   id uuid, lease bigint, was_due_at bigint, attempts bigint, first_attempt_at bigint, event bigint, subscription uuid,
-  has_event boolean, event_id text, type text, payload bytea,
+  is_ordered bigint, has_event boolean, event_id text, type text, payload bytea,
   has_subscription boolean, organization text, url text, filter text, secrets text, status text, disabled_at bigint,
   options text, health text, created_at bigint
 ) LANGUAGE plpgsql AS $body$
@@ -321,6 +335,7 @@ DECLARE
   v_events bigint[];
   v_parents uuid[];
   v_was_due bigint[];
+  v_taken_lanes bigint[];
   v_all uuid[] := '{}';
   v_all_leases bigint[] := '{}';
   v_all_attempts bigint[] := '{}';
@@ -328,6 +343,7 @@ DECLARE
   v_all_events bigint[] := '{}';
   v_all_parents uuid[] := '{}';
   v_all_was_due bigint[] := '{}';
+  v_all_lanes bigint[] := '{}';
 BEGIN
   SELECT array_agg(s.id), array_agg(u.most), array_agg(u.since) INTO v_subscriptions, v_left, v_since
   FROM unnest(p_subscriptions, p_limits, p_since) AS u (id, most, since)
@@ -344,6 +360,27 @@ BEGIN
         WHERE q.subscription = s.id AND q.due_at >= s.since AND q.due_at <= v_now AND q.id <> ALL (v_skipped)
         ORDER BY q.due_at LIMIT greatest(s.most, v_least) FOR UPDATE SKIP LOCKED) AS d) AS c;
     EXIT WHEN v_found IS NULL;
+    -- Where nothing is kept in order, all that was found in the first round is taken, in one statement.
+    IF v_round = 1 AND array_remove(v_lanes, NULL) = '{}' THEN
+      RETURN QUERY
+      WITH taken AS (
+        UPDATE {p}deliveries AS d SET due_at = v_until,
+          lease = CASE WHEN d.lease BETWEEN 0 AND 4611686018427387903 THEN d.lease + 1 ELSE greatest(v_now, 1) END
+        FROM unnest(v_found, v_due) AS f (id, due_at)
+        WHERE d.id = ANY (ARRAY[f.id])
+        RETURNING d.id, d.lease, f.due_at AS was_due_at, d.attempts, d.first_attempt_at, d.event, d.subscription)
+      SELECT l.id, l.lease, l.was_due_at, l.attempts, l.first_attempt_at, l.event, l.subscription,
+        0::bigint, l.event_rank = 1, e.id, e.type, e.payload,
+        l.subscription_rank = 1, s.organization, s.url, s.filter, s.secrets, s.status, s.disabled_at, s.options, s.health,
+        s.created_at
+      FROM (
+        SELECT t.*, row_number() OVER (PARTITION BY t.event) AS event_rank,
+          row_number() OVER (PARTITION BY t.subscription) AS subscription_rank
+        FROM taken t) AS l
+      LEFT JOIN {p}events e ON e.pk = ANY (ARRAY[CASE WHEN l.event_rank = 1 THEN l.event END])
+      LEFT JOIN {p}subscriptions s ON s.id = ANY (ARRAY[CASE WHEN l.subscription_rank = 1 THEN l.subscription END]);
+      RETURN;
+    END IF;
     v_heads := '{}';
     v_parked := '{}';
     IF EXISTS (SELECT 1 FROM unnest(v_lanes) AS u (lane) WHERE u.lane IS NOT NULL) THEN
@@ -376,8 +413,8 @@ BEGIN
         lease = CASE WHEN d.lease BETWEEN 0 AND 4611686018427387903 THEN d.lease + 1 ELSE greatest(v_now, 1) END
       WHERE d.id = ANY (v_chosen) RETURNING d.*)
     SELECT array_agg(t.id), array_agg(t.lease), array_agg(t.attempts), array_agg(t.first_attempt_at), array_agg(t.event),
-      array_agg(t.subscription), array_agg(f.due_at)
-    INTO v_taken, v_leases, v_attempts, v_first, v_events, v_parents, v_was_due
+      array_agg(t.subscription), array_agg(f.due_at), array_agg(t.lane)
+    INTO v_taken, v_leases, v_attempts, v_first, v_events, v_parents, v_was_due, v_taken_lanes
     FROM taken t JOIN unnest(v_found, v_due) AS f (id, due_at) ON f.id = t.id;
     v_all := v_all || v_taken;
     v_all_leases := v_all_leases || v_leases;
@@ -386,6 +423,7 @@ BEGIN
     v_all_events := v_all_events || v_events;
     v_all_parents := v_all_parents || v_parents;
     v_all_was_due := v_all_was_due || v_was_due;
+    v_all_lanes := v_all_lanes || v_taken_lanes;
     -- Without parking and skipping, each share is filled or exhausted.
     EXIT WHEN cardinality(v_parked) = 0 AND cardinality(v_skipped) = 0;
     SELECT array_agg(n.id), array_agg(n.most), array_agg(n.since) INTO v_subscriptions, v_left, v_since
@@ -400,14 +438,14 @@ BEGIN
   END LOOP;
   RETURN QUERY
   SELECT l.id, l.lease, l.was_due_at, l.attempts, l.first_attempt_at, l.event, l.subscription,
-    l.event_rank = 1, e.id, e.type, e.payload,
+    CASE WHEN l.lane IS NULL THEN 0::bigint ELSE 1::bigint END, l.event_rank = 1, e.id, e.type, e.payload,
     l.subscription_rank = 1, s.organization, s.url, s.filter, s.secrets, s.status, s.disabled_at, s.options, s.health,
     s.created_at
   FROM (
     SELECT u.*, row_number() OVER (PARTITION BY u.event) AS event_rank,
       row_number() OVER (PARTITION BY u.subscription) AS subscription_rank
-    FROM unnest(v_all, v_all_leases, v_all_was_due, v_all_attempts, v_all_first, v_all_events, v_all_parents)
-      AS u (id, lease, was_due_at, attempts, first_attempt_at, event, subscription)) AS l
+    FROM unnest(v_all, v_all_leases, v_all_was_due, v_all_attempts, v_all_first, v_all_events, v_all_parents, v_all_lanes)
+      AS u (id, lease, was_due_at, attempts, first_attempt_at, event, subscription, lane)) AS l
   LEFT JOIN {p}events e ON e.pk = ANY (ARRAY[CASE WHEN l.event_rank = 1 THEN l.event END])
   LEFT JOIN {p}subscriptions s ON s.id = ANY (ARRAY[CASE WHEN l.subscription_rank = 1 THEN l.subscription END]);
 END

@@ -235,11 +235,7 @@ impl Store for SqliteStore {
         if claim.shares.is_empty() {
             return Ok(Claims::default());
         }
-        let mut writing = self.writer.begin().await?;
-        // What could not be handed out has to be due again: the leases are committed after everything was read.
-        let claims = queue::claim(&self.sql, writing.connection(), claim).await?;
-        writing.commit().await?;
-        Ok(claims)
+        self.writer.claim(claim).await
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {

@@ -8,7 +8,9 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::failed;
-use super::rows::{AttemptRow, DeliveryRow, SettlementRow, SubscriptionRow, blob, hex, later};
+use super::rows::{
+    AttemptRow, DIGEST, DeliveryRow, DueRow, EventRow, SettlementRow, SubscriptionRow, blob, hex, later,
+};
 use super::statements::{MAX_SHARES, Statements};
 use crate::delivery::Next;
 use crate::id::{DeliveryId, SubscriptionId};
@@ -17,76 +19,83 @@ use crate::store::leased::{Event, Leased, Parents};
 use crate::store::{Claim, Claims, Inserted, Lease, NewEvent, Settled, Settlement, Share, StoreError};
 use crate::subscription::Subscription;
 
-/// A few statements for all events, one more for each that was there already, and one for all deliveries.
+/// One statement for all events, one more where some were there already, and one for all deliveries.
 pub(super) async fn insert(
     sql: &Statements,
     connection: &mut SqliteConnection,
     events: &[&NewEvent],
 ) -> Result<Vec<Inserted>, StoreError> {
-    let digests: Vec<_> = events.iter().map(|event| Sha256::digest(&event.payload)).collect();
-    let mut rows = Vec::with_capacity(events.len());
-    let (mut events_left, mut digests_left) = (events, digests.as_slice());
-    while !events_left.is_empty() {
-        let (size, insert) = sql.insert_events(events_left.len());
-        let (some, rest) = events_left.split_at(size);
-        let (some_digests, rest_digests) = digests_left.split_at(size);
-        let mut query = sqlx::query(insert);
-        for (event, digest) in some.iter().zip(some_digests) {
-            let at = micros(event.inserted_at);
-            query = query
-                .bind(event.organization.as_str())
-                .bind(event.id.as_str())
-                .bind(event.event_type.as_str())
-                .bind(digest.as_slice())
-                .bind(at)
-                .bind(event.deliveries.is_empty().then_some(at))
-                .bind((!event.attributes.is_empty()).then(|| json(&event.attributes)))
-                .bind(event.payload.as_ref());
-        }
-        rows.extend(query.fetch_all(&mut *connection).await.map_err(failed)?);
-        (events_left, digests_left) = (rest, rest_digests);
+    let (rows, payloads) = event_rows(events);
+    let rows = json(&rows);
+    let inserted = sqlx::query(sql.insert_events.clone())
+        .bind(&rows)
+        .bind(payloads.as_slice())
+        .execute(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let new = i64::try_from(inserted.rows_affected()).unwrap_or(i64::MAX);
+    // What was written last has the highest number: nobody else writes meanwhile.
+    let before = if new > 0 { inserted.last_insert_rowid() - new } else { i64::MAX };
+    let places = match new == events.len() as i64 {
+        true => (1..=new).map(|place| (before + place, Inserted::New)).collect(),
+        false => known(sql, connection, &rows, &payloads, before).await?,
+    };
+    if places.len() != events.len() {
+        return Err(corrupt("an event that was written is not there"));
     }
-    // The rows come in no order, and those that were there already do not.
-    let mut new = HashMap::with_capacity(rows.len());
-    for row in &rows {
-        let name: (&str, &str) =
-            (row.try_get("organization").map_err(failed)?, row.try_get("id").map_err(failed)?);
-        new.insert(name, row.try_get::<i64, _>("pk").map_err(failed)?);
-    }
-    let mut told = Vec::with_capacity(events.len());
     let mut deliveries = Deliveries::default();
-    for (event, digest) in events.iter().zip(&digests) {
-        // Of one that is there twice, the first is new.
-        let Some(pk) = new.remove(&(event.organization.as_str(), event.id.as_str())) else {
-            told.push(known(sql, connection, event, digest).await?);
-            continue;
-        };
-        let at = micros(event.inserted_at);
-        for (delivery, subscription) in &event.deliveries {
-            deliveries.push(*delivery, pk, *subscription, event.ordering_key.as_deref(), at);
+    for (event, (pk, told)) in events.iter().zip(&places) {
+        if *told == Inserted::New {
+            let at = micros(event.inserted_at);
+            for (delivery, subscription) in &event.deliveries {
+                deliveries.push(*delivery, *pk, *subscription, event.ordering_key.as_deref(), at);
+            }
         }
-        told.push(Inserted::New);
     }
     deliveries.insert(sql, connection).await?;
-    Ok(told)
+    Ok(places.into_iter().map(|(_, told)| told).collect())
 }
 
-/// What became of an event that was there already.
+/// What is written of events, and their digests and payloads behind one another.
+fn event_rows<'a>(events: &[&'a NewEvent]) -> (Vec<EventRow<'a>>, Vec<u8>) {
+    let len = events.iter().map(|event| DIGEST + event.payload.len()).sum();
+    let mut payloads = Vec::with_capacity(len);
+    let mut rows = Vec::with_capacity(events.len());
+    for event in events {
+        // SQLite counts from one.
+        rows.push(EventRow::new(event, payloads.len() + 1));
+        payloads.extend_from_slice(&Sha256::digest(&event.payload));
+        payloads.extend_from_slice(&event.payload);
+    }
+    (rows, payloads)
+}
+
+/// The number of each event's row and what became of it, where some had one already: new are the first to name a row behind
+/// `before`.
 async fn known(
     sql: &Statements,
     connection: &mut SqliteConnection,
-    event: &NewEvent,
-    digest: &[u8],
-) -> Result<Inserted, StoreError> {
-    let same: bool = sqlx::query(sql.same_payload.clone())
-        .bind(event.organization.as_str())
-        .bind(event.id.as_str())
-        .bind(digest)
-        .fetch_one(connection)
+    rows: &str,
+    payloads: &[u8],
+    before: i64,
+) -> Result<Vec<(i64, Inserted)>, StoreError> {
+    let found = sqlx::query(sql.events_named.clone())
+        .bind(rows)
+        .bind(payloads)
+        .fetch_all(connection)
         .await
-        .and_then(|row| row.try_get(0))
         .map_err(failed)?;
-    Ok(if same { Inserted::Duplicate } else { Inserted::Conflict })
+    let mut seen = HashSet::new();
+    let told = |row: &SqliteRow| {
+        let pk: i64 = row.try_get("pk")?;
+        let told = match pk > before && seen.insert(pk) {
+            true => Inserted::New,
+            false if row.try_get("is_same")? => Inserted::Duplicate,
+            false => Inserted::Conflict,
+        };
+        Ok((pk, told))
+    };
+    found.iter().map(told).collect::<Result<_, sqlx::Error>>().map_err(failed)
 }
 
 /// Deliveries to be made in one statement.
@@ -130,8 +139,8 @@ impl<'a> Deliveries<'a> {
     }
 }
 
-/// Three statements whatever the number of deliveries: read the subscriptions that may be claimed from, lease, read each
-/// event once. Many shares are leased by a statement for each [`MAX_SHARES`].
+/// Four statements whatever the number of deliveries: read the subscriptions that may be claimed from, find what is due, lease it,
+/// read each event once. Many shares are looked through by a statement for each [`MAX_SHARES`].
 pub(super) async fn claim(
     sql: &Statements,
     connection: &mut SqliteConnection,
@@ -160,8 +169,8 @@ async fn lease(
     claim: &Claim,
     shares: &[&Share],
 ) -> Result<Vec<Leased>, StoreError> {
-    let (size, lease) = sql.lease(shares.len());
-    let mut query = sqlx::query(lease).bind(micros(claim.now)).bind(later(claim.now, claim.lease));
+    let (size, due) = sql.due(shares.len());
+    let mut query = sqlx::query(due).bind(micros(claim.now));
     for share in shares {
         query = query
             .bind(blob(share.subscription.as_u128()))
@@ -171,8 +180,19 @@ async fn lease(
     for _ in shares.len()..size {
         query = query.bind(Vec::new()).bind(i64::MIN).bind(0);
     }
-    let leased = query.fetch_all(connection).await.map_err(failed)?;
-    leased.iter().map(Leased::read).collect()
+    let row = query.fetch_one(&mut *connection).await.map_err(failed)?;
+    let due: &str = row.try_get(0).map_err(failed)?;
+    let rows: Vec<DueRow<'_>> = serde_json::from_str(due).map_err(corrupt)?;
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    sqlx::query(sql.lease.clone())
+        .bind(due)
+        .bind(later(claim.now, claim.lease))
+        .execute(connection)
+        .await
+        .map_err(failed)?;
+    rows.iter().map(Leased::read).collect()
 }
 
 async fn events(
@@ -234,7 +254,7 @@ pub(super) async fn extend(
     Ok(leases.iter().map(tell).collect())
 }
 
-/// Two statements whatever the number of settlements; one more when subscriptions are paused or disabled along, and one
+/// Three statements whatever the number of settlements; one more when subscriptions are paused or disabled along, and one
 /// more when deliveries with an ordering key end.
 pub(super) async fn settle(
     sql: &Statements,
@@ -243,25 +263,26 @@ pub(super) async fn settle(
 ) -> Result<Vec<Settled>, StoreError> {
     // The same lease twice in one batch: the first counts, as it would in two batches.
     let mut seen = HashSet::new();
-    let asked: Vec<_> = settlements
+    let (leases, asked): (Vec<_>, Vec<_>) = settlements
         .iter()
         .filter(|settlement| seen.insert((settlement.delivery, settlement.lease)))
-        .filter_map(|settlement| Some(SettlementRow::new(settlement, stored_lease(settlement.lease)?)))
-        .collect();
-    let changed = sqlx::query(sql.settle.clone())
-        .bind(json(&asked))
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(failed)?;
-    let mut changed = changed
-        .iter()
-        .map(|row| {
-            // Settling ends the lease by raising it, so that the same settlement again is stale.
-            let lease = Lease::new(row.lease()?.number().saturating_sub(1));
-            Ok(((DeliveryId::from_u128(row.uuid("id")?), lease), Place::read(row)?))
+        .filter_map(|settlement| {
+            let row = SettlementRow::new(settlement, stored_lease(settlement.lease)?);
+            Some(((settlement.delivery, settlement.lease), row))
         })
-        .collect::<Result<HashMap<_, _>, Unread>>()
-        .map_err(corrupt)?;
+        .unzip();
+    let rows = json(&asked);
+    let row =
+        sqlx::query(sql.settling.clone()).bind(&rows).fetch_one(&mut *connection).await.map_err(failed)?;
+    let leased: &str = row.try_get(0).map_err(failed)?;
+    let leased: Vec<(usize, String, Option<String>)> = serde_json::from_str(leased).map_err(corrupt)?;
+    if !leased.is_empty() {
+        sqlx::query(sql.settle.clone()).bind(&rows).execute(&mut *connection).await.map_err(failed)?;
+    }
+    let mut changed: HashMap<_, _> = leased
+        .into_iter()
+        .filter_map(|(place, subscription, key)| Some((*leases.get(place)?, Place { subscription, key })))
+        .collect();
     let mut told = Vec::with_capacity(settlements.len());
     let mut attempts = Vec::with_capacity(settlements.len());
     let mut subscriptions = BTreeMap::new();

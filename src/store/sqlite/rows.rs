@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 use time::OffsetDateTime;
 
 use crate::delivery::{Attempt, DeliveryState, Next};
 use crate::id::{DeliveryId, SubscriptionId};
-use crate::store::Settlement;
-use crate::store::columns::{Columns, FAR, Unread, micros, outcome_columns, span};
+use crate::store::columns::{Columns, FAR, Unread, json, micros, outcome_columns, span};
+use crate::store::{NewEvent, Settlement};
 
 impl Columns for SqliteRow {
     fn text(&self, column: &str) -> Result<&str, Unread> {
@@ -42,6 +42,90 @@ pub(super) fn hex(uuid: u128) -> String {
 
 pub(super) fn later(at: OffsetDateTime, after: Duration) -> i64 {
     micros(at).saturating_add(span(after)).min(micros(FAR))
+}
+
+/// An event to be written, as JSON that the inserting statement reads.
+#[derive(Serialize)]
+pub(super) struct EventRow<'a> {
+    organization: &'a str,
+    id: &'a str,
+    r#type: &'a str,
+    at: i64,
+    unwanted_at: Option<i64>,
+    attributes: Option<String>,
+    from: usize,
+    len: usize,
+}
+
+impl<'a> EventRow<'a> {
+    /// One whose digest and payload begin at `from`.
+    pub(super) fn new(event: &'a NewEvent, from: usize) -> Self {
+        let at = micros(event.inserted_at);
+        Self {
+            organization: &event.organization,
+            id: event.id.as_str(),
+            r#type: event.event_type.as_str(),
+            at,
+            unwanted_at: event.deliveries.is_empty().then_some(at),
+            attributes: (!event.attributes.is_empty()).then(|| json(&event.attributes)),
+            from,
+            len: event.payload.len(),
+        }
+    }
+}
+
+/// How long a digest is.
+pub(super) const DIGEST: usize = 32;
+
+/// A due delivery, as JSON that the claiming statement wrote.
+#[derive(Deserialize)]
+pub(super) struct DueRow<'a> {
+    id: &'a str,
+    event: i64,
+    subscription: &'a str,
+    lease: i64,
+    attempts: i64,
+    first_attempt_at: Option<i64>,
+    was_due_at: i64,
+    is_ordered: i64,
+}
+
+impl Columns for DueRow<'_> {
+    fn text(&self, column: &str) -> Result<&str, Unread> {
+        match column {
+            "id" => Ok(self.id),
+            "subscription" => Ok(self.subscription),
+            _ => Err(missing(column)),
+        }
+    }
+
+    fn optional_bytes(&self, column: &str) -> Result<Option<&[u8]>, Unread> {
+        Err(missing(column))
+    }
+
+    fn optional_number(&self, column: &str) -> Result<Option<i64>, Unread> {
+        match column {
+            "event" => Ok(Some(self.event)),
+            "lease" => Ok(Some(self.lease)),
+            "attempts" => Ok(Some(self.attempts)),
+            "first_attempt_at" => Ok(self.first_attempt_at),
+            "was_due_at" => Ok(Some(self.was_due_at)),
+            "is_ordered" => Ok(Some(self.is_ordered)),
+            _ => Err(missing(column)),
+        }
+    }
+
+    fn uuid(&self, column: &str) -> Result<u128, Unread> {
+        let text = self.text(column)?;
+        match text.len() {
+            32 => Ok(u128::from_str_radix(text, 16)?),
+            _ => Err(format!("column {column} has not 16 bytes").into()),
+        }
+    }
+}
+
+fn missing(column: &str) -> Unread {
+    format!("column {column} was not asked for").into()
 }
 
 /// A delivery to be made, as JSON that the inserting statement reads.

@@ -36,7 +36,22 @@ WHERE subscription = ?1 AND due_at IS NOT NULL";
 UPDATE {p}deliveries SET state = 'cancelled', due_at = NULL, finished_at = ?2
 WHERE subscription = ?1 AND ordering_key IS NOT NULL AND state = 'pending'";
 
-    same_payload: "SELECT digest = ?3 FROM {p}events WHERE organization = ?1 AND id = ?2";
+    /// ?1 tells of each event its columns, and where in ?2 its payload lies, behind its digest. Where none is known already, the
+    /// numbers that they are given follow each other.
+    insert_events: "\
+WITH j AS MATERIALIZED (SELECT value AS row FROM json_each(?1))
+INSERT INTO {p}events (organization, id, type, digest, created_at, unwanted_at, attributes, payload)
+SELECT row ->> 'organization', row ->> 'id', row ->> 'type', substr(?2, row ->> 'from', 32), row ->> 'at',
+  row ->> 'unwanted_at', row ->> 'attributes', substr(?2, (row ->> 'from') + 32, row ->> 'len')
+FROM j WHERE true
+ON CONFLICT (organization, id) DO NOTHING";
+
+    /// Which row each event of ?1 has, and whether it is the same event.
+    events_named: "\
+SELECT j.key AS place, e.pk, e.digest = substr(?2, j.value ->> 'from', 32) AS is_same
+FROM json_each(?1) j CROSS JOIN {p}events e
+  ON e.organization = j.value ->> 'organization' AND e.id = j.value ->> 'id'
+ORDER BY j.key";
 
     /// `rank` counts those of the same batch, subscription and key before it, which the table does not show yet.
     insert_deliveries: "\
@@ -83,6 +98,12 @@ FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS lease FROM json_each(?1)) 
 WHERE d.id = x.id AND d.lease = x.lease AND d.state = 'pending'
 RETURNING id, lease";
 
+    /// Of what ?1 names, what is still leased so, in one row: places there, subscriptions and ordering keys.
+    settling: "\
+SELECT json_group_array(json_array(j.key, hex(d.subscription), d.ordering_key))
+FROM json_each(?1) j CROSS JOIN {p}deliveries d ON d.id = unhex(j.value ->> 'id')
+WHERE d.lease = j.value ->> 'lease' AND d.state = 'pending'";
+
     settle: "\
 WITH j AS MATERIALIZED (SELECT value AS row FROM json_each(?1))
 UPDATE {p}deliveries AS d
@@ -94,8 +115,13 @@ FROM (
     row ->> 'due_at' AS due_at, row ->> 'finished_at' AS finished_at, row ->> 'tried' AS tried,
     row ->> 'started_at' AS started_at
   FROM j) AS s
-WHERE d.id = s.id AND d.lease = s.lease AND d.state = 'pending'
-RETURNING id, lease, subscription, ordering_key";
+WHERE d.id = s.id AND d.lease = s.lease AND d.state = 'pending'";
+
+    /// ?1 names deliveries and their new leases, which end at ?2.
+    lease: "\
+UPDATE {p}deliveries AS d SET lease = l.lease, was_due_at = d.due_at, due_at = ?2
+FROM (SELECT unhex(value ->> 'id') AS id, value ->> 'lease' AS lease FROM json_each(?1)) AS l
+WHERE d.id = l.id";
 
     /// Only a subscription that is enabled is disabled, and only a longer pause is written.
     settle_subscriptions: "\
@@ -243,67 +269,39 @@ WHERE source = ?1 AND id = ?2 AND lease = ?3 AND committed = 0";
 DELETE FROM {p}inbox WHERE (source, id) IN (
   SELECT source, id FROM {p}inbox WHERE keep_until <= ?1 ORDER BY keep_until LIMIT ?2)";
 
-    lease_of_one: &lease(1);
+    due_of_one: &due(1);
 
-    lease_of_few: &lease(FEW_SHARES);
+    due_of_few: &due(FEW_SHARES);
 
-    lease_of_some: &lease(SOME_SHARES);
+    due_of_some: &due(SOME_SHARES);
 
-    lease_of_many: &lease(MAX_SHARES);
-
-    insert_event: &insert_events(1);
-
-    insert_few_events: &insert_events(FEW_EVENTS);
-
-    insert_some_events: &insert_events(SOME_EVENTS);
-
-    insert_many_events: &insert_events(MANY_EVENTS);
+    due_of_many: &due(MAX_SHARES);
 }
 
 impl Statements {
-    /// The statement that leases deliveries of at least this many shares, and how many it takes: the rest is to be left empty.
+    /// The statement that finds what is due of at least this many shares, and how many it takes: the rest is to be left empty.
     ///
     /// SQLite cannot join each share with a limited query of its own; so each share has its query in the text, and a few
     /// sizes keep the number of texts small.
-    pub(super) fn lease(&self, shares: usize) -> (usize, SqlStr) {
+    pub(super) fn due(&self, shares: usize) -> (usize, SqlStr) {
         let sizes = [
-            (1, &self.lease_of_one),
-            (FEW_SHARES, &self.lease_of_few),
-            (SOME_SHARES, &self.lease_of_some),
-            (MAX_SHARES, &self.lease_of_many),
+            (1, &self.due_of_one),
+            (FEW_SHARES, &self.due_of_few),
+            (SOME_SHARES, &self.due_of_some),
+            (MAX_SHARES, &self.due_of_many),
         ];
         let (size, sql) =
             sizes.into_iter().find(|(size, _)| *size >= shares).unwrap_or(sizes[sizes.len() - 1]);
         (size, sql.clone())
     }
-
-    /// The statement that inserts as many of this many events as one can, and how many that is; payloads are bound, each
-    /// event in its place, so there are a few sizes.
-    pub(super) fn insert_events(&self, events: usize) -> (usize, SqlStr) {
-        let (size, sql) = match events {
-            MANY_EVENTS.. => (MANY_EVENTS, &self.insert_many_events),
-            SOME_EVENTS.. => (SOME_EVENTS, &self.insert_some_events),
-            FEW_EVENTS.. => (FEW_EVENTS, &self.insert_few_events),
-            _ => (1, &self.insert_event),
-        };
-        (size, sql.clone())
-    }
 }
 
-/// For each row its organization, id, type, digest, times of creation and of the last wish for it, attributes and payload.
-fn insert_events(rows: usize) -> String {
-    format!(
-        "INSERT INTO {{p}}events (organization, id, type, digest, created_at, unwanted_at, attributes, payload) \
-         VALUES {} ON CONFLICT (organization, id) DO NOTHING RETURNING pk, organization, id",
-        vec!["(?, ?, ?, ?, ?, ?, ?, ?)"; rows].join(", ")
-    )
-}
-
-/// ?1 is the time, ?2 the leases' end; then for each share its subscription, where to begin, and its limit.
-fn lease(shares: usize) -> String {
+/// ?1 is the time; then come for each share its subscription, where to begin, and its limit. All in one row: each row of an answer
+/// is handed over by itself.
+fn due(shares: usize) -> String {
     let queues: Vec<_> = (0..shares)
         .map(|share| {
-            let first = 3 * share + 3;
+            let first = 3 * share + 2;
             format!(
                 "SELECT id FROM (SELECT id FROM {{p}}deliveries WHERE subscription = ?{first} \
                  AND due_at >= ?{} AND due_at <= ?1 ORDER BY due_at, id LIMIT ?{})",
@@ -313,18 +311,14 @@ fn lease(shares: usize) -> String {
         })
         .collect();
     format!(
-        "UPDATE {{p}}deliveries SET lease = iif(lease BETWEEN 0 AND 4611686018427387903, lease + 1, max(?1, 1)), \
-         was_due_at = due_at, due_at = ?2 \
-         WHERE id IN ({}) \
-         RETURNING id, event, subscription, lease, attempts, first_attempt_at, was_due_at",
+        "SELECT json_group_array(json_object('id', hex(d.id), 'event', d.event, 'subscription', hex(d.subscription), \
+         'lease', iif(d.lease BETWEEN 0 AND 4611686018427387903, d.lease + 1, max(?1, 1)), 'attempts', d.attempts, \
+         'first_attempt_at', d.first_attempt_at, 'was_due_at', d.due_at, 'is_ordered', d.ordering_key IS NOT NULL)) \
+         FROM ({}) AS q CROSS JOIN {{p}}deliveries d ON d.id = q.id",
         queues.join(" UNION ALL ")
     )
 }
 
-/// For how many events there is a statement besides the one for each; more take several.
-const FEW_EVENTS: usize = 4;
-const SOME_EVENTS: usize = 16;
-const MANY_EVENTS: usize = 64;
 /// For how many shares there is a statement; more take several.
 const FEW_SHARES: usize = 4;
 const SOME_SHARES: usize = 16;
@@ -345,7 +339,7 @@ mod tests {
         schema::migrate(&mut connection, &prefix).await.unwrap();
         let sql = Statements::new(&prefix);
         for shares in [1, FEW_SHARES, SOME_SHARES, MAX_SHARES] {
-            let claim = plan(&mut connection, &sql.lease(shares).1).await;
+            let claim = plan(&mut connection, &sql.due(shares).1).await;
             let queue = "SEARCH hookwire_deliveries USING COVERING INDEX hookwire_deliveries_due \
                          (subscription=? AND due_at>? AND due_at<?)";
             assert_eq!(claim.matches(queue).count(), shares, "{claim}");
@@ -402,8 +396,11 @@ mod tests {
             &sql.put_health,
             &sql.replay_many,
             &sql.replay_one,
-            &sql.same_payload,
+            &sql.events_named,
+            &sql.insert_events,
+            &sql.lease,
             &sql.settle,
+            &sql.settling,
             &sql.settle_subscriptions,
             &sql.subscriptions,
             &sql.subscriptions_of_claim,

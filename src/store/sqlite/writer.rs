@@ -1,4 +1,4 @@
-//! [`Writer`]: one write transaction at a time, which the inserts and settlements that wait for it share.
+//! [`Writer`]: one write transaction at a time, which the inserts, settlements and claims that wait for it share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,9 @@ use tokio::time::timeout;
 use super::statements::Statements;
 use super::{failed, queue};
 use crate::store::waiting::{Answer, Part, Serving, Waiting, gone};
-use crate::store::{Inserted, NewEvent, Settled, Settlement, StoreError, StoreErrorKind};
+use crate::store::{
+    Claim, Claimed, Claims, Inserted, NewEvent, Settled, Settlement, StoreError, StoreErrorKind,
+};
 
 /// The store's only way to write outside of the application's transactions.
 ///
@@ -32,6 +34,7 @@ pub(super) struct Writer {
 enum Write {
     Insert(Vec<NewEvent>, Answer<Vec<Inserted>>),
     Settle(Vec<Settlement>, Answer<Vec<Settled>>),
+    Claim(Claim, Answer<Claims>),
 }
 
 impl Writer {
@@ -61,6 +64,11 @@ impl Writer {
         settlements: &[Settlement],
     ) -> Result<Vec<Settled>, StoreError> {
         self.share(|answer| Write::Settle(settlements.to_vec(), answer)).await
+    }
+
+    /// What was settled in the same transaction makes room: the next of an ordering key can be claimed at once.
+    pub(super) async fn claim(self: &Arc<Self>, claim: &Claim) -> Result<Claims, StoreError> {
+        self.share(|answer| Write::Claim(claim.clone(), answer)).await
     }
 
     /// Has a part written with others. Dropped, it is written or not, as where a commit is under way.
@@ -107,7 +115,14 @@ impl Writer {
     /// Writes parts together, or each alone where one of them fails.
     async fn write(&self, parts: Vec<Write>) {
         match self.try_write(&parts).await {
-            Ok(written) => written.tell(parts),
+            Ok(written) => {
+                let unheard = written.tell(parts);
+                if !unheard.is_empty() {
+                    // Nobody will send them: due again at once, and not when their leases end.
+                    let (answer, _) = oneshot::channel();
+                    _ = self.try_write(&[Write::Settle(unheard, answer)]).await;
+                }
+            }
             Err(Failure::Part(_)) if parts.len() > 1 => {
                 for part in parts {
                     Box::pin(self.write(vec![part])).await;
@@ -124,10 +139,12 @@ impl Writer {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(whole)?;
         let mut events = Vec::new();
         let mut settlements = Vec::new();
+        let mut claims = Vec::new();
         for part in parts {
             match part {
                 Write::Insert(some, _) => events.extend(some),
                 Write::Settle(some, _) => settlements.extend(some),
+                Write::Claim(claim, _) => claims.push(claim),
             }
         }
         let mut written = Written::default();
@@ -139,6 +156,11 @@ impl Writer {
             written.settled =
                 queue::settle(&self.sql, &mut transaction, &settlements).await.map_err(Failure::Part)?;
         }
+        // What could not be handed out has to be due again: the leases are committed after everything was read.
+        for claim in claims {
+            let claimed = queue::claim(&self.sql, &mut transaction, claim).await.map_err(Failure::Part)?;
+            written.claimed.push(claimed);
+        }
         transaction.commit().await.map_err(whole)?;
         Ok(written)
     }
@@ -149,6 +171,7 @@ impl Write {
         match self {
             Self::Insert(_, answer) => _ = answer.send(Err(error)),
             Self::Settle(_, answer) => _ = answer.send(Err(error)),
+            Self::Claim(_, answer) => _ = answer.send(Err(error)),
         }
     }
 }
@@ -158,6 +181,7 @@ impl Part for Write {
         match self {
             Self::Insert(events, _) => events.iter().map(|event| 1 + event.deliveries.len()).sum(),
             Self::Settle(settlements, _) => settlements.len(),
+            Self::Claim(claim, _) => claim.shares.iter().map(|share| share.limit as usize).sum(),
         }
     }
 
@@ -165,6 +189,7 @@ impl Part for Write {
         match self {
             Self::Insert(_, answer) => !answer.is_closed(),
             Self::Settle(_, answer) => !answer.is_closed(),
+            Self::Claim(_, answer) => !answer.is_closed(),
         }
     }
 }
@@ -174,11 +199,16 @@ impl Part for Write {
 struct Written {
     inserted: Vec<Inserted>,
     settled: Vec<Settled>,
+    claimed: Vec<Claims>,
 }
 
 impl Written {
-    fn tell(self, parts: Vec<Write>) {
-        let (mut inserted, mut settled) = (self.inserted.into_iter(), self.settled.into_iter());
+    /// Tells everybody; what was claimed for somebody who does not listen any more is to be handed back.
+    fn tell(self, parts: Vec<Write>) -> Vec<Settlement> {
+        let mut unheard = Vec::new();
+        let Self { inserted, settled, claimed } = self;
+        let (mut inserted, mut settled) = (inserted.into_iter(), settled.into_iter());
+        let mut claimed = claimed.into_iter();
         for part in parts {
             // Whoever does not listen any more has had it written none the less.
             match part {
@@ -188,8 +218,17 @@ impl Written {
                 Write::Settle(settlements, answer) => {
                     _ = answer.send(Ok(settled.by_ref().take(settlements.len()).collect()));
                 }
+                Write::Claim(claim, answer) => {
+                    if let Err(Ok(claims)) = answer.send(Ok(claimed.next().unwrap_or_default())) {
+                        let hand_back = |claimed: &Claimed| {
+                            Settlement::hand_back(claimed.delivery, claimed.lease, claim.now)
+                        };
+                        unheard.extend(claims.deliveries.iter().map(hand_back));
+                    }
+                }
             }
         }
+        unheard
     }
 }
 
