@@ -230,8 +230,10 @@ impl Store for ListStore {
                     lists.events[&row.event].payload.clone().expect("invariant: what is pending has one");
                 let subscription = Arc::clone(&lists.subscriptions[&share.subscription].0);
                 let claimed =
-                    Claimed::new(id, Lease::new(row.claims), event, event_type, payload, subscription);
-                claims.deliveries.push(claimed.at_attempt(row.delivery.attempts + 1, row.first_attempt_at));
+                    Claimed::new(id, Lease::new(row.claims), event, event_type, payload, subscription)
+                        .at_attempt(row.delivery.attempts + 1, row.first_attempt_at)
+                        .ordered(lists.events[&row.event].ordering_key.is_some());
+                claims.deliveries.push(claimed);
             }
         }
         Ok(claims)
