@@ -150,7 +150,7 @@ impl<I: Inbox> Receiver<I> {
 }
 
 /// Whether a request is a POST of JSON, as far as it says.
-pub(super) fn acceptable(method: &Method, headers: &HeaderMap) -> Result<(), Rejection> {
+pub(crate) fn acceptable(method: &Method, headers: &HeaderMap) -> Result<(), Rejection> {
     if method != Method::POST {
         return Err(Rejection::Method);
     }

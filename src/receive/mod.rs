@@ -1,7 +1,7 @@
 //! Receiving: [`Receiver`] verifies, dedupes and decodes; [`Guard`] stands in where a sender signs nothing.
 
 mod admission;
-mod answer;
+pub(crate) mod answer;
 pub mod axum;
 mod guard;
 mod handlers;

@@ -7,13 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookwire::dispatch::Dispatcher;
 use hookwire::store::NewEvent;
-use hookwire::testing::TokioClock;
+use hookwire::testing::{RecordingClient, Reply, TokioClock};
 use hookwire::{
-    AddressPolicy, Clock as _, Contract, DeliveryId, EndpointUrl, EventFilter, Exchange, HttpClient, Limits,
-    MemoryStore, Secret, Store as _, Subscription, TransportError,
+    AddressPolicy, Clock as _, Contract, DeliveryId, EndpointUrl, EventFilter, MemoryStore, Secret,
+    Store as _, Subscription,
 };
-use http::HeaderValue;
 use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
@@ -21,29 +21,19 @@ use crate::watched_store::Watched;
 
 const NOON: OffsetDateTime = datetime!(2026-04-17 12:00 UTC);
 
-/// A client whose endpoint is busy until 12:05, and says so after eight seconds.
-struct Busy;
-
-impl HttpClient for Busy {
-    async fn send(&self, _: http::Request<Bytes>, _: &Limits) -> Result<Exchange, TransportError> {
-        tokio::time::sleep(Duration::from_secs(8)).await;
-        let mut response = http::Response::new(Bytes::new());
-        *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("Fri, 17 Apr 2026 12:05:00 GMT"));
-        Ok(Exchange::new(response))
-    }
+/// An endpoint that is busy until 12:05, and says so after eight seconds.
+fn busy() -> RecordingClient {
+    let until = HeaderValue::from_static("Fri, 17 Apr 2026 12:05:00 GMT");
+    let reply = Reply::status(StatusCode::SERVICE_UNAVAILABLE).with_header(RETRY_AFTER, until);
+    RecordingClient::new()
+        .with_otherwise(reply.with_delay(Duration::from_secs(8)))
+        .with_sleep(tokio::time::sleep)
 }
 
-/// A client that counts, and answers 200 after that long.
-#[derive(Clone)]
-struct Slow(Duration, Arc<AtomicUsize>);
-
-impl HttpClient for Slow {
-    async fn send(&self, _: http::Request<Bytes>, _: &Limits) -> Result<Exchange, TransportError> {
-        self.1.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(self.0).await;
-        Ok(Exchange::new(http::Response::new(Bytes::new())))
-    }
+/// An endpoint that answers 200 after that long.
+fn slow(delay: Duration) -> RecordingClient {
+    let reply = Reply::status(StatusCode::OK).with_delay(delay);
+    RecordingClient::new().with_otherwise(reply).with_sleep(tokio::time::sleep)
 }
 
 async fn store_with_deliveries(events: impl IntoIterator<Item = NewEvent>) -> Arc<MemoryStore> {
@@ -81,7 +71,7 @@ async fn store_with_a_delivery() -> (Arc<MemoryStore>, DeliveryId) {
 async fn a_date_to_wait_for_is_a_wait_from_the_answer_and_not_from_the_request() {
     let (store, id) = store_with_a_delivery().await;
     let clock = TokioClock::new(NOON);
-    let dispatcher = Dispatcher::new(Arc::clone(&store), Busy, Contract::allison()).with_clock(clock);
+    let dispatcher = Dispatcher::new(Arc::clone(&store), busy(), Contract::allison()).with_clock(clock);
     dispatcher.run(tokio::time::sleep(Duration::from_secs(60))).await;
     let due_at = store.delivery(id).await.unwrap().unwrap().due_at;
     assert_eq!(due_at, Some(datetime!(2026-04-17 12:05 UTC)));
@@ -98,7 +88,7 @@ async fn an_idle_dispatcher_wakes_for_its_looks_and_for_nothing_else() {
         }
     };
     // Short leases are extended often, while there are any.
-    let dispatcher = Dispatcher::new(MemoryStore::new(), Busy, Contract::allison())
+    let dispatcher = Dispatcher::new(MemoryStore::new(), busy(), Contract::allison())
         .with_clock(clock)
         .with_lease(Duration::from_secs(3))
         .with_poll_interval(Duration::from_secs(600));
@@ -111,7 +101,7 @@ async fn an_idle_dispatcher_wakes_for_its_looks_and_for_nothing_else() {
 async fn what_is_in_flight_at_a_shutdown_keeps_its_lease_while_it_ends() {
     let (store, id) = store_with_a_delivery().await;
     let clock = TokioClock::new(NOON);
-    let client = Slow(Duration::from_secs(9), Arc::default());
+    let client = slow(Duration::from_secs(9));
     let dispatcher = || {
         Dispatcher::new(Arc::clone(&store), client.clone(), Contract::allison())
             .with_clock(clock.clone())
@@ -124,7 +114,7 @@ async fn what_is_in_flight_at_a_shutdown_keeps_its_lease_while_it_ends() {
         second.run(seconds(20)).await;
     };
     tokio::join!(first.run(seconds(2)), other);
-    assert_eq!(client.1.load(Ordering::Relaxed), 1, "nobody else was given it");
+    assert_eq!(client.recorded().len(), 1, "nobody else was given it");
     assert_eq!(store.attempts(id).await.unwrap().len(), 1);
 }
 
@@ -132,14 +122,14 @@ async fn what_is_in_flight_at_a_shutdown_keeps_its_lease_while_it_ends() {
 async fn what_a_claim_brings_after_its_lease_has_ended_is_handed_back_and_not_sent() {
     let (store, id) = store_with_a_delivery().await;
     let store = Watched::new(store);
-    let client = Slow(Duration::ZERO, Arc::default());
+    let client = slow(Duration::ZERO);
     let dispatcher = Dispatcher::new(store.clone(), client.clone(), Contract::allison())
         .with_clock(TokioClock::new(NOON))
         .with_lease(Duration::from_secs(30))
         .with_drain_deadline(Duration::from_secs(60));
     store.claims_take(Duration::from_secs(31));
     dispatcher.run(tokio::time::sleep(Duration::from_secs(10))).await;
-    assert_eq!(client.1.load(Ordering::Relaxed), 0);
+    assert_eq!(client.recorded().len(), 0);
     let delivery = store.delivery(id).await.unwrap().unwrap();
     assert_eq!(
         (delivery.attempts, delivery.due_at),
@@ -149,7 +139,7 @@ async fn what_a_claim_brings_after_its_lease_has_ended_is_handed_back_and_not_se
 
     store.claims_take(Duration::ZERO);
     dispatcher.run(tokio::time::sleep(Duration::from_secs(10))).await;
-    assert_eq!(client.1.load(Ordering::Relaxed), 1);
+    assert_eq!(client.recorded().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

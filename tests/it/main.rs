@@ -69,6 +69,8 @@ mod subscription;
     feature = "tracing"
 ))]
 mod telemetry;
+#[cfg(all(feature = "memory", feature = "testing"))]
+mod testing;
 mod transport;
 mod vectors;
 #[cfg(all(
