@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use hookwire::{Contract, Envelope, Field, RawEvent, Scheme, Verified};
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -79,6 +80,18 @@ fn event(contract: &Contract, envelope: &Envelope<RawEvent>) -> String {
         }
     }
     report + &pretty(envelope.data.data().get(), MARGIN)
+}
+
+/// An event of the type that a body names, as its platform would write it.
+pub(crate) fn sample(body: &[u8]) -> Option<String> {
+    let contract = platform(body)?;
+    let fields: HashMap<String, &RawValue> = serde_json::from_slice(body).ok()?;
+    let type_field = contract.format().fields().iter().find(|field| matches!(field, Field::Type(_)))?;
+    let event_type: String = serde_json::from_str(fields.get(type_field.name())?.get()).ok()?;
+    let data = contract.catalogue().find(&event_type).map(|kind| kind.sample());
+    let event = RawEvent::new(&event_type, data).ok()?;
+    let envelope = Envelope::from_parts("sample".parse().ok()?, OffsetDateTime::UNIX_EPOCH, event);
+    String::from_utf8(contract.encode(&envelope).ok()?.into()).ok()
 }
 
 /// The contract with the largest envelope whose fields are all there; a version is no field to tell one by.

@@ -6,15 +6,17 @@ use hookwire::{Scheme, Secret, Verifier, VerifyError};
 use http::HeaderName;
 use time::OffsetDateTime;
 
+use crate::bodies::bodies;
 use crate::capture::Captured;
-use crate::text::{Style, ascii, restyle};
-use crate::verdict::{Refusal, has_ed25519};
+use crate::keys::keys;
+use crate::schemes::has_ed25519;
+use crate::verdict::Refusal;
 
 /// Sentences for the user. They never hold the secret.
 pub(crate) fn explain(
     scheme: Scheme,
     captured: &Captured<'_>,
-    secret: &str,
+    secrets: &[String],
     refusal: &Refusal,
     now: OffsetDateTime,
 ) -> Vec<String> {
@@ -34,7 +36,7 @@ pub(crate) fn explain(
             ]
         }
         Refusal::Request(VerifyError::DuplicateHeader { name, .. }) => {
-            doubled(scheme, captured, name, secret, now)
+            doubled(scheme, captured, name, secrets, now)
         }
         Refusal::Request(VerifyError::MalformedHeader { name, .. }) => {
             let mut lines = vec![format!("compare header {name} above with the scheme's documentation")];
@@ -44,7 +46,7 @@ pub(crate) fn explain(
             }
             lines
         }
-        Refusal::Request(_) | Refusal::Secret(_) => mismatch(scheme, captured, secret, now),
+        Refusal::Request(_) | Refusal::Secret(_) => mismatch(scheme, captured, secrets, now),
     }
 }
 
@@ -69,18 +71,21 @@ fn doubled(
     scheme: Scheme,
     captured: &Captured<'_>,
     name: &'static str,
-    secret: &str,
+    secrets: &[String],
     now: OffsetDateTime,
 ) -> Vec<String> {
     let copies: Vec<_> = captured.headers.get_all(name).iter().cloned().collect();
     let differ = if copies.iter().all(|copy| *copy == copies[0]) { "the same" } else { "not the same" };
     let mut lines = vec![format!("header {name} is there {} times, the copies are {differ}", copies.len())];
-    let verifier = secret.trim().parse::<Secret>().and_then(|secret| Verifier::new(scheme, &secret));
-    if let Ok(verifier) = verifier.map(|verifier| verifier.dangerous().without_timestamp_check()) {
+    let verifiers = secrets.iter().filter_map(|secret| {
+        let secret = secret.trim().parse::<Secret>().ok()?;
+        Some(Verifier::new(scheme, &secret).ok()?.dangerous().without_timestamp_check())
+    });
+    for verifier in verifiers {
         // Each costs an HMAC over the body, and a stranger chose how many there are.
-        for (at, copy) in copies.into_iter().take(MAX_COPIES).enumerate() {
+        for (at, copy) in copies.iter().take(MAX_COPIES).enumerate() {
             let mut headers = captured.headers.clone();
-            headers.insert(HeaderName::from_static(name), copy);
+            headers.insert(HeaderName::from_static(name), copy.clone());
             if verifier.verify_at(&headers, captured.body, now).is_ok() {
                 lines.push(format!(
                     "with copy {} alone the signature is right; see who adds the other",
@@ -93,27 +98,52 @@ fn doubled(
 }
 
 /// Every secret against every body, the pairs with the fewest mistakes first.
-fn mismatch(scheme: Scheme, captured: &Captured<'_>, secret: &str, now: OffsetDateTime) -> Vec<String> {
-    let keys = keys(scheme, secret);
+fn mismatch(scheme: Scheme, captured: &Captured<'_>, secrets: &[String], now: OffsetDateTime) -> Vec<String> {
+    let numbered = |(number, secret): (usize, &String)| {
+        keys(scheme, secret).into_iter().map(move |key| (number, key)).collect::<Vec<_>>()
+    };
+    let keys: Vec<_> = (1..).zip(secrets).flat_map(numbered).collect();
     let bodies = bodies(captured.body);
     let mut pairs: Vec<_> = keys.iter().flat_map(|key| bodies.iter().map(move |body| (key, body))).collect();
-    pairs.sort_by_key(|(key, body)| key.mistakes.len() + body.mistakes.len());
-    for (key, body) in pairs {
-        let aged = key.value.verify_at(&captured.headers, &body.value, now);
+    pairs.sort_by_key(|((_, key), body)| key.mistakes.len() + body.mistakes.len());
+    for ((number, key), body) in pairs {
         let timeless = key.value.clone().dangerous().without_timestamp_check();
         if timeless.verify_at(&captured.headers, &body.value, now).is_err() {
             continue;
         }
-        let mut lines: Vec<_> =
-            key.mistakes.iter().chain(&body.mistakes).map(|line| line.to_string()).collect();
+        let mut lines = Vec::new();
+        if secrets.len() > 1 {
+            lines.push(format!("secret {number} of {} has signed", secrets.len()));
+        }
+        lines.extend(key.mistakes.iter().chain(&body.mistakes).map(|line| line.to_string()));
+        let aged = key.value.verify_at(&captured.headers, &body.value, now);
         lines.extend(aged.err().map(|error| format!("and besides: {error}")));
         return lines;
     }
+    unexplained(captured, secrets)
+}
+
+fn unexplained(captured: &Captured<'_>, secrets: &[String]) -> Vec<String> {
+    let begins = |prefixes: &[&str]| {
+        let mut pairs = secrets.iter().flat_map(|secret| prefixes.iter().map(move |prefix| (secret, prefix)));
+        pairs.any(|(secret, prefix)| secret.starts_with(*prefix))
+    };
     let mut lines = Vec::new();
-    if has_ed25519(captured) && secret.starts_with("whsec_") {
+    match captured.body.trim_ascii() {
+        b"" => lines.push(
+            "the body is empty: a framework has read it before; capture it before anything else does".to_owned(),
+        ),
+        b"[object Object]" => lines.push(
+            "the body is what JavaScript prints of a parsed object: capture the raw body, before a parser of the \
+             framework takes it"
+                .to_owned(),
+        ),
+        _ => {}
+    }
+    if has_ed25519(captured) && begins(&["whsec_"]) {
         lines.push("there is a v1a signature: that one takes the sender's public key (whpk_)".to_owned());
     }
-    if ["whpk_", "whsk_"].iter().any(|prefix| secret.starts_with(prefix)) && !cfg!(feature = "ed25519") {
+    if begins(&["whpk_", "whsk_"]) && !cfg!(feature = "ed25519") {
         lines
             .push("Ed25519 keys need the feature: cargo run --features ed25519 --example inspect".to_owned());
     } else {
@@ -127,92 +157,10 @@ fn mismatch(scheme: Scheme, captured: &Captured<'_>, secret: &str, now: OffsetDa
 }
 
 /// Something to try, and which mistakes were made if it is right.
-struct Try<T> {
-    value: T,
-    mistakes: Vec<&'static str>,
-}
-
-fn keys(scheme: Scheme, given: &str) -> Vec<Try<Verifier>> {
-    let trimmed = given.trim();
-    let bare = trimmed.trim_matches(['"', '\'']);
-    let mut texts = vec![(trimmed.to_owned(), vec![])];
-    if trimmed != given {
-        texts[0].1.push("the secret was given with white space around it; without, the signature is right");
-    }
-    if bare != trimmed {
-        texts.push((
-            bare.to_owned(),
-            vec!["the secret was given with quotes around it; without, the signature is right"],
-        ));
-    }
-    if let Some(rest) = bare.strip_prefix("whsec_") {
-        texts.push((rest.to_owned(), vec!["the signature is right without the whsec_ before the secret"]));
-    } else {
-        texts.push((
-            format!("whsec_{bare}"),
-            vec!["the signature is right with whsec_ before the secret, which belongs to it"],
-        ));
-    }
-    let mut keys = Vec::new();
-    for (text, mistakes) in texts {
-        // The same scheme as a value of one's own, with the other form of the key.
-        let parsed = text.parse::<Secret>().ok();
-        let other = if scheme == scheme.with_base64_key() {
-            (scheme, Some(Secret::from_bytes(&text)), Some(TEXT_KEY))
-        } else {
-            (scheme.with_base64_key(), parsed.clone(), Some(BASE64_KEY))
-        };
-        for (scheme, secret, mistake) in [(scheme, parsed, None), other] {
-            if let Some(verifier) = secret.and_then(|secret| Verifier::new(scheme, &secret).ok()) {
-                let mistakes = mistakes.iter().copied().chain(mistake).collect();
-                keys.push(Try { value: verifier, mistakes });
-            }
-        }
-    }
-    keys
-}
-
-fn bodies(body: &[u8]) -> Vec<Try<Vec<u8>>> {
-    let mut bodies = vec![Try { value: body.to_vec(), mistakes: vec![] }];
-    let mut add = |value: Vec<u8>, mistake| {
-        if bodies.iter().all(|known| known.value != value) {
-            bodies.push(Try { value, mistakes: vec![mistake] });
-        }
-    };
-    add(body.trim_ascii_end().to_vec(), NEWLINE_ADDED);
-    if let Some(rest) = body.strip_suffix(b"\n") {
-        add(rest.to_vec(), NEWLINE_ADDED);
-    }
-    add([body, b"\n"].concat(), NEWLINE_CUT);
-    if let Ok(text) = std::str::from_utf8(body) {
-        let unix = text.replace("\r\n", "\n");
-        add(unix.replace('\n', "\r\n").into_bytes(), LINE_ENDS);
-        add(unix.into_bytes(), LINE_ENDS);
-        if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
-            for style in [Style::Compact, Style::Spaced, Style::Indented] {
-                let json = restyle(text, style);
-                for json in [ascii(&json), json] {
-                    add(format!("{json}\n").into_bytes(), REWRITTEN);
-                    add(json.into_bytes(), REWRITTEN);
-                }
-            }
-        }
-    }
-    bodies
+pub(crate) struct Try<T> {
+    pub(crate) value: T,
+    pub(crate) mistakes: Vec<&'static str>,
 }
 
 /// More than any header should have.
 const MAX_COPIES: usize = 8;
-
-const BASE64_KEY: &str = "the signature is right when the key is what the secret decodes to as base64 (after whsec_): \
-                          the sender takes another form of key than this scheme has";
-const TEXT_KEY: &str = "the signature is right when the key is the secret's text, not decoded as base64: the sender \
-                        takes another form of key than this scheme has";
-const NEWLINE_ADDED: &str = "the signature is right without the newline at the end of the body: an editor, `echo` or the \
-                             capture added it";
-const NEWLINE_CUT: &str =
-    "the signature is right with a newline at the end of the body: something cut it off";
-const LINE_ENDS: &str =
-    "the signature is right with other line ends (CRLF or LF) in the body: something changed them";
-const REWRITTEN: &str = "the signature is right over the same JSON with other white space or escapes: the body was \
-                         parsed and re-serialized; verify the raw bytes, before anything parses them";

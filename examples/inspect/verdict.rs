@@ -1,12 +1,12 @@
-//! Which scheme a request was signed under, and whether it verifies.
+//! Whether a request verifies.
 
 use hookwire::{Scheme, Secret, Verified, Verifier, VerifyError};
-use http::HeaderMap;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::capture::Captured;
 use crate::mistakes;
+use crate::schemes::{candidates, has_ed25519, scheme_for, title};
 use crate::text::printable;
 
 /// What came of it.
@@ -17,42 +17,59 @@ pub(crate) struct Verdict<'a> {
     pub(crate) report: String,
 }
 
-pub(crate) fn judge<'a>(
-    captured: &'a Captured<'_>,
-    secret: Option<&str>,
-    now: OffsetDateTime,
-) -> Verdict<'a> {
+pub(crate) fn judge<'a>(captured: &'a Captured<'_>, secrets: &[String], now: OffsetDateTime) -> Verdict<'a> {
     let schemes = candidates(&captured.headers);
     let Some(&likely) = schemes.first() else {
         let report =
             "scheme      none: no header of a known scheme\nverdict     not verified: nothing is signed\n";
         return Verdict { scheme: None, verified: None, report: report.to_owned() };
     };
-    let secret = secret.filter(|secret| !secret.trim().is_empty());
-    let mut first_refusal = None;
+    let mut worst = None;
     // A sender may sign under two schemes, as Svix does while it moves to the names of Standard Webhooks.
     for &scheme in &schemes {
-        let Some(secret) = secret else { break };
-        match verify(scheme, captured, secret, now) {
-            Ok(verified) => {
-                let mut report = told(scheme, &schemes, captured);
-                report += &format!("verdict     verified{}\n", age(&verified, now));
-                return Verdict { scheme: Some(scheme), verified: Some(verified), report };
+        for (number, secret) in (1..).zip(secrets) {
+            match verify(scheme, captured, secret, now) {
+                Ok(verified) => {
+                    let mut report = told(scheme, &schemes, captured);
+                    report += &format!("verdict     verified{}\n", age(&verified, now));
+                    report += &which(number, secrets.len());
+                    return Verdict { scheme: Some(scheme), verified: Some(verified), report };
+                }
+                Err(refusal) => match &worst {
+                    // That of the likely scheme's first secret, unless another one got further.
+                    Some((_, _, known)) if !refusal.is_nearer_than(known) => {}
+                    _ => worst = Some((scheme, number, refusal)),
+                },
             }
-            Err(refusal) => _ = first_refusal.get_or_insert(refusal),
         }
     }
-    let mut report = told(likely, &schemes, captured);
-    match (first_refusal, secret) {
-        (Some(refusal), Some(secret)) => {
+    let scheme = worst.as_ref().map_or(likely, |(scheme, ..)| *scheme);
+    let mut report = told(scheme, &schemes, captured);
+    match worst {
+        Some((_, number, refusal)) => {
             report += &format!("verdict     not verified: {}\n", refusal.reason());
-            for line in mistakes::explain(likely, captured, secret, &refusal, now) {
+            if refusal.is_age() {
+                report += &which(number, secrets.len());
+            }
+            for line in mistakes::explain(scheme, captured, secrets, &refusal, now) {
                 report += &format!("why         {line}\n");
             }
         }
-        _ => report += "verdict     not verified: no secret was given, use --secret\n",
+        None => report += "verdict     not verified: no secret was given, use --secret\n",
     }
-    Verdict { scheme: Some(likely), verified: None, report }
+    Verdict { scheme: Some(scheme), verified: None, report }
+}
+
+/// Which secret has signed, where there are several.
+fn which(number: usize, of: usize) -> String {
+    match (number, of) {
+        (_, 1) => String::new(),
+        (1, _) => format!("secret      1 of {of} has signed, the first one given\n"),
+        _ => format!(
+            "secret      {number} of {of} has signed; if that is the previous one, the sender has not changed to the new one \
+             yet: accept both until it has\n"
+        ),
+    }
 }
 
 /// Why a request did not verify.
@@ -69,6 +86,18 @@ impl Refusal {
             Self::Request(error) => error.to_string(),
         }
     }
+
+    /// Whether the signature is right, and only the time is not.
+    fn is_age(&self) -> bool {
+        matches!(
+            self,
+            Self::Request(VerifyError::TimestampTooOld { .. } | VerifyError::TimestampInFuture { .. })
+        )
+    }
+
+    fn is_nearer_than(&self, other: &Self) -> bool {
+        self.is_age() && !other.is_age()
+    }
 }
 
 fn verify<'a>(
@@ -80,16 +109,6 @@ fn verify<'a>(
     let secret: Secret = secret.parse().map_err(Refusal::Secret)?;
     let verifier = Verifier::new(scheme_for(scheme, &secret), &secret).map_err(Refusal::Secret)?;
     verifier.verify_at(&captured.headers, captured.body, now).map_err(Refusal::Request)
-}
-
-/// The schemes of which a header is there: first those with a signature, then by how many of their headers are there.
-fn candidates(headers: &HeaderMap) -> Vec<Scheme> {
-    let present = |scheme: &Scheme| scheme.headers().filter(|name| headers.contains_key(*name)).count();
-    let mut schemes: Vec<_> = KNOWN.into_iter().filter(|scheme| present(scheme) > 0).collect();
-    schemes.sort_by_key(|scheme| {
-        std::cmp::Reverse((headers.contains_key(scheme.signature_header()), present(scheme)))
-    });
-    schemes
 }
 
 fn told(scheme: Scheme, schemes: &[Scheme], captured: &Captured<'_>) -> String {
@@ -115,37 +134,6 @@ fn told(scheme: Scheme, schemes: &[Scheme], captured: &Captured<'_>) -> String {
     report
 }
 
-pub(crate) fn title(scheme: Scheme) -> &'static str {
-    match scheme.name() {
-        "allison" => "Allison",
-        "standard_webhooks" => "Standard Webhooks",
-        "svix" => "Svix",
-        "stripe" => "Stripe",
-        "github" => "GitHub",
-        "slack" => "Slack",
-        "shopify" => "Shopify",
-        other => other,
-    }
-}
-
-/// Whether there is a `v1a` signature.
-pub(crate) fn has_ed25519(captured: &Captured<'_>) -> bool {
-    let mut values = captured.headers.get_all(Scheme::STANDARD_WEBHOOKS.signature_header()).iter();
-    values.any(|value| value.as_bytes().split(|byte| *byte == b' ').any(|entry| entry.starts_with(b"v1a,")))
-}
-
-/// An Ed25519 key has a scheme of its own, where the feature is there.
-fn scheme_for(scheme: Scheme, secret: &Secret) -> Scheme {
-    #[cfg(feature = "ed25519")]
-    if scheme == Scheme::STANDARD_WEBHOOKS
-        && ["whpk_", "whsk_"].iter().any(|prefix| secret.expose().starts_with(prefix))
-    {
-        return Scheme::STANDARD_WEBHOOKS_ED25519;
-    }
-    let _ = secret;
-    scheme
-}
-
 fn age(verified: &Verified<'_>, now: OffsetDateTime) -> String {
     let Some(signed) = verified.timestamp() else {
         return "; its age cannot be checked, no time is signed".to_owned();
@@ -157,13 +145,3 @@ fn age(verified: &Verified<'_>, now: OffsetDateTime) -> String {
         _ => format!("; signed at {signed_at}, {} s in the future", seconds.unsigned_abs()),
     }
 }
-
-const KNOWN: [Scheme; 7] = [
-    Scheme::ALLISON,
-    Scheme::STANDARD_WEBHOOKS,
-    Scheme::SVIX,
-    Scheme::STRIPE,
-    Scheme::GITHUB,
-    Scheme::SLACK,
-    Scheme::SHOPIFY,
-];

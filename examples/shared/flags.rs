@@ -1,0 +1,105 @@
+//! The command line of the programs that listen.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+/// A program's `main`: has `parse` make of its flags what `run` needs.
+///
+/// Exit code 0 when it ended in order, 1 when it failed, 2 for a command line that makes no sense.
+pub(crate) async fn main<T, R>(
+    usage: &str,
+    names: Names<'_>,
+    parse: impl FnOnce(&Flags) -> Result<T, Box<dyn Error>>,
+    run: impl FnOnce(T) -> R,
+) -> ExitCode
+where
+    R: Future<Output = Result<(), Box<dyn Error>>>,
+{
+    let program = usage.split_whitespace().nth(1).unwrap_or_default();
+    let parsed = match Flags::parse(std::env::args_os().skip(1), names) {
+        Ok(Some(flags)) => parse(&flags).map_err(|error| error.to_string()),
+        Ok(None) => {
+            // Not `print!`, which panics when whoever reads has left.
+            let _ = io::stdout().write_all(usage.as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Err(problem) => Err(problem),
+    };
+    let options = match parsed {
+        Ok(options) => options,
+        Err(problem) => {
+            eprintln!("{program}: {problem}\n\n{usage}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{program}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The flags that a program knows.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Names<'a> {
+    /// With a value, and always there.
+    pub(crate) needed: &'a [&'a str],
+    /// With a value.
+    pub(crate) optional: &'a [&'a str],
+    /// Without one.
+    pub(crate) alone: &'a [&'a str],
+}
+
+/// `--name value`, `--name=value` and `--name`, each at most once.
+pub(crate) struct Flags {
+    given: Vec<(String, String)>,
+}
+
+impl Flags {
+    /// By hand: a few flags are no reason for every user of the crate to build an argument parser with the examples.
+    ///
+    /// `None` when help was asked for. No argument's value is repeated in an error: it may be the secret.
+    fn parse(mut args: impl Iterator<Item = OsString>, names: Names<'_>) -> Result<Option<Self>, String> {
+        let mut given: Vec<(String, String)> = Vec::new();
+        while let Some(arg) = args.next() {
+            let arg = arg.into_string().map_err(|_| "an argument is not UTF-8")?;
+            let (name, inline) = match arg.split_once('=') {
+                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                None => (arg, None),
+            };
+            let has_value = names.needed.contains(&name.as_str()) || names.optional.contains(&name.as_str());
+            let value = match (name.as_str(), inline) {
+                ("--help" | "-h", _) => return Ok(None),
+                (_, Some(value)) if has_value => value,
+                (_, None) if has_value => {
+                    let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
+                    value.into_string().map_err(|_| format!("the value of {name} is not UTF-8"))?
+                }
+                (flag, None) if names.alone.contains(&flag) => String::new(),
+                _ => return Err("an argument is none of those below".to_owned()),
+            };
+            if given.iter().any(|(known, _)| *known == name) {
+                return Err(format!("{name} is given twice"));
+            }
+            given.push((name, value));
+        }
+        let flags = Self { given };
+        match names.needed.iter().find(|name| flags.get(name).is_none()) {
+            Some(missing) => Err(format!("{missing} is missing")),
+            None => Ok(Some(flags)),
+        }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.given.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of one that is always there.
+    pub(crate) fn needed(&self, name: &str) -> &str {
+        self.get(name).expect("invariant: parsing demands what is needed")
+    }
+}
