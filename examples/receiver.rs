@@ -59,7 +59,7 @@ async fn serve<I: Inbox + 'static>(listen: &str, receiver: Receiver<I>) -> io::R
     let format = receiver.contract().format();
     // An event is committed when its handler comes back without an error.
     let handler =
-        move |event: Result<Envelope<RawEvent>, Box<DataError>>| async move { Ok(print(&event?, format)?) };
+        move |event: Result<Envelope<RawEvent>, Box<DataError>>| async move { print(&event?, format) };
     let app = Router::new().route("/", hook(Arc::clone(&receiver), handler));
     serving::serve(listen, app, receiver).await
 }

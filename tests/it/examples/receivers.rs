@@ -382,7 +382,6 @@ fn own_event() -> RawEvent {
 }
 
 /// The programs go by the system's clock.
-
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }
