@@ -15,6 +15,8 @@ use hookwire::{
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::{binary, run};
@@ -77,6 +79,27 @@ async fn receiver_and_bare_hyper_give_the_right_answer_to_every_fault_of_senders
         );
         let lines = program.ended_by_sigterm().await;
         assert_eq!(lines.len(), faults.handled(), "{}: {lines:#?}", program.name);
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_not_waited_for_that_is_too_long_already() {
+    for mut program in [
+        receiver(&Contract::allison(), &[]),
+        Program::start("bare_hyper", &["--listen", ANY, "--secret", SECRET]),
+    ] {
+        let address = program.url.strip_prefix("http://").unwrap().trim_end_matches('/');
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // One byte more than it takes, and the end of the body never comes.
+        let chunk = [format!("{:x}\r\n", (1 << 20) + 1).as_bytes(), &vec![b' '; (1 << 20) + 1]].concat();
+        stream.write_all(&chunk).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 413", "{}", program.name);
+        drop(stream);
+        program.ended_by_sigterm().await;
     }
 }
 
