@@ -15,6 +15,7 @@ mod flags;
 use std::convert::Infallible;
 use std::error::Error;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,14 +60,15 @@ impl Options {
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(options.listen).await?;
+    let ending = ending::ending()?;
     eprintln!("listening on http://{}/", listener.local_addr()?);
-    serve(listener, Arc::new(options.receiver)).await;
+    serve(listener, Arc::new(options.receiver), ending).await;
     Ok(())
 }
 
-async fn serve(listener: TcpListener, receiver: Arc<Endpoint>) {
+async fn serve(listener: TcpListener, receiver: Arc<Endpoint>, ending: impl Future<Output = ()>) {
     let connections = GracefulShutdown::new();
-    let mut ended = std::pin::pin!(ending::ended());
+    let mut ending = pin!(ending);
     loop {
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -77,7 +79,7 @@ async fn serve(listener: TcpListener, receiver: Arc<Endpoint>) {
                     continue;
                 }
             },
-            () = &mut ended => break,
+            () = &mut ending => break,
         };
         let receiver = Arc::clone(&receiver);
         let service = service_fn(move |request| {

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-use super::ending::ended;
+use super::ending::ending;
 
 /// Says on the standard error where it listens, serves, and ends in order: what has arrived is answered first.
 pub(crate) async fn serve<I>(listen: &str, app: Router, receiver: Arc<Receiver<I>>) -> io::Result<()>
@@ -19,14 +19,15 @@ where
     I: Inbox + 'static,
 {
     let listener = TcpListener::bind(listen).await?;
+    let (stopping, late) = (ending()?, ending()?);
     eprintln!("listening on http://{}/", listener.local_addr()?);
     tokio::spawn(prune(receiver));
     let too_late = async {
-        ended().await;
+        late.await;
         sleep(GRACE).await;
     };
     tokio::select! {
-        served = async { axum::serve(listener, app).with_graceful_shutdown(ended()).await } => served,
+        served = async { axum::serve(listener, app).with_graceful_shutdown(stopping).await } => served,
         // Somebody has connected and says nothing.
         () = too_late => Ok(()),
     }
