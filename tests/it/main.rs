@@ -36,7 +36,10 @@ mod names;
 mod outbox;
 #[cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]
 mod postgres_order;
-#[cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]
+#[cfg(all(
+    feature = "postgres",
+    any(all(feature = "dispatch", feature = "testing"), all(feature = "memory", feature = "sqlite"))
+))]
 mod postgres_server;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite", unix))]
 mod process;
