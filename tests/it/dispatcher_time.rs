@@ -54,17 +54,10 @@ fn event(number: u32) -> NewEvent {
 }
 
 async fn store_with_a_delivery() -> (Arc<MemoryStore>, DeliveryId) {
-    let store = Arc::new(MemoryStore::new());
-    let url = EndpointUrl::parse("https://hooks.example.com/in", &AddressPolicy::new()).unwrap();
-    let subscription =
-        Subscription::new("org_1", url, EventFilter::all()).with_secret(Secret::from_random([7; 32]));
-    store.put_subscription(&subscription).await.unwrap();
-    let id = DeliveryId::generate();
-    let payload = Bytes::from_static(br#"{"id":"evt_1"}"#);
-    let event =
-        NewEvent::new("org_1", "evt_1".parse().unwrap(), "call.ended".parse().unwrap(), NOON, payload);
-    store.insert(&[event.with_delivery(id, subscription.id)]).await.unwrap();
-    (store, id)
+    let store = store_with_deliveries([event(1)]).await;
+    let organizations = store.subscriptions("org_1").await.unwrap();
+    let deliveries = store.deliveries(organizations[0].id, None, 1).await.unwrap();
+    (store, deliveries[0].id)
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,24 +139,24 @@ async fn what_a_claim_brings_after_its_lease_has_ended_is_handed_back_and_not_se
 async fn the_next_of_a_key_is_sent_when_the_first_is_done_and_not_at_the_next_look() {
     let keyed = (0..5).map(|number| event(number).with_ordering_key("call-1".to_owned()));
     let store = store_with_deliveries(keyed).await;
-    let client = Slow(Duration::from_millis(10), Arc::default());
+    let client = slow(Duration::from_millis(10));
     let dispatcher = Dispatcher::new(store, client.clone(), Contract::allison())
         .with_clock(TokioClock::new(NOON))
         .with_poll_interval(Duration::from_secs(3_600));
     dispatcher.run(tokio::time::sleep(Duration::from_millis(200))).await;
-    assert_eq!(client.1.load(Ordering::Relaxed), 5);
+    assert_eq!(client.recorded().len(), 5);
 }
 
 #[tokio::test(start_paused = true)]
 async fn hardly_anything_is_sent_while_the_store_takes_no_settlements() {
     let store = Watched::new(store_with_deliveries((0..20).map(event)).await);
-    let client = Slow(Duration::from_millis(10), Arc::default());
+    let client = slow(Duration::from_millis(10));
     let dispatcher = Dispatcher::new(store.clone(), client.clone(), Contract::allison())
         .with_clock(TokioClock::new(NOON))
         .with_max_in_flight_per_subscription(1);
     store.settlements_fail(u32::MAX);
     dispatcher.run(tokio::time::sleep(Duration::from_secs(30))).await;
-    let sent = || client.1.load(Ordering::Relaxed);
+    let sent = || client.recorded().len();
     assert_eq!(sent(), 2, "the first, and what was claimed while its settlement was refused");
     store.settlements_fail(0);
     dispatcher.run(tokio::time::sleep(Duration::from_secs(120))).await;
