@@ -85,7 +85,7 @@ pub use retry::{Jitter, Planned, RetryPolicy, Timeline};
 pub use signature::{
     DangerousVerifier, Part, Proof, Scheme, Secret, Signer, Verified, Verifier, VerifyError,
 };
-pub use store::{Inbox, Store, StoreError, StoreExt, TransactionalStore};
+pub use store::{Inbox, Intake, Store, StoreError, StoreExt, TransactionalStore};
 pub use subscription::{
     Authentication, DisabledReason, EventFilter, Health, Options, Subscription, SubscriptionStatus,
     TokenSource,

@@ -318,7 +318,8 @@ impl Contract {
     fn event_id(&self, body: Option<EventId>, verified: &Verified<'_>) -> Result<EventId, DecodeError> {
         let (scheme, signed) = match verified.by() {
             Proof::Signature(scheme) => (Some(scheme), true),
-            _ => (self.scheme, false),
+            Proof::Kept => (self.scheme, true),
+            Proof::Guard(_) | Proof::Nothing => (self.scheme, false),
         };
         let header = scheme.and_then(|scheme| scheme.id_header()).unwrap_or_default();
         let told = if signed { verified.id() } else { verified.header(header) };

@@ -65,6 +65,23 @@ impl<'a> Verified<'a> {
         Self { by: Proof::Guard(guard), ..Self::dangerous_unsigned_at(headers, body, now) }
     }
 
+    /// A message that an intake kept when it was proven, of the event that it had then.
+    pub(crate) fn kept(
+        event: &'a str,
+        signed_at: Option<OffsetDateTime>,
+        body: &'a [u8],
+        received_at: OffsetDateTime,
+    ) -> Self {
+        Self {
+            id: Some(Cow::Borrowed(event)),
+            timestamp: signed_at.map(OffsetDateTime::unix_timestamp),
+            body: Cow::Borrowed(body),
+            by: Proof::Kept,
+            received_at,
+            headers: None,
+        }
+    }
+
     /// The id from the scheme's header, if it has one. Believe it only if [`id_is_signed`](Self::id_is_signed).
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
@@ -72,7 +89,11 @@ impl<'a> Verified<'a> {
 
     /// Whether the proof covers [`id`](Self::id).
     pub fn id_is_signed(&self) -> bool {
-        matches!(self.by, Proof::Signature(scheme) if scheme.signs_id())
+        match self.by {
+            Proof::Signature(scheme) => scheme.signs_id(),
+            Proof::Kept => true,
+            Proof::Guard(_) | Proof::Nothing => false,
+        }
     }
 
     /// When the message was signed, in whole seconds; nothing if the proof does not cover a time.
@@ -140,6 +161,8 @@ pub enum Proof {
     Signature(Scheme),
     /// A guard of this name that passed the request, such as a password in a header.
     Guard(&'static str),
+    /// An [`Intake`](crate::Intake) that kept it, and its event's id, when it was proven.
+    Kept,
     /// Nothing: [`Verified::dangerous_unsigned`].
     Nothing,
 }

@@ -1,4 +1,4 @@
-//! `Arc<S>` and `&S` are stores and inboxes where `S` is one.
+//! `Arc<S>` and `&S` are stores, inboxes and intakes where `S` is one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +9,13 @@ use crate::delivery::{Attempt, Delivery};
 use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{
-    Claim, Claims, Inbox, InboxKey, Inserted, Lease, Look, NewEvent, Replay, Replayed, Reservation,
-    Retention, Settled, Settlement, Store, StoreError, TransactionalInbox, TransactionalStore,
+    Claim, Claims, GivenUpRequest, Inbox, InboxKey, Inserted, Intake, Kept, KeptRequest, Lease, Look,
+    NewEvent, Replay, Replayed, RequestSettlement, Reservation, Retention, Settled, Settlement, Store,
+    StoreError, Take, Taken, TransactionalInbox, TransactionalStore,
 };
 use crate::subscription::{Health, Subscription, SubscriptionStatus};
 
-/// Forwards every method of [`Store`] and [`Inbox`] through a pointer.
+/// Forwards every method of [`Store`], [`Inbox`] and [`Intake`] through a pointer.
 macro_rules! forward {
     ($pointer:ty) => {
         // A method without a body here would recurse or fall behind the trait.
@@ -179,6 +180,67 @@ macro_rules! forward {
 
             async fn prune(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
                 S::prune(self, now, limit).await
+            }
+        }
+
+        #[deny(clippy::missing_trait_methods)]
+        impl<S: Intake + ?Sized> Intake for $pointer {
+            async fn keep(&self, requests: &[KeptRequest]) -> Result<Vec<Kept>, StoreError> {
+                S::keep(self, requests).await
+            }
+
+            async fn next_due(
+                &self,
+                queue: &str,
+                now: OffsetDateTime,
+            ) -> Result<Option<Duration>, StoreError> {
+                S::next_due(self, queue, now).await
+            }
+
+            async fn take(&self, take: &Take) -> Result<Taken, StoreError> {
+                S::take(self, take).await
+            }
+
+            async fn extend_taken(
+                &self,
+                leases: &[(InboxKey, Lease)],
+                now: OffsetDateTime,
+                lease: Duration,
+            ) -> Result<Vec<Settled>, StoreError> {
+                S::extend_taken(self, leases, now, lease).await
+            }
+
+            async fn settle_taken(
+                &self,
+                settlements: &[RequestSettlement],
+            ) -> Result<Vec<Settled>, StoreError> {
+                S::settle_taken(self, settlements).await
+            }
+
+            async fn given_up(
+                &self,
+                queue: &str,
+                after: Option<&InboxKey>,
+                limit: u32,
+            ) -> Result<Vec<GivenUpRequest>, StoreError> {
+                S::given_up(self, queue, after, limit).await
+            }
+
+            async fn put_back(&self, key: &InboxKey, now: OffsetDateTime) -> Result<bool, StoreError> {
+                S::put_back(self, key, now).await
+            }
+
+            async fn close_given_up(
+                &self,
+                key: &InboxKey,
+                now: OffsetDateTime,
+                keep: Duration,
+            ) -> Result<bool, StoreError> {
+                S::close_given_up(self, key, now, keep).await
+            }
+
+            async fn prune_kept(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
+                S::prune_kept(self, now, limit).await
             }
         }
 

@@ -57,7 +57,7 @@ pub trait TransactionalInbox: Inbox {
 }
 
 /// What tells one event from another: who sent it, and its id there.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub struct InboxKey {
     /// The sender, such as a contract's name, or that and a tenant.

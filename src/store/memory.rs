@@ -1,7 +1,8 @@
-//! [`MemoryStore`]: a store and an inbox in the process's own memory.
+//! [`MemoryStore`]: a store, an inbox and an intake in the process's own memory.
 #![cfg(feature = "memory")]
 
 mod inbox;
+mod intake;
 mod prune;
 mod state;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use self::inbox::Handled;
+use self::intake::Requests;
 use self::state::State;
 use super::{
     Claim, Claims, Inserted, Lease, Look, NewEvent, Replay, Replayed, Retention, Settled, Settlement, Store,
@@ -22,13 +24,15 @@ use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::subscription::{Health, Subscription, SubscriptionStatus};
 
-/// A store and an inbox in the process's own memory: for tests, demonstrations, and events that may be lost with the process.
+/// A store, an inbox and an intake in the process's own memory: for tests, demonstrations, and events that may be lost with the
+/// process.
 ///
-/// It keeps every rule of [`Store`] and of [`Inbox`](crate::Inbox) but the one that a process can die: then everything is gone.
+/// It keeps every rule of [`Store`], [`Inbox`](crate::Inbox) and [`Intake`](crate::Intake) but the one that a process can die: then
+/// everything is gone.
 /// Nor can it join the caller's transaction. It needs no runtime, and no call waits for anything but other calls.
 ///
-/// What is written stays until it is pruned ([`Store::prune`], [`Inbox::prune`](crate::Inbox::prune)), and nothing else
-/// bounds it: an event costs its payload once, and it, each delivery, each attempt and each handled event some hundred bytes
+/// What is written stays until it is pruned ([`Store::prune`], [`Inbox::prune`](crate::Inbox::prune),
+/// [`Intake::prune_kept`](crate::Intake::prune_kept)), and nothing else bounds it: an event costs its payload once, and it, each delivery, each attempt and each handled event some hundred bytes
 /// more. Claims and settlements cost the logarithm of what is stored.
 ///
 /// ```
@@ -45,6 +49,7 @@ use crate::subscription::{Health, Subscription, SubscriptionStatus};
 pub struct MemoryStore {
     state: Mutex<State>,
     handled: Mutex<Handled>,
+    kept: Mutex<Requests>,
 }
 
 impl MemoryStore {
@@ -60,6 +65,10 @@ impl MemoryStore {
 
     fn handled(&self) -> MutexGuard<'_, Handled> {
         self.handled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Requests> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -32,10 +32,12 @@ mod error;
 mod ext;
 mod forward;
 mod inbox;
+mod intake;
 mod leased;
 pub(crate) mod memory;
 mod notifications;
 pub mod postgres;
+mod requests;
 pub mod sqlite;
 mod tables;
 mod waiting;
@@ -45,6 +47,12 @@ pub use ext::StoreExt;
 #[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
 use inbox::ABANDONED_KEPT;
 pub use inbox::{Inbox, InboxKey, Reservation, TransactionalInbox};
+#[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
+use intake::NO_ATTEMPT_LEFT;
+pub use intake::{
+    Conclusion, GivenUpRequest, Intake, Kept, KeptRequest, RequestSettlement, Take, Taken, TakenRequest,
+    UnreadableRequest,
+};
 pub use notifications::Notifications;
 
 use std::collections::BTreeMap;

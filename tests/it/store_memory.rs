@@ -44,6 +44,20 @@ mod shared_inbox {
     }
 }
 
+mod intake {
+    hookwire::intake_conformance! {
+        #[tokio::test]
+        async { (hookwire::MemoryStore::new(), ()) }
+    }
+}
+
+mod shared_intake {
+    hookwire::intake_conformance! {
+        #[tokio::test]
+        async { (std::sync::Arc::new(hookwire::MemoryStore::new()), ()) }
+    }
+}
+
 #[test]
 fn no_runtime_is_asked_for_and_no_call_waits() {
     let store = MemoryStore::new();

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use hookwire::sqlx::postgres::{PgConnection, PgPoolOptions};
 use hookwire::sqlx::{self, AssertSqlSafe, Connection as _, Executor as _, Row as _};
+use hookwire::store::conformance::Application;
 use hookwire::store::postgres::{PostgresStore, PostgresStoreBuilder};
 use hookwire::store::{
     Claim, Claims, Inserted, NewEvent, Notifications as _, Settled, Settlement, Share, StoreErrorKind,
@@ -48,6 +49,63 @@ mod shared_inbox {
     hookwire::inbox_conformance! {
         #[tokio::test]
         async { super::fresh_shared().await }
+    }
+}
+
+mod intake {
+    hookwire::intake_conformance! {
+        #[tokio::test]
+        async { super::fresh().await }
+    }
+}
+
+mod shared_intake {
+    hookwire::intake_conformance! {
+        #[tokio::test]
+        async { super::fresh_shared().await }
+    }
+}
+
+mod transactional_inbox {
+    hookwire::transactional_inbox_conformance! {
+        #[tokio::test]
+        async {
+            let (store, guard) = super::fresh().await;
+            let application = super::Handler(super::application().await);
+            (store, application, guard)
+        }
+    }
+}
+
+mod shared_transactional_inbox {
+    hookwire::transactional_inbox_conformance! {
+        #[tokio::test]
+        async {
+            let (store, guard) = super::fresh_shared().await;
+            let application = super::Handler(super::application().await);
+            (store, application, guard)
+        }
+    }
+}
+
+/// A handler that writes in transactions of its own.
+struct Handler(PgConnection);
+
+impl Application<PgConnection> for Handler {
+    async fn begin(&mut self) {
+        self.0.execute("BEGIN").await.unwrap();
+    }
+
+    fn connection(&mut self) -> &mut PgConnection {
+        &mut self.0
+    }
+
+    async fn commit(&mut self) {
+        self.0.execute("COMMIT").await.unwrap();
+    }
+
+    async fn roll_back(&mut self) {
+        self.0.execute("ROLLBACK").await.unwrap();
     }
 }
 

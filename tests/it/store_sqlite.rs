@@ -17,6 +17,7 @@ use hookwire::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool
 use hookwire::sqlx::{
     self, AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _, SqliteConnection,
 };
+use hookwire::store::conformance::Application;
 use hookwire::store::sqlite::SqliteStore;
 use hookwire::store::{Claim, Claims, Inserted, Settled, Settlement, Share, StoreErrorKind};
 use hookwire::{
@@ -50,6 +51,63 @@ mod shared_inbox {
     hookwire::inbox_conformance! {
         #[tokio::test]
         async { super::fresh_shared().await }
+    }
+}
+
+mod intake {
+    hookwire::intake_conformance! {
+        #[tokio::test]
+        async { super::fresh().await }
+    }
+}
+
+mod shared_intake {
+    hookwire::intake_conformance! {
+        #[tokio::test]
+        async { super::fresh_shared().await }
+    }
+}
+
+mod transactional_inbox {
+    hookwire::transactional_inbox_conformance! {
+        #[tokio::test]
+        async {
+            let (store, guard) = super::fresh().await;
+            let application = super::Handler(super::application(&guard).await);
+            (store, application, guard)
+        }
+    }
+}
+
+mod shared_transactional_inbox {
+    hookwire::transactional_inbox_conformance! {
+        #[tokio::test]
+        async {
+            let (store, guard) = super::fresh_shared().await;
+            let application = super::Handler(super::application(&guard).await);
+            (store, application, guard)
+        }
+    }
+}
+
+/// A handler that writes in transactions of its own.
+struct Handler(SqliteConnection);
+
+impl Application<SqliteConnection> for Handler {
+    async fn begin(&mut self) {
+        self.0.execute("BEGIN").await.unwrap();
+    }
+
+    fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.0
+    }
+
+    async fn commit(&mut self) {
+        self.0.execute("COMMIT").await.unwrap();
+    }
+
+    async fn roll_back(&mut self) {
+        self.0.execute("ROLLBACK").await.unwrap();
     }
 }
 

@@ -134,18 +134,18 @@ pub async fn a_lease_from_before_an_event_was_forgotten_is_stale(inbox: &impl In
     assert!(!commit(inbox, "a", old, at(2) + KEEP).await);
 }
 
-async fn reserve(inbox: &impl Inbox, id: &str, now: OffsetDateTime) -> Reservation {
+pub(super) async fn reserve(inbox: &impl Inbox, id: &str, now: OffsetDateTime) -> Reservation {
     inbox.reserve(&key(id), now, LEASE).await.expect("inbox answers")
 }
 
-async fn reserve_new(inbox: &impl Inbox, id: &str, now: OffsetDateTime) -> Lease {
+pub(super) async fn reserve_new(inbox: &impl Inbox, id: &str, now: OffsetDateTime) -> Lease {
     match reserve(inbox, id, now).await {
         Reservation::New(lease) => lease,
         other => panic!("event {id} is {other:?} and not new"),
     }
 }
 
-async fn commit(inbox: &impl Inbox, id: &str, lease: Lease, now: OffsetDateTime) -> bool {
+pub(super) async fn commit(inbox: &impl Inbox, id: &str, lease: Lease, now: OffsetDateTime) -> bool {
     inbox.commit(&key(id), lease, now, KEEP).await.expect("inbox answers")
 }
 
@@ -153,8 +153,8 @@ async fn release(inbox: &impl Inbox, id: &str, lease: Lease) -> bool {
     inbox.release(&key(id), lease).await.expect("inbox answers")
 }
 
-fn key(id: &str) -> InboxKey {
+pub(super) fn key(id: &str) -> InboxKey {
     InboxKey::new("allison", id.replace(' ', "_").parse().expect("id is right"))
 }
 
-const KEEP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+pub(super) const KEEP: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -1,7 +1,9 @@
-//! What every [`Store`] and every [`Inbox`](crate::Inbox) has to keep to, one test per rule.
+//! What every [`Store`], [`Inbox`](crate::Inbox) and [`Intake`](crate::Intake) has to keep to, one test per rule.
 //!
-//! [`store_conformance!`](crate::store_conformance) and [`inbox_conformance!`](crate::inbox_conformance) write the tests, so that a
-//! store of your own is tested as ours are. A rule that is broken panics and says what was found.
+//! [`store_conformance!`](crate::store_conformance), [`inbox_conformance!`](crate::inbox_conformance),
+//! [`transactional_inbox_conformance!`](crate::transactional_inbox_conformance) and
+//! [`intake_conformance!`](crate::intake_conformance) write the tests, so that a store of your own is tested as ours are. A rule
+//! that is broken panics and says what was found.
 //!
 //! Time is the tests' own: a store on the clock of its database has to be built to use its caller's.
 #![cfg(feature = "testing")]
@@ -9,16 +11,20 @@
 mod claims;
 mod history;
 mod inbox;
+mod intake;
 mod order;
 mod settlements;
 mod subscriptions;
+mod transactions;
 
 pub use claims::*;
 pub use history::*;
 pub use inbox::*;
+pub use intake::*;
 pub use order::*;
 pub use settlements::*;
 pub use subscriptions::*;
+pub use transactions::*;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -160,10 +166,74 @@ macro_rules! inbox_conformance {
     };
 }
 
+/// Writes a test for every rule of [`TransactionalInbox`](crate::store::TransactionalInbox).
+///
+/// Takes the attribute of an asynchronous test, then a block that makes an empty inbox, the
+/// [`Application`](crate::store::conformance::Application) that it is tried with, and what has to live as long as they.
+#[macro_export]
+macro_rules! transactional_inbox_conformance {
+    ($(#[$attribute:meta])* async $make:block) => {
+        $crate::__conformance! {
+            @transactional ($(#[$attribute])*) ($make)
+            an_event_committed_in_a_transaction_is_done_when_that_commits
+            an_event_committed_in_a_transaction_is_as_before_when_that_rolls_back
+            a_stale_lease_is_told_in_a_transaction_and_changes_nothing
+            events_committed_in_one_transaction_are_done_together
+        }
+    };
+}
+
+/// Writes a test for every rule of [`Intake`](crate::Intake); takes what
+/// [`store_conformance!`](crate::store_conformance) takes.
+#[macro_export]
+macro_rules! intake_conformance {
+    ($(#[$attribute:meta])* async $make:block) => {
+        $crate::__conformance! {
+            ($(#[$attribute])*) ($make)
+            a_request_is_taken_as_it_was_kept
+            a_copy_of_a_kept_request_is_a_duplicate_and_changes_nothing
+            of_copies_that_are_kept_together_one_is_new
+            the_same_id_of_two_sources_is_two_requests
+            a_request_is_its_queues_own
+            what_is_due_longest_is_taken_first
+            the_next_due_time_is_told
+            a_taken_request_is_nobody_elses_until_its_lease_ends
+            two_takes_at_once_share_nothing
+            a_request_that_is_done_is_remembered_and_not_taken_again
+            a_request_that_failed_is_taken_again_after_its_delay
+            a_request_handed_back_is_due_at_once_and_counts_no_attempt
+            a_stale_lease_settles_and_extends_nothing
+            a_settlement_of_a_request_sent_twice_is_written_once
+            a_late_settlement_of_a_request_counts_while_nobody_else_took_it
+            settlements_of_requests_are_told_in_the_order_given
+            a_lease_of_a_request_that_is_extended_ends_later
+            a_request_that_is_given_up_stays_with_its_reason
+            a_request_without_an_attempt_left_is_given_up_when_it_is_taken
+            given_up_requests_are_listed_by_their_keys_in_pages
+            a_given_up_request_that_is_put_back_is_new_again
+            a_given_up_request_that_is_closed_is_done
+            what_is_done_is_forgotten_after_its_time_and_no_earlier
+            no_more_requests_are_forgotten_than_the_limit
+            a_lease_from_before_a_request_was_forgotten_is_stale
+            an_empty_batch_of_requests_is_answered
+        }
+    };
+}
+
 /// Not part of the public interface.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance {
+    (@transactional $attributes:tt $make:tt $($rule:ident)*) => {
+        $($crate::__conformance!(@in $attributes $make $rule);)*
+    };
+    (@in ($(#[$attribute:meta])*) ($make:block) $rule:ident) => {
+        $(#[$attribute])*
+        async fn $rule() {
+            let (tested, mut application, _guard) = $make;
+            $crate::store::conformance::$rule(&tested, &mut application).await;
+        }
+    };
     ($attributes:tt $make:tt $($rule:ident)*) => {
         $($crate::__conformance!(@ $attributes $make $rule);)*
     };

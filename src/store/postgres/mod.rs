@@ -1,4 +1,4 @@
-//! [`PostgresStore`]: a [`Store`] and an [`Inbox`](crate::Inbox) in a PostgreSQL database.
+//! [`PostgresStore`]: a [`Store`], an [`Inbox`](crate::Inbox) and an [`Intake`](crate::Intake) in a PostgreSQL database.
 //!
 //! Any number of processes on any number of machines may use the same tables: what is claimed by one is skipped by the others.
 //! Due times and leases count on the database's clock, so the machines' own clocks need not agree.
@@ -24,6 +24,7 @@ mod connections;
 mod gather;
 mod history;
 mod inbox;
+mod intake;
 mod notifications;
 mod queue;
 mod rows;
@@ -59,10 +60,11 @@ use crate::store::{
 };
 use crate::subscription::{Health, Subscription, SubscriptionStatus};
 
-/// Subscriptions, events, deliveries and attempts in a PostgreSQL database, and the [`Inbox`](crate::Inbox) beside them.
+/// Subscriptions, events, deliveries and attempts in a PostgreSQL database, and the [`Inbox`](crate::Inbox) and the
+/// [`Intake`](crate::Intake) beside them.
 ///
-/// A clone is the same store. Of instants and durations the microseconds are kept. An organization, and an inbox's source, have at
-/// most 1,000 bytes and no NUL.
+/// A clone is the same store. Of instants and durations the microseconds are kept. An organization, an inbox's source and an
+/// intake's queue have at most 1,000 bytes and no NUL.
 ///
 /// ```no_run
 /// use hookwire::store::postgres::PostgresStore;

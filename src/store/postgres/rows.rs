@@ -1,5 +1,6 @@
 //! Between rows and PostgreSQL: how columns are read, and batches as arrays, a list for each column.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use sha2::{Digest as _, Sha256};
@@ -10,10 +11,13 @@ use sqlx::query::Query;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::intake::{index, storable};
 use crate::delivery::{DeliveryState, Next};
 use crate::id::SubscriptionId;
 use crate::store::columns::{Columns, FAR, Unread, json, micros, outcome_columns, span, stored_lease};
-use crate::store::{NewEvent, Settlement, StoreError, StoreErrorKind};
+use crate::store::{
+    Conclusion, KeptRequest, NewEvent, RequestSettlement, Settlement, StoreError, StoreErrorKind,
+};
 
 impl Columns for PgRow {
     fn text(&self, column: &str) -> Result<&str, Unread> {
@@ -200,6 +204,136 @@ impl<'a> SettlementRows<'a> {
         columns.errors.push(error);
         columns.excerpts.push(attempt.map(|attempt| attempt.response_excerpt.as_bytes()));
     }
+}
+
+/// Requests to be kept, sorted by key, each key once.
+#[derive(Default)]
+pub(super) struct RequestRows<'a> {
+    /// For each row, which of the requests given it is.
+    places: Vec<usize>,
+    sources: Vec<&'a str>,
+    ids: Vec<&'a str>,
+    queues: Vec<&'a str>,
+    events: Vec<&'a str>,
+    proofs: Vec<Cow<'a, str>>,
+    now: Vec<Option<i64>>,
+    received_at: Vec<i64>,
+    signed_at: Vec<Option<i64>>,
+    bodies: Vec<&'a [u8]>,
+}
+
+impl<'a> RequestRows<'a> {
+    pub(super) fn new(
+        requests: &'a [KeptRequest],
+        now: impl Fn(OffsetDateTime) -> Option<i64>,
+    ) -> Result<Self, StoreError> {
+        let mut rows = Self { places: (0..requests.len()).collect(), ..Self::default() };
+        rows.places.sort_by_key(|place| (&requests[*place].key, *place));
+        // Of one that is there twice the first is new, as it would be in two batches.
+        rows.places.dedup_by_key(|place| &requests[*place].key);
+        for request in rows.places.iter().map(|place| &requests[*place]) {
+            rows.sources.push(indexed("source", &request.key.source)?);
+            rows.ids.push(request.key.id.as_str());
+            rows.queues.push(indexed("queue", &request.queue)?);
+            rows.events.push(request.event.as_str());
+            rows.proofs.push(without_nul(&request.proof));
+            rows.now.push(now(request.received_at));
+            rows.received_at.push(bounded(request.received_at));
+            rows.signed_at.push(request.signed_at.map(bounded));
+            rows.bodies.push(&request.body);
+        }
+        Ok(rows)
+    }
+
+    pub(super) fn query(&self, sql: &SqlStr) -> Query<'static, Postgres, PgArguments> {
+        sqlx::query(sql.clone())
+            .bind(&self.sources)
+            .bind(&self.ids)
+            .bind(&self.queues)
+            .bind(&self.events)
+            .bind(&self.proofs)
+            .bind(&self.now)
+            .bind(&self.received_at)
+            .bind(&self.signed_at)
+            .bind(&self.bodies)
+    }
+
+    /// Which of those given a row of this number is.
+    pub(super) fn place(&self, number: i64) -> Option<usize> {
+        self.places.get(index(number)?).copied()
+    }
+}
+
+/// Settlements of taken requests, sorted by key.
+#[derive(Default)]
+pub(super) struct IntakeRows<'a> {
+    /// For each row, which of the settlements given it is.
+    places: Vec<usize>,
+    sources: Vec<&'a str>,
+    ids: Vec<&'a str>,
+    leases: Vec<i64>,
+    now: Vec<Option<i64>>,
+    conclusions: Vec<&'static str>,
+    after: Vec<i64>,
+    reasons: Vec<Cow<'a, str>>,
+}
+
+impl<'a> IntakeRows<'a> {
+    pub(super) fn new(
+        settlements: &'a [RequestSettlement],
+        now: impl Fn(OffsetDateTime) -> Option<i64>,
+    ) -> Self {
+        let mut rows = Self::default();
+        let mut kept: Vec<_> = settlements
+            .iter()
+            .enumerate()
+            .filter_map(|(place, settlement)| Some((settlement, stored_lease(settlement.lease)?, place)))
+            .collect();
+        kept.sort_by_key(|(settlement, lease, place)| (&settlement.key, *lease, *place));
+        kept.dedup_by_key(|(settlement, lease, _)| (&settlement.key, *lease));
+        for (settlement, lease, place) in kept {
+            let (conclusion, after, reason) = match &settlement.conclusion {
+                Conclusion::Done { keep } => ("done", reach(*keep), ""),
+                Conclusion::Retry { after, reason } => ("retry", reach(*after), reason.as_str()),
+                Conclusion::GiveUp { reason } => ("give_up", 0, reason.as_str()),
+                Conclusion::HandBack => ("hand_back", 0, ""),
+            };
+            rows.places.push(place);
+            rows.sources.push(storable(&settlement.key.source));
+            rows.ids.push(settlement.key.id.as_str());
+            rows.leases.push(lease);
+            rows.now.push(now(settlement.now));
+            rows.conclusions.push(conclusion);
+            rows.after.push(after);
+            rows.reasons.push(without_nul(reason));
+        }
+        rows
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    pub(super) fn query(&self, sql: &SqlStr) -> Query<'static, Postgres, PgArguments> {
+        sqlx::query(sql.clone())
+            .bind(&self.sources)
+            .bind(&self.ids)
+            .bind(&self.leases)
+            .bind(&self.now)
+            .bind(&self.conclusions)
+            .bind(&self.after)
+            .bind(&self.reasons)
+    }
+
+    /// Which of those given a row of this number is.
+    pub(super) fn place(&self, number: i64) -> Option<usize> {
+        self.places.get(index(number)?).copied()
+    }
+}
+
+/// A text as PostgreSQL can hold it.
+fn without_nul(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
 /// What a subscription's deliveries of one ordering key share.

@@ -75,5 +75,33 @@ DELETE FROM {p}inbox WHERE (source, id) IN (
   SELECT source, id FROM {p}inbox WHERE keep_until <= {p}now_1($1) ORDER BY keep_until LIMIT $2 FOR UPDATE SKIP LOCKED)
 RETURNING lease";
 
+    keep_requests: "SELECT {p}keep_1($1, $2, $3, $4, $5, $6, $7, $8, $9) AS done";
+
+    next_due_request: "\
+SELECT due_at - {p}now_1($2) AS wait FROM {p}intake WHERE queue = $1 AND due_at IS NOT NULL ORDER BY due_at LIMIT 1";
+
+    take_requests: "SELECT * FROM {p}take_1($1, $2, $3, $4, $5, $6)";
+
+    extend_requests: "SELECT {p}extend_taken_1($1, $2, $3, $4, $5) AS done";
+
+    settle_requests: "SELECT {p}settle_taken_1($1, $2, $3, $4, $5, $6, $7) AS done";
+
+    given_up_requests: "\
+SELECT * FROM {p}intake WHERE queue = $1 AND given_up_at IS NOT NULL AND (source, id) > ($2, $3)
+ORDER BY source, id LIMIT $4";
+
+    put_back_request: "\
+UPDATE {p}intake SET due_at = {p}now_1($3), given_up_at = NULL, attempts = 0, first_attempt_at = NULL, reason = ''
+WHERE source = $1 AND id = $2 AND given_up_at IS NOT NULL RETURNING pk";
+
+    close_request: "\
+UPDATE {p}intake SET keep_until = {p}later_1({p}now_1($3), $4), given_up_at = NULL, reason = '', body = NULL
+WHERE source = $1 AND id = $2 AND given_up_at IS NOT NULL RETURNING pk";
+
+    prune_requests: "\
+DELETE FROM {p}intake WHERE pk = ANY (ARRAY(
+  SELECT pk FROM {p}intake WHERE keep_until <= {p}now_1($1) ORDER BY keep_until LIMIT $2 FOR UPDATE SKIP LOCKED))
+RETURNING pk";
+
     notify: "SELECT pg_notify($1, $2)";
 }

@@ -109,6 +109,36 @@ CREATE TABLE {p}inbox (
 );
 CREATE INDEX {p}inbox_keep_until ON {p}inbox (keep_until);
 
+-- A request waits or is leased (due_at), was given up (given_up_at), or is done (keep_until). Each is updated at least twice.
+CREATE TABLE {p}intake (
+  pk bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  source text COLLATE "C" NOT NULL,
+  id text COLLATE "C" NOT NULL,
+  queue text COLLATE "C" NOT NULL,
+  event text NOT NULL,
+  proof text NOT NULL,
+  received_at bigint NOT NULL,
+  signed_at bigint,
+  lease bigint NOT NULL DEFAULT 0,
+  attempts bigint NOT NULL DEFAULT 0,
+  due_at bigint,
+  first_attempt_at bigint,
+  given_up_at bigint,
+  keep_until bigint,
+  reason text NOT NULL DEFAULT '',
+  body bytea,
+  UNIQUE (source, id),
+  CHECK (num_nonnulls(due_at, given_up_at, keep_until) = 1)
+) WITH (
+  autovacuum_vacuum_scale_factor = 0.01,
+  autovacuum_vacuum_threshold = 10000,
+  autovacuum_vacuum_cost_delay = 0,
+  autovacuum_analyze_scale_factor = 0.1
+);
+CREATE INDEX {p}intake_due ON {p}intake (queue, due_at, pk) WHERE due_at IS NOT NULL;
+CREATE INDEX {p}intake_given_up ON {p}intake (queue, source, id) WHERE given_up_at IS NOT NULL;
+CREATE INDEX {p}intake_keep_until ON {p}intake (keep_until) WHERE keep_until IS NOT NULL;
+
 -- Now, where the caller does not say: the clock moves on within a transaction.
 CREATE FUNCTION {p}now_1(p_now bigint) RETURNS bigint LANGUAGE sql VOLATILE AS $body$
   SELECT coalesce(p_now, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
@@ -820,6 +850,115 @@ BEGIN
 END
 $body$;
 
+-- Keeps requests, and tells by their places which were new. One that is done and remembered for long enough is new again.
+--
+-- Requests come sorted by key, so that two batches wait for each other in one direction only, and no key comes twice.
+CREATE FUNCTION {p}keep_1(
+  p_sources text[], p_ids text[], p_queues text[], p_events text[], p_proofs text[], p_now bigint[], p_received_at bigint[],
+  p_signed_at bigint[], p_bodies bytea[]
+) RETURNS bigint[] LANGUAGE plpgsql AS $body$
+DECLARE
+  v_now bigint;
+  v_new bigint[] := '{}';
+BEGIN
+  FOR i IN 1 .. cardinality(p_ids) LOOP
+    v_now := {p}now_1(p_now[i]);
+    INSERT INTO {p}intake AS k (source, id, queue, event, proof, received_at, signed_at, due_at, body)
+    VALUES (p_sources[i], p_ids[i], p_queues[i], p_events[i], p_proofs[i], p_received_at[i], p_signed_at[i], v_now,
+      p_bodies[i])
+    ON CONFLICT (source, id) DO UPDATE
+    SET queue = excluded.queue, event = excluded.event, proof = excluded.proof, received_at = excluded.received_at,
+      signed_at = excluded.signed_at, attempts = 0, due_at = excluded.due_at, first_attempt_at = NULL,
+      keep_until = NULL, reason = '', body = excluded.body
+    WHERE k.keep_until <= v_now;
+    IF FOUND THEN
+      v_new := v_new || i::bigint;
+    END IF;
+  END LOOP;
+  RETURN v_new;
+END
+$body$;
+
+-- Leases up to p_limit due requests of a queue, or gives them up where they were taken p_most times, and returns them; what
+-- others hold is skipped. The number of a first lease is the time, so that it is greater than any before the request was
+-- forgotten.
+CREATE FUNCTION {p}take_1(
+  p_queue text, p_now bigint, p_lease bigint, p_limit bigint, p_most bigint, p_reason text
+) RETURNS TABLE (
+  pk bigint, source text, id text, event text, proof text, received_at bigint, signed_at bigint, lease bigint,
+  attempts bigint, due_at bigint, was_due_at bigint, first_attempt_at bigint, body bytea
+) LANGUAGE plpgsql AS $body$
+#variable_conflict use_column
+DECLARE
+  v_now bigint := {p}now_1(p_now);
+  v_until bigint := {p}later_1(v_now, p_lease);
+  v_pks bigint[];
+  v_due bigint[];
+BEGIN
+  SELECT array_agg(d.pk), array_agg(d.due_at) INTO v_pks, v_due FROM (
+    SELECT k.pk, k.due_at FROM {p}intake k
+    WHERE k.queue = p_queue AND k.due_at <= v_now ORDER BY k.due_at, k.pk LIMIT p_limit FOR UPDATE SKIP LOCKED) AS d;
+  RETURN QUERY
+  UPDATE {p}intake AS k
+  SET lease = greatest(k.lease + 1, v_now, 1),
+    attempts = CASE WHEN k.attempts < p_most THEN k.attempts + 1 ELSE k.attempts END,
+    due_at = CASE WHEN k.attempts < p_most THEN v_until END,
+    given_up_at = CASE WHEN k.attempts < p_most THEN NULL ELSE v_now END,
+    reason = CASE WHEN k.attempts < p_most THEN k.reason WHEN k.reason = '' THEN p_reason
+      ELSE p_reason || '; before that: ' || k.reason END,
+    first_attempt_at = coalesce(k.first_attempt_at, v_now)
+  FROM unnest(v_pks, v_due) AS u (pk, due_at)
+  WHERE k.pk = ANY (ARRAY[u.pk])
+  RETURNING k.pk, k.source, k.id, k.event, k.proof, k.received_at, k.signed_at, k.lease, k.attempts, k.due_at, u.due_at,
+    k.first_attempt_at, k.body;
+END
+$body$;
+
+-- Has leases of requests end, and tells by their places which were still good.
+CREATE FUNCTION {p}extend_taken_1(p_sources text[], p_ids text[], p_leases bigint[], p_now bigint, p_lease bigint)
+RETURNS bigint[] LANGUAGE plpgsql AS $body$
+DECLARE
+  v_until bigint := {p}later_1({p}now_1(p_now), p_lease);
+  v_done bigint[];
+BEGIN
+  WITH done AS (
+    UPDATE {p}intake AS k SET due_at = v_until
+    FROM unnest(p_sources, p_ids, p_leases) WITH ORDINALITY AS u (source, id, lease, no)
+    WHERE k.source = ANY (ARRAY[u.source]) AND k.id = ANY (ARRAY[u.id]) AND k.lease = u.lease AND k.due_at IS NOT NULL
+    RETURNING u.no)
+  SELECT coalesce(array_agg(done.no), '{}') INTO v_done FROM done;
+  RETURN v_done;
+END
+$body$;
+
+-- Writes what becomes of taken requests, and tells by their places which leases were still good.
+CREATE FUNCTION {p}settle_taken_1(
+  p_sources text[], p_ids text[], p_leases bigint[], p_now bigint[], p_conclusions text[], p_after bigint[],
+  p_reasons text[]
+) RETURNS bigint[] LANGUAGE plpgsql AS $body$
+DECLARE
+  v_now bigint := {p}now_1(NULL);
+  v_done bigint[];
+BEGIN
+  WITH done AS (
+    UPDATE {p}intake AS k
+    SET lease = k.lease + 1,
+      due_at = CASE WHEN u.conclusion IN ('retry', 'hand_back') THEN {p}later_1(coalesce(u.now, v_now), u.after) END,
+      given_up_at = CASE WHEN u.conclusion = 'give_up' THEN coalesce(u.now, v_now) END,
+      keep_until = CASE WHEN u.conclusion = 'done' THEN {p}later_1(coalesce(u.now, v_now), u.after) END,
+      attempts = CASE WHEN u.conclusion = 'hand_back' THEN greatest(k.attempts - 1, 0) ELSE k.attempts END,
+      first_attempt_at = CASE WHEN u.conclusion <> 'hand_back' OR k.attempts > 1 THEN k.first_attempt_at END,
+      reason = CASE u.conclusion WHEN 'done' THEN '' WHEN 'hand_back' THEN k.reason ELSE u.reason END,
+      body = CASE WHEN u.conclusion <> 'done' THEN k.body END
+    FROM unnest(p_sources, p_ids, p_leases, p_now, p_conclusions, p_after, p_reasons) WITH ORDINALITY
+      AS u (source, id, lease, now, conclusion, after, reason, no)
+    WHERE k.source = ANY (ARRAY[u.source]) AND k.id = ANY (ARRAY[u.id]) AND k.lease = u.lease AND k.due_at IS NOT NULL
+    RETURNING u.no)
+  SELECT coalesce(array_agg(done.no), '{}') INTO v_done FROM done;
+  RETURN v_done;
+END
+$body$;
+
 -- Each function finds its tables wherever the caller's search path leads, and walks indexes whatever the planner knows of the
 -- tables: a plan made while they were empty is used when they are not. Compiling such a plan, or sharing it between
 -- workers, would take longer than running it.
@@ -830,7 +969,7 @@ DECLARE
 BEGIN
   FOREACH v_name IN ARRAY ARRAY['insert_1', 'look_1', 'claim_1', 'extend_1', 'settle_1', 'cancel_1',
     'delete_subscription_1', 'expunge_1', 'replay_1', 'prune_attempts_1', 'prune_payloads_1', 'prune_deliveries_1',
-    'reserve_1']
+    'reserve_1', 'keep_1', 'take_1', 'extend_taken_1', 'settle_taken_1']
   LOOP
     v_function := ('{p}' || v_name)::regproc;
     EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', v_function, current_schema());

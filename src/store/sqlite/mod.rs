@@ -1,8 +1,8 @@
-//! [`SqliteStore`]: a [`Store`] and an [`Inbox`](crate::Inbox) in a SQLite file.
+//! [`SqliteStore`]: a [`Store`], an [`Inbox`](crate::Inbox) and an [`Intake`](crate::Intake) in a SQLite file.
 //!
 //! One store is for one machine. Several processes may open the same file, and the application may keep its own tables
-//! in it: the store writes in short `BEGIN IMMEDIATE` transactions, one at a time, and waits for others that write. Events
-//! and settlements that come while one commits share the next one, so that many callers cost few commits.
+//! in it: the store writes in short `BEGIN IMMEDIATE` transactions, one at a time, and waits for others that write. Events,
+//! settlements and kept requests that come while one commits share the next one, so that many callers cost few commits.
 //!
 //! Due deliveries are indexed by subscription, so a look takes one step for each subscription and a claim reads only what it
 //! takes, whatever else is due. A delivery that waits behind another of its ordering key is in no index that they read.
@@ -10,6 +10,7 @@
 
 mod history;
 mod inbox;
+mod intake;
 mod queue;
 mod rows;
 mod savepoint;
@@ -44,7 +45,8 @@ use crate::store::{
 };
 use crate::subscription::{Health, Subscription, SubscriptionStatus};
 
-/// Subscriptions, events, deliveries and attempts in a SQLite file, and the [`Inbox`](crate::Inbox) beside them.
+/// Subscriptions, events, deliveries and attempts in a SQLite file, and the [`Inbox`](crate::Inbox) and the
+/// [`Intake`](crate::Intake) beside them.
 ///
 /// A clone is the same store. Of instants and durations the microseconds are kept.
 ///

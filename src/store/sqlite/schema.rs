@@ -60,6 +60,7 @@ const MIGRATIONS: [Migration; 1] = [Migration {
     // `was_due_at` keeps the claim's order: RETURNING sees new values only.
     // `pruned` says what retention has seen to: 1 the attempts, 2 the payload.
     // `unwanted_at` is set on an event that was inserted without deliveries.
+    // A request of the intake waits or is leased (`due_at`), was given up (`given_up_at`), or is done (`keep_until`).
     // The payload comes last, for a column behind it is reached through all of its pages.
     // Instants are microseconds since 1970 in UTC.
     sql: "\
@@ -153,6 +154,31 @@ CREATE TABLE {p}inbox (
   PRIMARY KEY (source, id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX {p}inbox_keep_until ON {p}inbox (keep_until);
+
+CREATE TABLE {p}intake (
+  pk INTEGER PRIMARY KEY,
+  source TEXT NOT NULL,
+  id TEXT NOT NULL,
+  queue TEXT NOT NULL,
+  event TEXT NOT NULL,
+  proof TEXT NOT NULL,
+  received_at INTEGER NOT NULL,
+  signed_at INTEGER,
+  lease INTEGER NOT NULL DEFAULT 0,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  due_at INTEGER,
+  was_due_at INTEGER,
+  first_attempt_at INTEGER,
+  given_up_at INTEGER,
+  keep_until INTEGER,
+  reason TEXT NOT NULL DEFAULT '',
+  body BLOB,
+  UNIQUE (source, id),
+  CHECK ((due_at IS NOT NULL) + (given_up_at IS NOT NULL) + (keep_until IS NOT NULL) = 1)
+) STRICT;
+CREATE INDEX {p}intake_due ON {p}intake (queue, due_at, pk) WHERE due_at IS NOT NULL;
+CREATE INDEX {p}intake_given_up ON {p}intake (queue, source, id) WHERE given_up_at IS NOT NULL;
+CREATE INDEX {p}intake_keep_until ON {p}intake (keep_until) WHERE keep_until IS NOT NULL;
 
 INSERT INTO {p}schema (id, version, min_code_version) VALUES (1, 1, 1);
 ",

@@ -269,6 +269,65 @@ WHERE source = ?1 AND id = ?2 AND lease = ?3 AND committed = 0";
 DELETE FROM {p}inbox WHERE (source, id) IN (
   SELECT source, id FROM {p}inbox WHERE keep_until <= ?1 ORDER BY keep_until LIMIT ?2)";
 
+    /// One that is done and remembered for long enough is new again.
+    keep_request: "\
+INSERT INTO {p}intake (source, id, queue, event, proof, received_at, signed_at, due_at, body)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?6, ?8)
+ON CONFLICT (source, id) DO UPDATE
+SET queue = excluded.queue, event = excluded.event, proof = excluded.proof, received_at = excluded.received_at,
+  signed_at = excluded.signed_at, attempts = 0, due_at = excluded.due_at, first_attempt_at = NULL, keep_until = NULL,
+  reason = '', body = excluded.body
+WHERE keep_until <= excluded.received_at";
+
+    next_due_request: "SELECT min(due_at) FROM {p}intake WHERE queue = ?1 AND due_at IS NOT NULL";
+
+    /// The number of a first lease is the time, so that it is greater than any before the request was forgotten.
+    take_requests: "\
+UPDATE {p}intake
+SET lease = max(lease + 1, ?2, 1), was_due_at = due_at,
+  attempts = iif(attempts < ?5, attempts + 1, attempts),
+  due_at = iif(attempts < ?5, ?3, NULL),
+  given_up_at = iif(attempts < ?5, NULL, ?2),
+  reason = CASE WHEN attempts < ?5 THEN reason WHEN reason = '' THEN ?6 ELSE ?6 || '; before that: ' || reason END,
+  first_attempt_at = coalesce(first_attempt_at, ?2)
+WHERE pk IN (SELECT pk FROM {p}intake WHERE queue = ?1 AND due_at <= ?2 ORDER BY due_at, pk LIMIT ?4)
+RETURNING *";
+
+    extend_requests: "\
+WITH j AS MATERIALIZED (SELECT value AS row FROM json_each(?1))
+UPDATE {p}intake AS i SET due_at = ?2
+FROM j
+WHERE i.source = j.row ->> 0 AND i.id = j.row ->> 1 AND i.lease = j.row ->> 2 AND i.due_at IS NOT NULL
+RETURNING source, id, lease";
+
+    settle_requests: "\
+WITH j AS MATERIALIZED (SELECT value AS row FROM json_each(?1))
+UPDATE {p}intake AS i
+SET lease = i.lease + 1, due_at = row ->> 'due_at', given_up_at = row ->> 'given_up_at', keep_until = row ->> 'keep_until',
+  attempts = iif(row ->> 'tried', i.attempts, max(i.attempts - 1, 0)),
+  first_attempt_at = iif(row ->> 'tried' OR i.attempts > 1, i.first_attempt_at, NULL),
+  reason = CASE WHEN row ->> 'keep_until' IS NOT NULL THEN '' ELSE coalesce(row ->> 'reason', i.reason) END,
+  body = iif(row ->> 'keep_until' IS NULL, i.body, NULL)
+FROM j
+WHERE i.source = row ->> 'source' AND i.id = row ->> 'id' AND i.lease = row ->> 'lease' AND i.due_at IS NOT NULL
+RETURNING source, id, lease";
+
+    given_up_requests: "\
+SELECT * FROM {p}intake WHERE queue = ?1 AND given_up_at IS NOT NULL AND (source, id) > (?2, ?3)
+ORDER BY source, id LIMIT ?4";
+
+    put_back_request: "\
+UPDATE {p}intake SET due_at = ?3, given_up_at = NULL, attempts = 0, first_attempt_at = NULL, reason = ''
+WHERE source = ?1 AND id = ?2 AND given_up_at IS NOT NULL";
+
+    close_request: "\
+UPDATE {p}intake SET keep_until = ?3, given_up_at = NULL, reason = '', body = NULL
+WHERE source = ?1 AND id = ?2 AND given_up_at IS NOT NULL";
+
+    prune_requests: "\
+DELETE FROM {p}intake WHERE pk IN (
+  SELECT pk FROM {p}intake WHERE keep_until <= ?1 ORDER BY keep_until LIMIT ?2)";
+
     due_of_one: &due(1);
 
     due_of_few: &due(FEW_SHARES);

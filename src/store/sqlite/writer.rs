@@ -1,4 +1,4 @@
-//! [`Writer`]: one write transaction at a time, which the inserts, settlements and claims that wait for it share.
+//! [`Writer`]: one write transaction at a time, which the inserts, settlements, kept requests and claims that wait for it share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,11 @@ use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use tokio::time::timeout;
 
 use super::statements::Statements;
-use super::{failed, queue};
+use super::{failed, intake, queue};
 use crate::store::waiting::{Answer, Part, Serving, Waiting, gone};
 use crate::store::{
-    Claim, Claimed, Claims, Inserted, NewEvent, Settled, Settlement, StoreError, StoreErrorKind,
+    Claim, Claimed, Claims, Inserted, Kept, KeptRequest, NewEvent, Settled, Settlement, StoreError,
+    StoreErrorKind,
 };
 
 /// The store's only way to write outside of the application's transactions.
@@ -35,6 +36,7 @@ enum Write {
     Insert(Vec<NewEvent>, Answer<Vec<Inserted>>),
     Settle(Vec<Settlement>, Answer<Vec<Settled>>),
     Claim(Claim, Answer<Claims>),
+    Keep(Vec<KeptRequest>, Answer<Vec<Kept>>),
 }
 
 impl Writer {
@@ -69,6 +71,10 @@ impl Writer {
     /// What was settled in the same transaction makes room: the next of an ordering key can be claimed at once.
     pub(super) async fn claim(self: &Arc<Self>, claim: &Claim) -> Result<Claims, StoreError> {
         self.share(|answer| Write::Claim(claim.clone(), answer)).await
+    }
+
+    pub(super) async fn keep(self: &Arc<Self>, requests: &[KeptRequest]) -> Result<Vec<Kept>, StoreError> {
+        self.share(|answer| Write::Keep(requests.to_vec(), answer)).await
     }
 
     /// Has a part written with others. Dropped, it is written or not, as where a commit is under way.
@@ -140,11 +146,13 @@ impl Writer {
         let mut events = Vec::new();
         let mut settlements = Vec::new();
         let mut claims = Vec::new();
+        let mut requests = Vec::new();
         for part in parts {
             match part {
                 Write::Insert(some, _) => events.extend(some),
                 Write::Settle(some, _) => settlements.extend(some),
                 Write::Claim(claim, _) => claims.push(claim),
+                Write::Keep(some, _) => requests.extend(some),
             }
         }
         let mut written = Written::default();
@@ -155,6 +163,10 @@ impl Writer {
         if !settlements.is_empty() {
             written.settled =
                 queue::settle(&self.sql, &mut transaction, &settlements).await.map_err(Failure::Part)?;
+        }
+        if !requests.is_empty() {
+            written.kept =
+                intake::keep(&self.sql, &mut transaction, &requests).await.map_err(Failure::Part)?;
         }
         // What could not be handed out has to be due again: the leases are committed after everything was read.
         for claim in claims {
@@ -172,6 +184,7 @@ impl Write {
             Self::Insert(_, answer) => _ = answer.send(Err(error)),
             Self::Settle(_, answer) => _ = answer.send(Err(error)),
             Self::Claim(_, answer) => _ = answer.send(Err(error)),
+            Self::Keep(_, answer) => _ = answer.send(Err(error)),
         }
     }
 }
@@ -182,6 +195,7 @@ impl Part for Write {
             Self::Insert(events, _) => events.iter().map(|event| 1 + event.deliveries.len()).sum(),
             Self::Settle(settlements, _) => settlements.len(),
             Self::Claim(claim, _) => claim.shares.iter().map(|share| share.limit as usize).sum(),
+            Self::Keep(requests, _) => requests.len(),
         }
     }
 
@@ -190,6 +204,7 @@ impl Part for Write {
             Self::Insert(_, answer) => !answer.is_closed(),
             Self::Settle(_, answer) => !answer.is_closed(),
             Self::Claim(_, answer) => !answer.is_closed(),
+            Self::Keep(_, answer) => !answer.is_closed(),
         }
     }
 }
@@ -199,6 +214,7 @@ impl Part for Write {
 struct Written {
     inserted: Vec<Inserted>,
     settled: Vec<Settled>,
+    kept: Vec<Kept>,
     claimed: Vec<Claims>,
 }
 
@@ -206,9 +222,9 @@ impl Written {
     /// Tells everybody; what was claimed for somebody who does not listen any more is to be handed back.
     fn tell(self, parts: Vec<Write>) -> Vec<Settlement> {
         let mut unheard = Vec::new();
-        let Self { inserted, settled, claimed } = self;
+        let Self { inserted, settled, kept, claimed } = self;
         let (mut inserted, mut settled) = (inserted.into_iter(), settled.into_iter());
-        let mut claimed = claimed.into_iter();
+        let (mut kept, mut claimed) = (kept.into_iter(), claimed.into_iter());
         for part in parts {
             // Whoever does not listen any more has had it written none the less.
             match part {
@@ -225,6 +241,9 @@ impl Written {
                         };
                         unheard.extend(claims.deliveries.iter().map(hand_back));
                     }
+                }
+                Write::Keep(requests, answer) => {
+                    _ = answer.send(Ok(kept.by_ref().take(requests.len()).collect()));
                 }
             }
         }
