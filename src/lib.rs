@@ -58,6 +58,7 @@ mod error;
 pub mod event;
 mod id;
 mod outcome;
+mod pause;
 mod platform;
 mod rate;
 pub mod receive;

@@ -1,11 +1,9 @@
-//! [`Flight`]: attempts under way; [`Pause`]: how long to leave a store alone.
+//! [`Flight`]: attempts under way.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until};
 
 use crate::dispatch::attempt::Ended;
 use crate::dispatch::lanes::Lanes;
@@ -151,41 +149,3 @@ fn leave(lanes: &Mutex<Lanes>, ids: impl Iterator<Item = SubscriptionId>) {
     let mut lanes = lanes.lock().unwrap_or_else(PoisonError::into_inner);
     ids.for_each(|id| lanes.left(id));
 }
-
-/// How long to leave a store alone that could not be reached.
-pub(super) struct Pause {
-    pub(super) until: Instant,
-    next: Duration,
-}
-
-impl Pause {
-    pub(super) async fn over(&self) {
-        sleep_until(self.until).await;
-    }
-
-    pub(super) fn reset(&mut self) {
-        *self = Self::default();
-    }
-
-    pub(super) fn lengthen(&mut self) {
-        self.until = Instant::now() + self.next;
-        self.next = (self.next * 2).min(LONGEST_PAUSE);
-    }
-}
-
-impl Default for Pause {
-    fn default() -> Self {
-        Self { until: Instant::now(), next: FIRST_PAUSE }
-    }
-}
-
-/// That long from now, or as good as never.
-pub(super) fn after(wait: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(wait).unwrap_or_else(|| now + FOREVER)
-}
-
-/// For a wait beyond what an instant can hold.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);

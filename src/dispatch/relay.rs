@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::dispatch::erased::ErasedNotifications;
-use crate::dispatch::flight::Pause;
 use crate::dispatch::telemetry;
 use crate::dispatch::wake::Wake;
+use crate::pause::Pause;
 use crate::store::Notifications;
 
 /// Carries wakes between the processes that share a store, so that an event that one emits is sent by another at once.

@@ -166,7 +166,7 @@ pub(crate) fn acceptable(method: &Method, headers: &HeaderMap) -> Result<(), Rej
 }
 
 /// A handler is the caller's own: its panic fails this event and nothing else.
-async fn unpanicking<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
+pub(super) async fn unpanicking<T>(future: impl Future<Output = T>) -> Result<T, Box<dyn Any + Send>> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(Poll::Pending) => Poll::Pending,

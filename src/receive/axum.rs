@@ -1,4 +1,4 @@
-//! For axum: [`hook`], a ready handler; [`Incoming`] and [`Envelope`], extractors.
+//! For axum: [`hook`] and [`keep`], ready handlers; [`Incoming`] and [`Envelope`], extractors.
 //!
 //! The raw body is read once, up to the receiver's limit and within its deadline, before anything parses it; no other extractor of
 //! the body may stand beside these. A guard sees the request's path, and the peer's address where the application is
@@ -45,7 +45,7 @@ use crate::receive::answer::{Answer, acceptable};
 use crate::receive::guard::Arrival;
 use crate::receive::receiver::{NoInbox, Receipt, Received, Receiver};
 use crate::receive::rejection::Rejection;
-use crate::store::Inbox;
+use crate::store::{Inbox, Intake, Kept};
 
 type Failure = Box<dyn StdError + Send + Sync>;
 
@@ -88,6 +88,40 @@ where
     let now = OffsetDateTime::now_utc();
     let arrival = whole.arrival();
     receiver.answer_admitted(permit, &arrival, &whole.body, now, handler).await
+}
+
+/// A route that keeps requests for a worker, and answers each as soon as it is kept: for handlers that may take longer than a
+/// sender waits.
+///
+/// The answers are those of [`Receiver::keep`]: 200 for what is kept, now or before.
+///
+/// ```
+/// use std::sync::Arc;
+/// use axum::Router;
+/// use hookwire::receive::Receiver;
+/// use hookwire::receive::axum::keep;
+/// use hookwire::{Contract, MemoryStore, Secret};
+///
+/// let receiver = Receiver::signed(Contract::allison(), &Secret::generate())?.with_intake(MemoryStore::new());
+/// let app: Router = Router::new().route("/hooks/allison", keep(receiver));
+/// # let _ = app;
+/// # Ok::<(), hookwire::Error>(())
+/// ```
+pub fn keep<I, S>(receiver: impl Into<Arc<Receiver<I>>>) -> MethodRouter<S>
+where
+    I: Intake + 'static,
+    S: Clone + Send + Sync + 'static,
+{
+    let receiver = receiver.into();
+    any(move |request: Request| {
+        let receiver = Arc::clone(&receiver);
+        async move { kept(&receiver, request).await.map(Answer::from) }
+    })
+}
+
+async fn kept<I: Intake>(receiver: &Receiver<I>, request: Request) -> Result<Kept, Rejection> {
+    let (permit, whole) = Whole::read(receiver, request).await?;
+    receiver.keep_admitted(permit, &whole.arrival(), &whole.body, OffsetDateTime::now_utc()).await
 }
 
 /// An event to handle, and its receipt: commit it when the event was handled.
@@ -182,7 +216,7 @@ struct Whole {
 
 impl Whole {
     /// Judges what can be judged without the body, and then reads it.
-    async fn read<I: Inbox>(receiver: &Receiver<I>, request: Request) -> Result<(Permit, Self), Rejection> {
+    async fn read<I>(receiver: &Receiver<I>, request: Request) -> Result<(Permit, Self), Rejection> {
         let permit = receiver.admit(OffsetDateTime::now_utc())?;
         let (mut parts, body) = request.into_parts();
         acceptable(&parts.method, &parts.headers)?;

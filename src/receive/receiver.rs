@@ -11,11 +11,12 @@ use crate::contract::Contract;
 use crate::error::Error;
 use crate::event::{DataError, DecodeError, Envelope, EventData, EventId, EventType};
 use crate::receive::admission::{Admission, Permit};
+use crate::receive::bell::Bell;
 use crate::receive::guard::{Arrival, Guard};
 use crate::receive::rejection::Rejection;
 use crate::receive::secrets::{CachedSecrets, ErasedSecrets, SecretSource};
 use crate::signature::{Secret, Verified, Verifier};
-use crate::store::{Inbox, InboxKey, Lease, Reservation, StoreError, TransactionalInbox};
+use crate::store::{Inbox, InboxKey, Intake, Lease, Reservation, StoreError, TransactionalInbox};
 
 /// Verifies, dedupes and decodes what arrives, in that order.
 ///
@@ -49,9 +50,11 @@ pub struct Receiver<I = NoInbox> {
     check: Check,
     guards: Vec<Arc<dyn Guard>>,
     admission: Admission,
-    inbox: I,
+    pub(super) inbox: I,
     key: Option<KeyOf>,
-    source: String,
+    pub(super) source: String,
+    /// Rings when a request was kept.
+    pub(super) bell: Arc<Bell>,
     lease: Duration,
     max_body: usize,
     body_deadline: Duration,
@@ -67,6 +70,9 @@ enum Check {
     },
     Nothing,
 }
+
+/// An event's id, and the event, or what of its data did not fit.
+pub(super) type Read<T> = (EventId, Result<Envelope<T>, Box<DataError>>);
 
 /// Says what tells one event from another.
 type KeyOf = Arc<dyn Fn(&Verified<'_>) -> Option<EventId> + Send + Sync>;
@@ -138,6 +144,7 @@ impl Receiver {
             inbox: NoInbox,
             key: None,
             source,
+            bell: Arc::default(),
             lease: LEASE,
             max_body: MAX_BODY,
             body_deadline: BODY_DEADLINE,
@@ -146,9 +153,18 @@ impl Receiver {
     }
 }
 
-impl<I: Inbox> Receiver<I> {
+impl<I> Receiver<I> {
     /// The same receiver, remembering in `inbox` what was handled, so that a duplicate is not handled again.
     pub fn with_inbox<J: Inbox>(self, inbox: J) -> Receiver<J> {
+        self.with(inbox)
+    }
+
+    /// The same receiver, which [keeps](Self::keep) its requests in `intake`, for a worker to handle.
+    pub fn with_intake<J: Intake>(self, intake: J) -> Receiver<J> {
+        self.with(intake)
+    }
+
+    fn with<J>(self, inbox: J) -> Receiver<J> {
         Receiver {
             contract: self.contract,
             check: self.check,
@@ -157,6 +173,7 @@ impl<I: Inbox> Receiver<I> {
             inbox,
             key: self.key,
             source: self.source,
+            bell: self.bell,
             lease: self.lease,
             max_body: self.max_body,
             body_deadline: self.body_deadline,
@@ -252,6 +269,21 @@ impl<I: Inbox> Receiver<I> {
         self.max_body
     }
 
+    /// How long a body may take to arrive: for whoever reads it.
+    pub fn body_deadline(&self) -> Duration {
+        self.body_deadline
+    }
+
+    /// The place of a request among those that are handled at once, taken before anything of it is read.
+    pub(super) fn admit(&self, now: OffsetDateTime) -> Result<Permit, Rejection> {
+        if self.is_retired {
+            return Err(Rejection::Retired);
+        }
+        self.admission.admit(now).map_err(|retry_after| Rejection::Busy { retry_after })
+    }
+}
+
+impl<I: Inbox> Receiver<I> {
     /// Verifies a request that arrived at `now`, asks the inbox whether it was handled, and decodes it.
     ///
     /// # Errors
@@ -321,14 +353,6 @@ impl<I: Inbox> Receiver<I> {
         })
     }
 
-    /// The place of a request among those that are handled at once, taken before anything of it is read.
-    pub(super) fn admit(&self, now: OffsetDateTime) -> Result<Permit, Rejection> {
-        if self.is_retired {
-            return Err(Rejection::Retired);
-        }
-        self.admission.admit(now).map_err(|retry_after| Rejection::Busy { retry_after })
-    }
-
     pub(super) async fn receive_admitted<T: EventData>(
         &self,
         permit: Permit,
@@ -336,21 +360,13 @@ impl<I: Inbox> Receiver<I> {
         body: &[u8],
         now: OffsetDateTime,
     ) -> Result<Received<'_, T, I>, Rejection> {
-        if body.len() > self.max_body {
-            return Err(Rejection::TooLarge { limit: self.max_body });
-        }
         let verified = self.prove(arrival, body, now).await?;
-        let own = self.key.as_ref().and_then(|key| key(&verified));
-        let (id, decoded) = match self.contract.decode::<T>(&verified) {
-            Ok(envelope) => (own.unwrap_or_else(|| envelope.id.clone()), Ok(envelope)),
-            Err(DecodeError::Data(error)) => {
-                let id = own.or_else(|| error.id().cloned()).unwrap_or_else(|| EventId::of_body(body));
-                (id, Err(error))
-            }
+        let (id, decoded) = match self.read::<T>(&verified) {
+            Ok(read) => read,
             Err(DecodeError::UnexpectedType { event_type }) => return Ok(Received::OtherType { event_type }),
             Err(error) => return Err(Rejection::Malformed(error)),
         };
-        let key = InboxKey::new(self.source_of(arrival), id);
+        let key = self.key_of(arrival, &verified, id);
         let lease = match self.inbox.reserve(&key, now, self.lease).await? {
             Reservation::New(lease) => lease,
             Reservation::InFlight => return Err(Rejection::InFlight),
@@ -363,10 +379,25 @@ impl<I: Inbox> Receiver<I> {
             Err(error) => Received::Undecodable { error, receipt },
         })
     }
+}
 
-    /// How long a body may take to arrive: for whoever reads it.
-    pub fn body_deadline(&self) -> Duration {
-        self.body_deadline
+impl<I> Receiver<I> {
+    /// The event's id, and the event as far as its data fits.
+    pub(super) fn read<T: EventData>(&self, verified: &Verified<'_>) -> Result<Read<T>, DecodeError> {
+        match self.contract.decode::<T>(verified) {
+            Ok(envelope) => Ok((envelope.id.clone(), Ok(envelope))),
+            Err(DecodeError::Data(error)) => {
+                let id = error.id().cloned().unwrap_or_else(|| EventId::of_body(verified.body()));
+                Ok((id, Err(error)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What tells a proven request from others, whose event has this id.
+    pub(super) fn key_of(&self, arrival: &Arrival<'_>, verified: &Verified<'_>, id: EventId) -> InboxKey {
+        let own = self.key.as_ref().and_then(|key| key(verified));
+        InboxKey::new(self.source_of(arrival), own.unwrap_or(id))
     }
 
     fn source_of(&self, arrival: &Arrival<'_>) -> String {
@@ -376,12 +407,15 @@ impl<I: Inbox> Receiver<I> {
         }
     }
 
-    async fn prove<'r>(
+    pub(super) async fn prove<'r>(
         &self,
         arrival: &Arrival<'r>,
         body: &'r [u8],
         now: OffsetDateTime,
     ) -> Result<Verified<'r>, Rejection> {
+        if body.len() > self.max_body {
+            return Err(Rejection::TooLarge { limit: self.max_body });
+        }
         if let Some(guard) = self.guards.iter().find(|guard| !guard.admits(arrival)) {
             return Err(Rejection::NotAdmitted { guard: guard.name() });
         }

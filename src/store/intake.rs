@@ -368,5 +368,5 @@ impl GivenUpRequest {
 }
 
 /// Why a request is given up when it is taken.
-#[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
-pub(super) const NO_ATTEMPT_LEFT: &str = "no attempt is left, and of the last one nothing was heard";
+#[cfg(any(feature = "dispatch", feature = "memory", feature = "postgres", feature = "sqlite"))]
+pub(crate) const NO_ATTEMPT_LEFT: &str = "no attempt is left, and of the last one nothing was heard";
