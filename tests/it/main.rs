@@ -29,6 +29,8 @@ mod examples;
 mod faults;
 #[cfg(feature = "hyper")]
 mod hyper_client;
+#[cfg(all(feature = "dispatch", feature = "memory", feature = "testing"))]
+mod keeping;
 #[cfg(feature = "hyper")]
 mod names;
 #[cfg(all(feature = "postgres", feature = "testing"))]
@@ -43,7 +45,7 @@ mod postgres_order;
 mod postgres_server;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite", unix))]
 mod process;
-#[cfg(all(feature = "axum", feature = "memory"))]
+#[cfg(all(feature = "axum", feature = "dispatch", feature = "memory"))]
 mod receive_axum;
 mod receiver;
 #[cfg(all(feature = "memory", feature = "postgres", feature = "sqlite"))]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::post;
-use hookwire::receive::axum::{Incoming, hook};
+use hookwire::receive::axum::{Incoming, hook, keep};
 use hookwire::receive::{Answer, Handlers, NetworkGuard, NoInbox, Receiver, Rejection, SecretSource};
 use hookwire::{Contract, DataError, Envelope, MemoryStore, Secret, allison};
 use time::OffsetDateTime;
@@ -147,6 +147,29 @@ async fn each_type_has_a_closure_of_its_own() {
         assert_eq!(send(address, &signed_body("evt_1", body.as_bytes(), &secret(), "/")).await, 200);
     }
     assert_eq!(*seen.lock().unwrap(), ["call c", "contact p", "other call_order.status_changed"]);
+}
+
+#[tokio::test]
+async fn a_request_that_is_kept_is_answered_before_its_handler_is_done() {
+    let receiver = Arc::new(receiver().with_intake(Arc::new(MemoryStore::new())));
+    let address = serve(Router::new().route("/", keep(Arc::clone(&receiver)))).await;
+    let (begun, is_begun) = tokio::sync::oneshot::channel();
+    let begun = Mutex::new(Some(begun));
+    let worker = receiver.worker(move |event: Arrived| {
+        let begun = begun.lock().unwrap().take().expect("one call");
+        async move {
+            begun.send(event?.id).unwrap();
+            std::future::pending().await
+        }
+    });
+    tokio::spawn(async move { worker.run(std::future::pending()).await });
+    let request = signed("evt_1", &secret(), "/");
+    assert_eq!(send(address, &request).await, 200);
+    assert_eq!(is_begun.await.unwrap().as_str(), "evt_1");
+    assert_eq!(send(address, &request).await, 200, "a copy, while it is handled");
+    assert_eq!(send(address, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await, 405);
+    let forged = String::from_utf8(request).unwrap().replace("call.ended", "call.Ended");
+    assert_eq!(send(address, forged.as_bytes()).await, 401);
 }
 
 struct Tenants;

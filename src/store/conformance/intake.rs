@@ -117,6 +117,16 @@ pub async fn a_taken_request_is_nobody_elses_until_its_lease_ends(intake: &impl 
     assert_eq!((second.attempt, second.first_attempt_at), (2, at(0)));
 }
 
+/// Even one that ends at once.
+pub async fn a_request_is_taken_once_by_a_call_whatever_its_lease(intake: &impl Intake) {
+    keep(intake, "a", at(0)).await;
+    let brief = Take::new(QUEUE, at(0), Duration::ZERO, 10);
+    for attempt in 1..=2 {
+        let taken = intake.take(&brief).await.expect("intake answers").requests;
+        assert_eq!(taken.iter().map(|taken| taken.attempt).collect::<Vec<_>>(), [attempt]);
+    }
+}
+
 /// However they interleave.
 pub async fn two_takes_at_once_share_nothing(intake: &impl Intake) {
     let requests: Vec<_> = (0..20).map(|number| request(&format!("r{number}"), at(0))).collect();

@@ -198,6 +198,7 @@ macro_rules! intake_conformance {
             what_is_due_longest_is_taken_first
             the_next_due_time_is_told
             a_taken_request_is_nobody_elses_until_its_lease_ends
+            a_request_is_taken_once_by_a_call_whatever_its_lease
             two_takes_at_once_share_nothing
             a_request_that_is_done_is_remembered_and_not_taken_again
             a_request_that_failed_is_taken_again_after_its_delay

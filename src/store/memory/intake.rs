@@ -28,12 +28,11 @@ impl Intake for MemoryStore {
     async fn take(&self, take: &Take) -> Result<Taken, StoreError> {
         let mut kept = self.kept();
         let mut taken = Taken::default();
-        for _ in 0..take.limit {
-            let Some(first) = kept.due.get(&take.queue).and_then(BTreeSet::first) else { break };
-            if first.0 > take.now {
-                break;
-            }
-            let key = first.2.clone();
+        let limit = usize::try_from(take.limit).unwrap_or(usize::MAX);
+        let queue = kept.due.get(&take.queue).into_iter().flatten();
+        let due = queue.take_while(|(due_at, ..)| *due_at <= take.now).take(limit);
+        let keys: Vec<_> = due.map(|(_, _, key)| key.clone()).collect();
+        for key in keys {
             kept.take(&key, take, &mut taken);
         }
         Ok(taken)
