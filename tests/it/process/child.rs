@@ -47,7 +47,7 @@ fn child() {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Command {
+pub(super) enum Command {
     Work,
     /// Emit nothing more, end when everything was delivered.
     Drain,
@@ -55,7 +55,7 @@ enum Command {
     Stop,
 }
 
-fn obey(tell: &watch::Sender<Command>) {
+pub(super) fn obey(tell: &watch::Sender<Command>) {
     for line in std::io::stdin().lines().map_while(Result::ok) {
         tell.send_replace(match line.as_str() {
             "drain" => Command::Drain,

@@ -1,11 +1,15 @@
 //! Processes that die: children that emit and deliver are killed at any moment and started again, or stopped for longer than
 //! their leases and continued. What the endpoints got is compared with what the children said that they did.
 //!
+//! [`arrivals`] does the same to processes that receive.
+//!
 //! A child is this test binary with [`child::child`] as its only test. The short form runs with the other tests.
 //! `HOOKWIRE_KILLS` sets how many kills (and a fourth as many stops) the long form makes. A run that failed says its
 //! `HOOKWIRE_SEED`, which draws the same moments and the same mixture again, with `HOOKWIRE_KILLS` as it was or 40 of more; what
 //! the scheduler makes of them differs.
 
+#[cfg(feature = "axum")]
+mod arrivals;
 mod child;
 mod ledger;
 mod receiver;

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::watch;
 
 use super::Outage;
@@ -25,8 +26,13 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn start(assignment: &Assignment) -> Self {
+        Self::start_as("process::child::child", &assignment.name, assignment)
+    }
+
+    /// A process whose only test is this one.
+    pub(super) fn start_as(test: &str, name: &str, assignment: &impl Serialize) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "process::child::child", "--ignored", "--nocapture", "--test-threads=1"])
+            .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
             .env("HOOKWIRE_CHILD", serde_json::to_string(assignment).unwrap())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -45,7 +51,7 @@ impl Worker {
             }
         });
         Self {
-            name: assignment.name.clone(),
+            name: name.to_owned(),
             child: Mutex::new(child),
             said,
             reader: Some(reader),
@@ -54,11 +60,16 @@ impl Worker {
         }
     }
 
-    /// Waits until it said this word.
-    pub(super) async fn said(&self, word: &str) {
+    /// Waits until it said this word; tells what it said behind it.
+    pub(super) async fn said(&self, word: &str) -> String {
+        let behind = |line: &String| match line.split_once(' ') {
+            Some((first, rest)) => (first == word).then(|| rest.to_owned()),
+            None => (line == word).then(String::new),
+        };
         let mut said = self.said.clone();
-        let found = said.wait_for(|lines| lines.iter().any(|line| line == word)).await;
-        assert!(found.is_ok(), "process {} ended before it said {word}", self.name);
+        let found = said.wait_for(|lines| lines.iter().any(|line| behind(line).is_some())).await;
+        let Ok(lines) = found else { panic!("process {} ended before it said {word}", self.name) };
+        lines.iter().find_map(behind).unwrap()
     }
 
     /// How many lines it said.
