@@ -57,7 +57,7 @@ pub trait Intake: Send + Sync {
     ) -> impl Future<Output = Result<Vec<Settled>, StoreError>> + Send;
 
     /// Requests of this queue that were given up, by their keys in ascending order (source, then id, byte by byte), at most
-    /// `limit`, beginning after the key `after`.
+    /// `limit`, beginning after the key `after`. Of a row that cannot be read, there is what can be.
     fn given_up(
         &self,
         queue: &str,

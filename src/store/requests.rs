@@ -2,6 +2,7 @@
 #![cfg(any(feature = "postgres", feature = "sqlite"))]
 
 use bytes::Bytes;
+use time::OffsetDateTime;
 
 use super::columns::{Columns, Unread, corrupt};
 use crate::store::{
@@ -33,9 +34,14 @@ pub(super) fn taken<R: Columns>(queue: &str, rows: &[R]) -> Result<Taken, StoreE
     Ok(taken)
 }
 
+/// Of a row that cannot be read, what can be: one that was given up for that is listed like any other.
 pub(super) fn given_up(queue: &str, row: &impl Columns) -> Result<GivenUpRequest, Unread> {
-    let request = request(queue, key(row)?, row)?;
-    Ok(GivenUpRequest::new(request, row.count("attempts")?, row.instant("given_up_at")?, row.text("reason")?))
+    let key = key(row)?;
+    let request = request(queue, key.clone(), row).unwrap_or_else(|_unread| {
+        KeptRequest::new(key, OffsetDateTime::UNIX_EPOCH, Bytes::new()).with_queue(queue)
+    });
+    let attempts = row.count("attempts").unwrap_or(0);
+    Ok(GivenUpRequest::new(request, attempts, row.instant("given_up_at")?, row.text("reason")?))
 }
 
 fn leased(queue: &str, key: &InboxKey, lease: Lease, row: &impl Columns) -> Result<TakenRequest, Unread> {

@@ -7,7 +7,7 @@
 //! takes a [`Clock`](crate::Clock). `TokioClock` (with feature `dispatch`) runs with tokio's time, so that it is paused and
 //! advanced along with a dispatcher's own timers: for whoever lets a dispatcher run.
 //!
-//! The tests that a store or an inbox has to pass are in [`store::conformance`](crate::store::conformance).
+//! The tests that a store, an inbox or an intake has to pass are in [`store::conformance`](crate::store::conformance).
 #![cfg(feature = "testing")]
 
 mod faults;

@@ -2,6 +2,8 @@
 
 mod away;
 mod keep;
+#[cfg(all(feature = "postgres", feature = "sqlite"))]
+mod sql;
 mod worker;
 
 use std::error::Error as StdError;

@@ -98,9 +98,10 @@ WHERE source = $1 AND id = $2 AND given_up_at IS NOT NULL RETURNING pk";
 UPDATE {p}intake SET keep_until = {p}later_1({p}now_1($3), $4), given_up_at = NULL, reason = '', body = NULL
 WHERE source = $1 AND id = $2 AND given_up_at IS NOT NULL RETURNING pk";
 
+    /// The time is asked for once: as a function of each row it could not lead into the index.
     prune_requests: "\
 DELETE FROM {p}intake WHERE pk = ANY (ARRAY(
-  SELECT pk FROM {p}intake WHERE keep_until <= {p}now_1($1) ORDER BY keep_until LIMIT $2 FOR UPDATE SKIP LOCKED))
+  SELECT pk FROM {p}intake WHERE keep_until <= (SELECT {p}now_1($1)) ORDER BY keep_until LIMIT $2 FOR UPDATE SKIP LOCKED))
 RETURNING pk";
 
     notify: "SELECT pg_notify($1, $2)";

@@ -1,0 +1,119 @@
+//! Intakes in SQL: rows that cannot be read, and PostgreSQL's own clock.
+
+use bytes::Bytes;
+use hookwire::sqlx::sqlite::SqliteConnectOptions;
+use hookwire::sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use hookwire::store::postgres::PostgresStore;
+use hookwire::store::sqlite::SqliteStore;
+use hookwire::store::{InboxKey, Kept, KeptRequest, StoreErrorKind, Take};
+use hookwire::{Intake, RetryPolicy};
+
+use super::{Arrived, Log, NOW, SECOND, call, receiver};
+use crate::postgres_server;
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_given_up_and_stops_no_others_in_sqlite() {
+    for damage in DAMAGES {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hooks.db");
+        let store = SqliteStore::open(&path).await.unwrap();
+        let damaging = async |damage: String| {
+            let mut connection = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+            connection.execute(AssertSqlSafe(damage)).await.unwrap();
+        };
+        is_given_up_alone(store, async || damaging(damage.replace("{p}", "hookwire_")).await).await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_given_up_and_stops_no_others_in_postgres() {
+    for damage in DAMAGES {
+        let prefix = postgres_server::prefix();
+        let builder = PostgresStore::builder().with_prefix(&prefix).with_caller_time();
+        let store = builder.connect(postgres_server::url()).await.unwrap();
+        let damaging = async |damage: String| {
+            let mut connection = PgConnection::connect(postgres_server::url()).await.unwrap();
+            connection.execute(AssertSqlSafe(damage)).await.unwrap();
+        };
+        is_given_up_alone(store, async || damaging(damage.replace("{p}", &prefix)).await).await;
+    }
+}
+
+async fn is_given_up_alone<I: Intake + Clone + 'static>(intake: I, damage: impl AsyncFn()) {
+    let receiver = receiver(intake);
+    for id in ["evt_1", "evt_2", "evt_3"] {
+        let request = call(id, NOW);
+        let arrival = hookwire::receive::Arrival::new(&request.headers);
+        receiver.keep(&http::Method::POST, &arrival, &request.body, NOW).await.unwrap();
+    }
+    damage().await;
+    let (log, told) = (Log::default(), Log::default());
+    let (handled, given_up) = (log.clone(), told.clone());
+    let worker = receiver
+        .worker(move |event: Arrived| {
+            handled.add(event.unwrap().id.to_string());
+            async { Ok(()) }
+        })
+        .with_retry(RetryPolicy::none())
+        .with_observer(move |incident| given_up.add(incident.to_string()));
+    let worked = worker.step(NOW + SECOND).await.unwrap();
+    assert_eq!((worked.done, worked.given_up, worked.stale), (2, 1, 0));
+    assert_eq!(log.lines(), ["evt_1", "evt_3"]);
+    let [line] = &told.lines()[..] else { panic!("one incident: {:?}", told.lines()) };
+    assert!(line.contains("evt_2") && line.contains("stored row cannot be read"), "{line}");
+    let [listed] = &receiver.intake().given_up("allison", None, 10).await.unwrap()[..] else {
+        panic!("one is given up")
+    };
+    assert_eq!(listed.request.key.id.as_str(), "evt_2");
+    assert!(line.ends_with(&listed.reason));
+}
+
+#[tokio::test]
+async fn due_times_and_leases_are_on_the_databases_clock_in_postgres() {
+    let builder = PostgresStore::builder().with_prefix(postgres_server::prefix());
+    let store = builder.connect(postgres_server::url()).await.unwrap();
+    let day = 86_400 * SECOND;
+    // A machine whose clock is a day ahead keeps, one whose clock is a day behind takes.
+    let request = |id: &str| KeptRequest::new(key(id), NOW + 40_000 * day, Bytes::from_static(b"{}"));
+    assert_eq!(store.keep(&[request("a"), request("b")]).await.unwrap(), [Kept::New, Kept::New]);
+    let take = async || store.take(&Take::new("allison", NOW - day, 3_600 * SECOND, 1)).await.unwrap();
+    assert_eq!(take().await.requests.len(), 1);
+    assert_eq!(store.next_due("allison", NOW - day).await.unwrap(), Some(std::time::Duration::ZERO));
+    assert_eq!(take().await.requests.len(), 1);
+    assert!(take().await.requests.is_empty());
+    let wait = store.next_due("allison", NOW - day).await.unwrap().unwrap();
+    assert!(wait > 1_800 * SECOND && wait <= 3_600 * SECOND, "{wait:?}");
+}
+
+#[tokio::test]
+async fn what_postgres_cannot_hold_is_refused_or_not_there() {
+    let builder = PostgresStore::builder().with_prefix(postgres_server::prefix());
+    let store = builder.connect(postgres_server::url()).await.unwrap();
+    let odd = InboxKey::new("a\0b", key("a").id);
+    let kept = store.keep(&[KeptRequest::new(odd.clone(), NOW, Bytes::new())]).await;
+    assert_eq!(kept.unwrap_err().kind(), StoreErrorKind::Backend);
+    assert_eq!(store.next_due("a\0b", NOW).await.unwrap(), None);
+    assert!(store.take(&Take::new("a\0b", NOW, SECOND, 1)).await.unwrap().requests.is_empty());
+    assert!(store.given_up("a\0b", None, 1).await.unwrap().is_empty());
+    assert!(!store.put_back(&odd, NOW).await.unwrap());
+    // A reason is somebody's words, and kept as far as it can be.
+    store.keep(&[KeptRequest::new(key("a"), NOW, Bytes::new())]).await.unwrap();
+    let taken = store.take(&Take::new("allison", NOW, SECOND, 1)).await.unwrap().requests.remove(0);
+    let give_up = hookwire::store::Conclusion::give_up("odd\0words");
+    let settlement = hookwire::store::RequestSettlement::new(key("a"), taken.lease, NOW, give_up);
+    store.settle_taken(&[settlement]).await.unwrap();
+    assert_eq!(store.given_up("allison", None, 1).await.unwrap()[0].reason, "odd\u{fffd}words");
+}
+
+fn key(id: &str) -> InboxKey {
+    InboxKey::new("allison", id.parse().unwrap())
+}
+
+/// Each makes the second request unreadable.
+const DAMAGES: [&str; 5] = [
+    "UPDATE {p}intake SET event = 'two words' WHERE id = 'evt_2'",
+    "UPDATE {p}intake SET body = NULL WHERE id = 'evt_2'",
+    "UPDATE {p}intake SET attempts = -5 WHERE id = 'evt_2'",
+    "UPDATE {p}intake SET received_at = 9223372036854775807 WHERE id = 'evt_2'",
+    "UPDATE {p}intake SET signed_at = 9223372036854775807 WHERE id = 'evt_2'",
+];
