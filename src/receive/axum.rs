@@ -259,7 +259,7 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Rejection> {
     }
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Rejection::Incomplete)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| Rejection::Truncated)?.into_data() else { continue };
         if data.len() > limit - whole.len() {
             return Err(too_large());
         }

@@ -41,9 +41,12 @@ pub enum Rejection {
         /// How long it may be.
         limit: usize,
     },
-    /// The body did not come in time, or not to its end.
-    #[error("body did not arrive")]
+    /// The body did not come in time.
+    #[error("body did not arrive in time")]
     Incomplete,
+    /// The body ended before its length said so, or its chunks are none (RFC 9112 section 8).
+    #[error("body cannot be read to its end")]
+    Truncated,
     /// The request is proven and its body is not the contract's envelope.
     #[error("request is genuine and its body is not an event")]
     Malformed(#[source] DecodeError),
@@ -78,7 +81,7 @@ impl Rejection {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Unverified(_) | Self::NotAdmitted { .. } | Self::UnknownTenant => StatusCode::UNAUTHORIZED,
-            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::Truncated => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

@@ -54,6 +54,11 @@ async fn a_body_that_is_too_long_or_too_slow_or_never_ends_is_refused() {
     let chunks = format!("{head}transfer-encoding: chunked\r\n\r\n3e9\r\n{}\r\n", "x".repeat(1001));
     assert_eq!(send(address, chunks.as_bytes()).await, 413);
     assert_eq!(send(address, format!("{head}content-length: 1000\r\n\r\n{{").as_bytes()).await, 408);
+    // What is said of its length is a lie: there is no waiting for more.
+    assert_eq!(
+        send(address, format!("{head}transfer-encoding: chunked\r\n\r\nxyz\r\n").as_bytes()).await,
+        400
+    );
     // The connection ends before the body does: nobody is there to be answered, and the next one is served.
     let mut aborted = TcpStream::connect(address).await.unwrap();
     aborted.write_all(format!("{head}content-length: 900\r\n\r\n{{").as_bytes()).await.unwrap();
