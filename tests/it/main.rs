@@ -27,6 +27,8 @@ mod events;
 mod examples;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "postgres", feature = "sqlite"))]
 mod faults;
+#[cfg(all(feature = "axum", feature = "memory"))]
+mod hostile;
 #[cfg(feature = "hyper")]
 mod hyper_client;
 #[cfg(all(feature = "dispatch", feature = "memory", feature = "testing"))]
@@ -53,6 +55,8 @@ mod receiving;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;
 mod retry;
+#[cfg(feature = "memory")]
+mod round_trips;
 mod secrets;
 mod signature;
 #[cfg(all(feature = "dispatch", feature = "memory", feature = "testing"))]
