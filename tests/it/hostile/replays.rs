@@ -104,17 +104,22 @@ fn id_of(request: &Request, header: Option<&str>) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn of_copies_that_come_at_once_one_is_handled() {
+async fn copies_that_come_while_the_first_is_handled_are_to_come_again() {
     let site = Site::open().await;
     for sender in Sender::ALL {
         let captured = sender.genuine();
-        let sending: tokio::task::JoinSet<_> =
+        let handling = site.watch.gate.write().await;
+        let mut sending: tokio::task::JoinSet<_> =
             (0..8).map(|_| wire::send(site.address, wire::all(captured.bytes()))).collect();
-        for responses in sending.join_all().await {
-            let status = responses[0].status;
-            assert!(status == 200 || status == 503, "{sender:?}: handled, or to be sent again: {status}");
+        for _ in 1..8 {
+            let responses = sending.join_next().await.unwrap().unwrap();
+            assert_eq!(responses[0].status, 503, "{sender:?}: one of them is being handled");
+            assert!(responses[0].headers.iter().any(|(name, _)| name == "retry-after"), "{sender:?}");
         }
-        assert_eq!(site.watch.take().events, 1, "{sender:?}");
+        drop(handling);
+        assert_eq!(sending.join_next().await.unwrap().unwrap()[0].status, 200, "{sender:?}: the first");
+        assert_eq!(site.watch.take(), Seen { reserved: 8, events: 1, misfits: 0 }, "{sender:?}");
+        assert_eq!(send(&site, &captured).await, (200, COPY), "{sender:?}: again, when it was handled");
     }
 }
 

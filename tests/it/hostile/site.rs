@@ -79,10 +79,7 @@ impl Site {
             let path = request.path.split('?').next().unwrap();
             let arrival = Arrival::new(&headers).with_path(path);
             let method = Method::from_bytes(request.method.as_bytes()).unwrap();
-            let handle = async |event: Result<Envelope<T>, Box<DataError>>| {
-                self.watch.count(&event);
-                event.map(drop)
-            };
+            let handle = |event: Result<Envelope<T>, Box<DataError>>| self.watch.handle(event);
             let now = OffsetDateTime::now_utc();
             let answer = receiver.answer(&method, &arrival, &request.body, now, handle).await;
             answer.unwrap_or_else(|rejection| Answer::from(&rejection)).into_response()
@@ -108,7 +105,7 @@ fn route<T: EventData + Send + 'static>(
 ) -> MethodRouter {
     let watch = Arc::clone(watch);
     hook(Arc::clone(receiver), move |event: Result<Envelope<T>, Box<DataError>>| {
-        watch.count(&event);
-        std::future::ready(event.map(drop).map_err(Failure::from))
+        let watch = Arc::clone(&watch);
+        async move { watch.handle(event).await.map_err(Failure::from) }
     })
 }

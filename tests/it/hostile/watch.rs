@@ -6,6 +6,7 @@ use std::time::Duration;
 use hookwire::store::{InboxKey, Lease, Reservation};
 use hookwire::{Inbox, MemoryStore, StoreError};
 use time::OffsetDateTime;
+use tokio::sync::RwLock;
 
 /// An inbox in memory that counts.
 #[derive(Default)]
@@ -14,6 +15,8 @@ pub(super) struct Watch {
     reserved: AtomicU32,
     events: AtomicU32,
     misfits: AtomicU32,
+    /// Whoever writes to it holds the handler of the first event up.
+    pub(super) gate: RwLock<()>,
 }
 
 /// How often each happened.
@@ -28,9 +31,13 @@ pub(super) struct Seen {
 }
 
 impl Watch {
-    pub(super) fn count<T, E>(&self, event: &Result<T, E>) {
+    /// Handles an event, or what does not fit, by counting it.
+    pub(super) async fn handle<T, E>(&self, event: Result<T, E>) -> Result<(), E> {
         let counter = if event.is_ok() { &self.events } else { &self.misfits };
-        counter.fetch_add(1, Ordering::SeqCst);
+        if counter.fetch_add(1, Ordering::SeqCst) == 0 {
+            drop(self.gate.read().await);
+        }
+        event.map(drop)
     }
 
     /// What happened since this was asked last.
