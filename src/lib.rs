@@ -43,6 +43,11 @@
 //! - A [`Store`] holds them, an [`HttpClient`] sends; `dispatch` has the outbox that writes and the dispatcher that delivers.
 //! - A [`Receiver`](receive::Receiver) verifies, asks an [`Inbox`] whether the event was handled, and decodes.
 //!
+//! # The guide
+//!
+//! The module `guide` (with feature `full`) has what to know besides the items: signing, with verifiers for Node.js and Python to give to
+//! your customers; the receiver's checklist; retries and idempotency; troubleshooting by symptom.
+//!
 //! # What this crate does not do
 //!
 //! It runs no server of its own, has no user interface, and reads no configuration. Bodies are JSON, and signatures
@@ -56,6 +61,9 @@ mod delivery;
 pub mod dispatch;
 mod error;
 pub mod event;
+// It links to items of every feature.
+#[cfg(feature = "full")]
+pub mod guide;
 mod id;
 mod outcome;
 mod pause;

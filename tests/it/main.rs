@@ -27,6 +27,7 @@ mod events;
 mod examples;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "postgres", feature = "sqlite"))]
 mod faults;
+mod guide;
 #[cfg(all(feature = "axum", feature = "memory"))]
 mod hostile;
 #[cfg(feature = "hyper")]
