@@ -26,8 +26,12 @@
 #![cfg(feature = "axum")]
 
 use std::error::Error as StdError;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use ::axum::body::Body;
 use ::axum::extract::{ConnectInfo, FromRef, FromRequest, OriginalUri, RawPathParams, Request};
@@ -221,8 +225,7 @@ impl Whole {
         let (mut parts, body) = request.into_parts();
         acceptable(&parts.method, &parts.headers)?;
         let limit = receiver.max_body();
-        let reading = timeout(receiver.body_deadline(), collect(body, limit));
-        let body = reading.await.map_err(|_| Rejection::Incomplete)??;
+        let body = within(receiver.body_deadline(), collect(body, limit)).await?;
         let tenant = tenant(&mut parts).await;
         Ok((permit, Self { parts, tenant, body }))
     }
@@ -249,6 +252,31 @@ async fn tenant(parts: &mut Parts) -> Option<String> {
     parameters.iter().find(|(name, _)| *name == "tenant").map(|(_, value)| value.to_owned())
 }
 
+/// What `reading` reads, if it does so within the deadline.
+///
+/// Nearly every body arrives with its head, and a timer costs a system call: it is set when there is something to wait for.
+async fn within(
+    deadline: Duration,
+    reading: impl Future<Output = Result<Bytes, Rejection>>,
+) -> Result<Bytes, Rejection> {
+    let mut reading = pin!(reading);
+    let mut was_asked = false;
+    let at_hand = poll_fn(|context| match reading.as_mut().poll(context) {
+        Poll::Ready(body) => Poll::Ready(Some(body)),
+        Poll::Pending if was_asked => Poll::Ready(None),
+        Poll::Pending => {
+            // The server hands the body on when it is asked for it, and asks again right after.
+            was_asked = true;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    });
+    match at_hand.await {
+        Some(body) => body,
+        None => timeout(deadline, reading).await.map_err(|_| Rejection::Incomplete)?,
+    }
+}
+
 /// The whole body, unless it is longer than `limit`: one that says so beforehand is not read at all.
 async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Rejection> {
     use http_body::Body as _;
@@ -257,13 +285,22 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Rejection> {
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
+    let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Rejection::Truncated)?.into_data() else { continue };
-        if data.len() > limit - whole.len() {
+        if data.len() > limit - whole.len().max(first.len()) {
             return Err(too_large());
         }
-        whole.extend_from_slice(&data);
+        // Most bodies come in one piece, which is taken as it is.
+        if first.is_empty() && whole.is_empty() {
+            first = data;
+        } else {
+            if whole.is_empty() {
+                whole.extend_from_slice(&std::mem::take(&mut first));
+            }
+            whole.extend_from_slice(&data);
+        }
     }
-    Ok(whole.freeze())
+    Ok(if whole.is_empty() { first } else { whole.freeze() })
 }
