@@ -1,0 +1,318 @@
+//! The receiver against what it cannot beat: verifying and decoding alone, and an axum handler that only reads the body.
+//!
+//! ```text
+//! cargo bench --bench receive --features axum,memory                       both parts, in about a minute
+//! cargo bench --bench receive --features axum,memory -- requests --strict  one of them; a missed bound is a failure
+//! ```
+//!
+//! `receive` is a `call.ended` of about 600 bytes: verified, reserved in an inbox in memory, decoded and committed. Each is another
+//! event, so the inbox grows as it does in life.
+//!
+//! `requests` is the same over HTTP: eight connections that are kept, each with one request under way, to a server as axum's
+//! documentation starts it. Both servers get the same bytes, in turns. The second line is the hardest that there is: the eight
+//! requests are written together to a server of one thread, which so is spared most of what waiting for requests costs.
+
+mod rounds;
+
+use std::cell::Cell;
+use std::future::Future;
+use std::hint::black_box;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::pin::pin;
+use std::process::ExitCode;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use axum::Router;
+use axum::routing::post;
+use bytes::Bytes;
+use hookwire::allison::{CallEnded, Direction, Disposition, Event};
+use hookwire::receive::axum::hook;
+use hookwire::receive::{Received, Receiver};
+use hookwire::{Contract, DataError, Envelope, MemoryStore, Secret, Verifier};
+use http::{HeaderMap, StatusCode};
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+use crate::rounds::{heading, interleaved, row};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |argument: &str| arguments.iter().any(|had| had == argument);
+    // `cargo test --benches` wants no figures.
+    if has("--test") || has("--list") {
+        return ExitCode::SUCCESS;
+    }
+    let wants = |part: &str| has(part) || !PARTS.iter().any(|other| has(other));
+    let mut is_kept = true;
+    if wants("receive") {
+        is_kept &= receive();
+    }
+    if wants("requests") {
+        is_kept &= requests();
+    }
+    if has("--strict") && !is_kept { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+// Without a wire.
+
+fn receive() -> bool {
+    let contract = Contract::allison();
+    let verifier = contract.verifier(&secret()).expect("the secret is long enough");
+    let receiver = receiver().with_inbox(MemoryStore::new());
+    let forgetful = self::receiver();
+    // As many as are received in all rounds.
+    let requests: Vec<Request> =
+        (0..CALLS * rounds::ROUNDS).map(|number| Request::new(number, NOW)).collect();
+    let len = requests[0].body.len();
+    let [bare, forgets, remembers] = interleaved(
+        CALLS,
+        [
+            &in_turn(&requests, |request| {
+                let verified = request.verified_by(&verifier);
+                let envelope: Envelope<Event> = contract.decode(&verified).expect("the event is good");
+                drop(black_box(envelope));
+            }),
+            &in_turn(&requests, |request| received(&forgetful, request)),
+            &in_turn(&requests, |request| received(&receiver, request)),
+        ],
+    );
+    heading();
+    row("without an inbox", len, &forgets, &bare, None);
+    row("receive", len, &remembers, &bare, Some(1.3))
+}
+
+/// Works on one request after the other, whoever else does.
+fn in_turn<'a>(requests: &'a [Request], work: impl Fn(&'a Request) + 'a) -> impl Fn() + 'a {
+    let next = Cell::new(0);
+    move || {
+        work(&requests[next.get()]);
+        next.set((next.get() + 1) % requests.len());
+    }
+}
+
+fn received<I: hookwire::Inbox>(receiver: &Receiver<I>, request: &Request) {
+    let body = black_box(&request.body);
+    match at_once(receiver.receive::<Event>(black_box(&request.headers), body, black_box(NOW))) {
+        Ok(Received::Event { envelope, receipt, .. }) => {
+            drop(black_box(envelope));
+            assert!(at_once(receipt.commit(NOW)).expect("memory does not fail"));
+        }
+        _ => panic!("the event is good and new"),
+    }
+}
+
+fn at_once<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => unreachable!("memory answers at once"),
+    }
+}
+
+// Over HTTP.
+
+fn requests() -> bool {
+    println!("\n{:<16}{:>14}{:>14}{:>8}{:>8}", "", "requests/s", "against", "ratio", "bound");
+    let is_kept =
+        contest("axum", Some(LEAST), tokio::runtime::Builder::new_multi_thread, Client::each_for_itself);
+    contest("axum, together", None, tokio::runtime::Builder::new_current_thread, Client::together);
+    is_kept
+}
+
+fn contest(
+    name: &str,
+    least: Option<f64>,
+    runtime: fn() -> tokio::runtime::Builder,
+    send: fn(&mut Client, &[Vec<u8>]),
+) -> bool {
+    let hooked = Router::new().route("/", hook(receiver().with_inbox(MemoryStore::new()), handle));
+    let mut clients = [
+        Client::connect(serve("bare", runtime(), Router::new().route("/", post(read_only)))),
+        Client::connect(serve("hooked", runtime(), hooked)),
+    ];
+    let mut times = [Vec::new(), Vec::new()];
+    let mut number = 0;
+    for round in 0..HTTP_ROUNDS {
+        let now = OffsetDateTime::now_utc();
+        let wires: Vec<Vec<u8>> = (0..HTTP_REQUESTS)
+            .map(|_| {
+                number += 1;
+                Request::new(number, now).wire()
+            })
+            .collect();
+        for turn in 0..2 {
+            // The other begins the next round.
+            let which = (round + turn) % 2;
+            let began = Instant::now();
+            send(&mut clients[which], &wires);
+            times[which].push(began.elapsed().as_secs_f64() / HTTP_REQUESTS as f64);
+        }
+    }
+    let [bare, hooked] = times.map(|times| times[HTTP_WARM_UP..].to_vec());
+    let ratio = median(bare.iter().zip(&hooked).map(|(bare, hooked)| bare / hooked).collect());
+    let is_kept = least.is_none_or(|least| ratio >= least);
+    let (per_second, against) = (1.0 / median(hooked), 1.0 / median(bare));
+    print!("{name:<16}{per_second:>14.0}{against:>14.0}{ratio:>8.3}");
+    match least {
+        Some(least) => println!("{least:>8.2}  {}", if is_kept { "PASS" } else { "under" }),
+        None => println!("{:>8}", "-"),
+    }
+    is_kept
+}
+
+async fn read_only(body: Bytes) -> StatusCode {
+    black_box(body);
+    StatusCode::OK
+}
+
+async fn handle(
+    event: Result<Envelope<Event>, Box<DataError>>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    drop(black_box(event?));
+    Ok(())
+}
+
+/// A server on threads of its own.
+fn serve(name: &str, mut runtime: tokio::runtime::Builder, app: Router) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.set_nonblocking(true).expect("a socket can be told not to block");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    // Named, for whoever looks at a profile.
+    let runtime = runtime.thread_name(name).enable_all().build().expect("the system gives a runtime");
+    let server = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("the socket is one of TCP");
+            axum::serve(listener, app).await.expect("the server runs for ever");
+        });
+    });
+    server.expect("the system gives a thread");
+    address
+}
+
+/// Connections that are kept. It costs little: requests are written as they are, and of an answer only its start and its end
+/// are looked at.
+struct Client {
+    connections: Vec<TcpStream>,
+}
+
+impl Client {
+    fn connect(address: SocketAddr) -> Self {
+        let connect = |_| {
+            let stream = TcpStream::connect(address).expect("the server listens");
+            stream.set_nodelay(true).expect("the socket is one of TCP");
+            stream
+        };
+        Self { connections: (0..CONNECTIONS).map(connect).collect() }
+    }
+
+    /// On each connection the next request follows the answer to the last.
+    fn each_for_itself(&mut self, wires: &[Vec<u8>]) {
+        let share = wires.len().div_ceil(self.connections.len());
+        std::thread::scope(|scope| {
+            for (connection, wires) in self.connections.iter_mut().zip(wires.chunks(share)) {
+                scope.spawn(move || {
+                    for wire in wires {
+                        connection.write_all(wire).expect("the server reads");
+                        answered(connection);
+                    }
+                });
+            }
+        });
+    }
+
+    /// A request on every connection, and then the answers to all of them.
+    fn together(&mut self, wires: &[Vec<u8>]) {
+        for wires in wires.chunks(self.connections.len()) {
+            for (connection, wire) in self.connections.iter_mut().zip(wires) {
+                connection.write_all(wire).expect("the server reads");
+            }
+            self.connections[..wires.len()].iter_mut().for_each(answered);
+        }
+    }
+}
+
+fn answered(connection: &mut TcpStream) {
+    let mut buffer = [0; 1_024];
+    let mut read = 0;
+    while !buffer[..read].ends_with(b"\r\n\r\n") {
+        let more = connection.read(&mut buffer[read..]).expect("the server answers");
+        assert!(more > 0, "the server closed");
+        read += more;
+    }
+    assert!(buffer.starts_with(b"HTTP/1.1 200"), "every event is good and new");
+}
+
+// What is received.
+
+struct Request {
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Request {
+    fn new(number: usize, now: OffsetDateTime) -> Self {
+        let mut call = CallEnded::new("5f0c6a56-2f0e-4b8e-9a52-0d6a6b6f9a11");
+        call.location_id = Some("loc_12".into());
+        call.started_at = Some(datetime!(2026-04-17 19:09:40 UTC));
+        call.ended_at = Some(datetime!(2026-04-17 19:12:03 UTC));
+        call.duration_seconds = Some(143);
+        call.direction = Some(Direction::Inbound);
+        call.from_number = Some("+15550100142".into());
+        call.disposition = Some(Disposition::Completed);
+        call.summary = Some("The caller moved the appointment to Friday and asked for a reminder.".into());
+        call.outcome_tags = vec!["rescheduled".into(), "reminder".into()];
+        call.contact_id = Some("con_7f3a".into());
+        call.call_url = Some("https://app.allison.example/calls/5f0c6a56-2f0e-4b8e-9a52-0d6a6b6f9a11".into());
+        let id = format!("evt_{number:032x}").parse().expect("the id is valid");
+        let envelope = Envelope::from_parts(id, now, call);
+        let contract = Contract::allison();
+        let body = contract.encode(&envelope).expect("the event can be written");
+        let signer = contract.signer(&secret()).expect("the secret is long enough");
+        let headers = signer.sign(envelope.id.as_str(), now, &body).expect("the id and the time are fine");
+        Self { headers, body }
+    }
+
+    fn verified_by(&self, verifier: &Verifier) -> hookwire::Verified<'_> {
+        verifier
+            .verify_at(black_box(&self.headers), black_box(&self.body), black_box(NOW))
+            .expect("the signature is good")
+    }
+
+    /// As it goes over the wire.
+    fn wire(&self) -> Vec<u8> {
+        let mut wire =
+            b"POST / HTTP/1.1\r\nhost: hooks.example\r\ncontent-type: application/json\r\n".to_vec();
+        for (name, value) in &self.headers {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                wire.extend_from_slice(part);
+            }
+        }
+        wire.extend_from_slice(format!("content-length: {}\r\n\r\n", self.body.len()).as_bytes());
+        wire.extend_from_slice(&self.body);
+        wire
+    }
+}
+
+fn receiver() -> Receiver {
+    Receiver::signed(Contract::allison(), &secret()).expect("the secret is long enough")
+}
+
+fn secret() -> Secret {
+    Secret::from_random([7; 32])
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+const PARTS: [&str; 2] = ["receive", "requests"];
+/// Few, because each round needs as many events that nobody has seen.
+const CALLS: usize = 100;
+const CONNECTIONS: usize = 8;
+const HTTP_ROUNDS: usize = 61;
+const HTTP_WARM_UP: usize = 5;
+const HTTP_REQUESTS: usize = 2_000;
+const LEAST: f64 = 0.8;
+const NOW: OffsetDateTime = datetime!(2026-04-17 19:12:03 UTC);
