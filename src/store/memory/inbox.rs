@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::{MemoryStore, later};
+use super::MemoryStore;
 use crate::store::{ABANDONED_KEPT, Inbox, InboxKey, Lease, Reservation, StoreError};
 
 impl Inbox for MemoryStore {
@@ -18,9 +18,9 @@ impl Inbox for MemoryStore {
         now: OffsetDateTime,
         lease: Duration,
     ) -> Result<Reservation, StoreError> {
+        let now = micros(now);
         let mut handled = self.handled();
         if let Some(entry) = handled.find(key) {
-            let now = micros(now);
             match entry.committed {
                 true if now < entry.keep_until => return Ok(Reservation::Done),
                 false if now < entry.lease_until => return Ok(Reservation::InFlight),
@@ -28,7 +28,7 @@ impl Inbox for MemoryStore {
             }
         }
         let lease_until = later(now, lease);
-        Ok(Reservation::New(handled.reserve(micros(lease_until), micros(later(lease_until, ABANDONED_KEPT)))))
+        Ok(Reservation::New(handled.reserve(lease_until, later(lease_until, ABANDONED_KEPT))))
     }
 
     async fn commit(
@@ -43,7 +43,7 @@ impl Inbox for MemoryStore {
             return Ok(false);
         };
         entry.committed = true;
-        entry.keep_until = micros(later(now, keep));
+        entry.keep_until = later(micros(now), keep);
         // Where it is kept for longer, which is what happens, it is found too soon and then moved.
         if entry.keep_until < entry.listed {
             handled.list();
@@ -167,6 +167,11 @@ struct Entry {
 /// Unix microseconds, which every time that there is has.
 fn micros(at: OffsetDateTime) -> i64 {
     at.unix_timestamp() * 1_000_000 + i64::from(at.microsecond())
+}
+
+/// `wait` after `now`, or the end of what can be written.
+fn later(now: i64, wait: Duration) -> i64 {
+    now.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// Ends of events that are no longer there, which are no trouble.
