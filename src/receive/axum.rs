@@ -1,4 +1,4 @@
-//! For axum: [`hook`] and [`keep`], ready handlers; [`Incoming`] and [`Envelope`], extractors.
+//! For axum: [`hook`], [`senders`] and [`keep`], ready handlers; [`Incoming`] and [`Envelope`], extractors.
 //!
 //! The raw body is read once, up to the receiver's limit and within its deadline, before anything parses it; no other extractor of
 //! the body may stand beside these. A guard sees the request's path, and the peer's address where the application is
@@ -49,6 +49,7 @@ use crate::receive::answer::{Answer, acceptable};
 use crate::receive::guard::Arrival;
 use crate::receive::receiver::{NoInbox, Receipt, Received, Receiver};
 use crate::receive::rejection::Rejection;
+use crate::receive::senders::Senders;
 use crate::store::{Inbox, Intake, Kept};
 
 type Failure = Box<dyn StdError + Send + Sync>;
@@ -71,7 +72,7 @@ where
         async move {
             match handled(&receiver, request, handler).await {
                 Ok(answer) => answer,
-                Err(rejection) => Answer::from(&rejection),
+                Err(rejection) => receiver.refuse(&rejection),
             }
         }
     })
@@ -92,6 +93,47 @@ where
     let now = OffsetDateTime::now_utc();
     let arrival = whole.arrival();
     receiver.answer_admitted(permit, &arrival, &whole.body, now, handler).await
+}
+
+/// A route that several senders share: each request is handled by the receiver that proves it.
+///
+/// The answers are those of [`Senders::answer`](crate::receive::Senders::answer).
+///
+/// ```
+/// use axum::Router;
+/// use hookwire::receive::axum::senders;
+/// use hookwire::receive::{Receiver, Senders};
+/// use hookwire::{allison, Contract, DataError, Envelope, Secret};
+///
+/// let allisons = Receiver::signed(Contract::allison(), &Secret::generate())?;
+/// let shared = Senders::new().with(allisons, async |event: Result<Envelope<allison::Event>, Box<DataError>>| {
+///     println!("{}", event?.event_type());
+///     Ok(())
+/// });
+/// let app: Router = Router::new().route("/hooks", senders(shared));
+/// # let _ = app;
+/// # Ok::<(), hookwire::Error>(())
+/// ```
+pub fn senders<S>(senders: impl Into<Arc<Senders>>) -> MethodRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let senders = senders.into();
+    any(move |request: Request| {
+        let senders = Arc::clone(&senders);
+        async move {
+            match answered(&senders, request).await {
+                Ok(answer) => answer,
+                Err(rejection) => senders.refuse(&rejection),
+            }
+        }
+    })
+}
+
+async fn answered(senders: &Senders, request: Request) -> Result<Answer, Rejection> {
+    let (permit, whole) = Whole::read(senders, request).await?;
+    let arrival = whole.arrival();
+    senders.answer_admitted(permit, &arrival, &whole.body, OffsetDateTime::now_utc()).await
 }
 
 /// A route that keeps requests for a worker, and answers each as soon as it is kept: for handlers that may take longer than a
@@ -119,7 +161,12 @@ where
     let receiver = receiver.into();
     any(move |request: Request| {
         let receiver = Arc::clone(&receiver);
-        async move { kept(&receiver, request).await.map(Answer::from) }
+        async move {
+            match kept(&receiver, request).await {
+                Ok(kept) => Answer::from(kept),
+                Err(rejection) => receiver.refuse(&rejection),
+            }
+        }
     })
 }
 
@@ -168,8 +215,8 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Answer> {
         let receiver = Arc::<Receiver<I>>::from_ref(state);
-        let refuse = |rejection: Rejection| Answer::from(&rejection);
-        let (permit, whole) = Whole::read(&receiver, request).await.map_err(refuse)?;
+        let refuse = |rejection: Rejection| receiver.refuse(&rejection);
+        let (permit, whole) = Whole::read(&*receiver, request).await.map_err(refuse)?;
         let now = OffsetDateTime::now_utc();
         let arrival = whole.arrival();
         let received = receiver.receive_shared_admitted(permit, &arrival, &whole.body, now).await;
@@ -211,6 +258,41 @@ impl IntoResponse for Rejection {
     }
 }
 
+/// What a request has to keep to until its body has arrived.
+trait Bounds {
+    fn admitted(&self, now: OffsetDateTime) -> Result<Permit, Rejection>;
+    fn limit(&self) -> usize;
+    fn deadline(&self) -> Duration;
+}
+
+impl<I> Bounds for Receiver<I> {
+    fn admitted(&self, now: OffsetDateTime) -> Result<Permit, Rejection> {
+        self.admit(now)
+    }
+
+    fn limit(&self) -> usize {
+        self.max_body()
+    }
+
+    fn deadline(&self) -> Duration {
+        self.body_deadline()
+    }
+}
+
+impl Bounds for Senders {
+    fn admitted(&self, now: OffsetDateTime) -> Result<Permit, Rejection> {
+        self.admit(now)
+    }
+
+    fn limit(&self) -> usize {
+        self.max_body()
+    }
+
+    fn deadline(&self) -> Duration {
+        self.body_deadline()
+    }
+}
+
 /// A request whose body has arrived.
 struct Whole {
     parts: Parts,
@@ -220,12 +302,11 @@ struct Whole {
 
 impl Whole {
     /// Judges what can be judged without the body, and then reads it.
-    async fn read<I>(receiver: &Receiver<I>, request: Request) -> Result<(Permit, Self), Rejection> {
-        let permit = receiver.admit(OffsetDateTime::now_utc())?;
+    async fn read(bounds: &impl Bounds, request: Request) -> Result<(Permit, Self), Rejection> {
+        let permit = bounds.admitted(OffsetDateTime::now_utc())?;
         let (mut parts, body) = request.into_parts();
         acceptable(&parts.method, &parts.headers)?;
-        let limit = receiver.max_body();
-        let body = within(receiver.body_deadline(), collect(body, limit)).await?;
+        let body = within(bounds.deadline(), collect(body, bounds.limit())).await?;
         let tenant = tenant(&mut parts).await;
         Ok((permit, Self { parts, tenant, body }))
     }

@@ -17,6 +17,7 @@ mod keep;
 mod receiver;
 mod rejection;
 mod secrets;
+mod senders;
 mod worker;
 
 pub use admission::Admission;
@@ -30,5 +31,6 @@ pub use job::Job;
 pub use receiver::{NoInbox, Receipt, Received, Receiver};
 pub use rejection::Rejection;
 pub use secrets::SecretSource;
+pub use senders::Senders;
 #[cfg(feature = "dispatch")]
 pub use worker::{Worked, Worker};

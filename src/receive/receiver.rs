@@ -11,9 +11,10 @@ use crate::contract::Contract;
 use crate::error::Error;
 use crate::event::{DataError, DecodeError, Envelope, EventData, EventId, EventType};
 use crate::receive::admission::{Admission, Permit};
+use crate::receive::answer::Answer;
 use crate::receive::bell::Bell;
 use crate::receive::guard::{Arrival, Guard};
-use crate::receive::rejection::Rejection;
+use crate::receive::rejection::{Rejection, RejectionObserver, refuse};
 use crate::receive::secrets::{CachedSecrets, ErasedSecrets, SecretSource};
 use crate::signature::{Secret, Verified, Verifier};
 use crate::store::{Inbox, InboxKey, Intake, Lease, Reservation, StoreError, TransactionalInbox};
@@ -59,6 +60,7 @@ pub struct Receiver<I = NoInbox> {
     max_body: usize,
     body_deadline: Duration,
     is_retired: bool,
+    observer: Option<RejectionObserver>,
 }
 
 enum Check {
@@ -149,6 +151,7 @@ impl Receiver {
             max_body: MAX_BODY,
             body_deadline: BODY_DEADLINE,
             is_retired: false,
+            observer: None,
         }
     }
 }
@@ -178,6 +181,7 @@ impl<I> Receiver<I> {
             max_body: self.max_body,
             body_deadline: self.body_deadline,
             is_retired: self.is_retired,
+            observer: self.observer,
         }
     }
 
@@ -239,6 +243,28 @@ impl<I> Receiver<I> {
     pub fn with_body_deadline(mut self, deadline: Duration) -> Self {
         self.body_deadline = deadline;
         self
+    }
+
+    /// The same receiver, telling `observer` of each request that a ready route refuses, before it is answered: for one's own log. The
+    /// calls that return a [`Rejection`] leave that to their caller.
+    ///
+    /// ```
+    /// use hookwire::receive::Receiver;
+    /// use hookwire::{Contract, Secret};
+    ///
+    /// let receiver = Receiver::signed(Contract::allison(), &Secret::generate())?
+    ///     .with_rejection_observer(|rejection| eprintln!("{}: {rejection}", rejection.status()));
+    /// # let _ = receiver;
+    /// # Ok::<(), hookwire::Error>(())
+    /// ```
+    pub fn with_rejection_observer(mut self, observer: impl Fn(&Rejection) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    #[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "an adapter's"))]
+    pub(super) fn refuse(&self, rejection: &Rejection) -> Answer {
+        refuse(self.observer.as_deref(), rejection)
     }
 
     /// The same receiver, answering everything with 410, which has senders that heed it (Standard Webhooks) end the subscription.

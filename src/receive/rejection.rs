@@ -1,11 +1,14 @@
 //! [`Rejection`]: a request that is not handled, and the answer that it gets.
 
 use std::error::Error as StdError;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 
 use crate::event::DecodeError;
+use crate::receive::answer::Answer;
 use crate::signature::VerifyError;
 use crate::store::StoreError;
 
@@ -75,6 +78,11 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// The refusal of a body that is longer than `limit` bytes: for whoever reads the body, and stops there.
+    pub const fn too_large(limit: usize) -> Self {
+        Self::TooLarge { limit }
+    }
+
     /// The status code to answer: 401 for what is not proven, 400 for what is not an event, 503 when the sender should repeat.
     ///
     /// Never 500: what a peer sends is no fault of the server.
@@ -102,6 +110,17 @@ impl Rejection {
             _ => None,
         }
     }
+}
+
+/// Is told of what is refused.
+pub(super) type RejectionObserver = Arc<dyn Fn(&Rejection) + Send + Sync>;
+
+/// Tells the observer, and then the sender. The observer is the caller's own: its panic ends the call and nothing else.
+pub(super) fn refuse(observer: Option<&(dyn Fn(&Rejection) + Send + Sync)>, rejection: &Rejection) -> Answer {
+    if let Some(observer) = observer {
+        drop(catch_unwind(AssertUnwindSafe(|| observer(rejection))));
+    }
+    Answer::from(rejection)
 }
 
 const RETRY_AFTER: Duration = Duration::from_secs(5);

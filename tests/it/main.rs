@@ -59,6 +59,8 @@ mod retry;
 #[cfg(feature = "memory")]
 mod round_trips;
 mod secrets;
+#[cfg(all(feature = "memory", feature = "testing"))]
+mod senders;
 mod signature;
 #[cfg(all(feature = "dispatch", feature = "memory", feature = "testing"))]
 mod simulation;

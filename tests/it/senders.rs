@@ -1,0 +1,206 @@
+//! Several senders on one path: whose a request is, and what is answered where it is nobody's.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use hookwire::receive::{Admission, Answer, Arrival, PathGuard, Receiver, Rejection, Senders};
+use hookwire::testing::Samples;
+use hookwire::{
+    Contract, DataError, Envelope, EventData, MemoryStore, Secret, VerifyError, allison, allo, nectar_desk,
+    recept_ai,
+};
+use http::{HeaderMap, Method, Request, StatusCode};
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+const NOW: OffsetDateTime = datetime!(2026-04-17 12:00 UTC);
+const ALLISON: [u8; 32] = [1; 32];
+const ALLO: [u8; 32] = [2; 32];
+const RECEPT_AI: [u8; 32] = [3; 32];
+const PATH: &str = "/hooks/a9c1f4e07b2d4d0c8e5bf003";
+
+/// Who handled what, in order.
+type Log = Arc<Mutex<Vec<(&'static str, String)>>>;
+
+/// Two of one scheme, one of another, and one who signs nothing, all on one inbox.
+fn senders(log: &Log) -> Senders {
+    let inbox = Arc::new(MemoryStore::new());
+    let signed = |contract: Contract, key| {
+        Receiver::signed(contract, &Secret::from_random(key)).unwrap().with_inbox(Arc::clone(&inbox))
+    };
+    let token: Secret = PATH.rsplit('/').next().unwrap().parse().unwrap();
+    let guard = PathGuard::new(&token).unwrap();
+    Senders::new()
+        .with(signed(Contract::allison(), ALLISON), into::<allison::Event>(log, "allison"))
+        .with(signed(Contract::allo(), ALLO), into::<allo::Event>(log, "allo"))
+        .with(signed(Contract::recept_ai(), RECEPT_AI), into::<recept_ai::Event>(log, "recept_ai"))
+        .with(
+            Receiver::guarded(Contract::nectar_desk(), guard).with_inbox(inbox),
+            into::<nectar_desk::Event>(log, "nectar_desk"),
+        )
+}
+
+fn into<T: EventData + Send + 'static>(
+    log: &Log,
+    name: &'static str,
+) -> impl Fn(
+    Result<Envelope<T>, Box<DataError>>,
+) -> std::future::Ready<Result<(), Box<dyn std::error::Error + Send + Sync>>>
++ Send
++ Sync
++ 'static {
+    let log = Arc::clone(log);
+    move |event| {
+        let handled =
+            event.map(|envelope| log.lock().unwrap().push((name, envelope.event_type().to_owned())));
+        std::future::ready(handled.map_err(Into::into))
+    }
+}
+
+fn sample(contract: Contract, key: [u8; 32], event_type: &str, id: &str) -> Request<Bytes> {
+    let samples = Samples::new(contract, &Secret::from_random(key)).unwrap();
+    samples.request(event_type, &id.parse().unwrap(), NOW).unwrap()
+}
+
+async fn answer(senders: &Senders, request: &Request<Bytes>) -> Result<Answer, Rejection> {
+    let arrival = Arrival::new(request.headers()).with_path(PATH);
+    senders.answer(&Method::POST, &arrival, request.body(), NOW).await
+}
+
+#[tokio::test]
+async fn each_request_is_handled_by_the_receiver_that_proves_it_and_once() {
+    let log = Log::default();
+    let senders = senders(&log);
+    let requests = [
+        sample(Contract::recept_ai(), RECEPT_AI, "Call Ended", "msg_1"),
+        sample(Contract::allo(), ALLO, "call.completed", "msg_1"),
+        sample(Contract::allison(), ALLISON, "call.ended", "evt_00000000000000000000000000000001"),
+        sample(Contract::nectar_desk(), [4; 32], "Call Ended", "msg_1"),
+    ];
+    for _ in 0..2 {
+        for request in &requests {
+            assert_eq!(answer(&senders, request).await.unwrap(), Answer::OK);
+        }
+    }
+    let handled: Vec<_> = log.lock().unwrap().iter().map(|(name, _)| *name).collect();
+    assert_eq!(
+        handled,
+        ["recept_ai", "allo", "allison", "nectar_desk"],
+        "the same id of two senders is two events"
+    );
+}
+
+#[tokio::test]
+async fn what_nobody_proves_is_answered_by_the_one_it_claims_and_blocks_no_real_one() {
+    let log = Log::default();
+    let senders = Senders::new()
+        .with(
+            Receiver::signed(Contract::allo(), &Secret::from_random(ALLO))
+                .unwrap()
+                .with_inbox(MemoryStore::new()),
+            into::<allo::Event>(&log, "allo"),
+        )
+        .with(
+            Receiver::signed(Contract::allison(), &Secret::from_random(ALLISON))
+                .unwrap()
+                .with_inbox(MemoryStore::new()),
+            into::<allison::Event>(&log, "allison"),
+        );
+    let id = "evt_00000000000000000000000000000001";
+    let forged = sample(Contract::allison(), ALLO, "call.ended", id);
+    let rejection = answer(&senders, &forged).await.unwrap_err();
+    assert!(matches!(rejection, Rejection::Unverified(VerifyError::SignatureMismatch)), "{rejection:?}");
+    assert!(log.lock().unwrap().is_empty());
+    let real = sample(Contract::allison(), ALLISON, "call.ended", id);
+    assert_eq!(answer(&senders, &real).await.unwrap(), Answer::OK);
+    assert_eq!(log.lock().unwrap().len(), 1);
+
+    // A stranger who signs nothing, and nobody at all to prove anything.
+    let arrival = |headers| Arrival::new(headers);
+    let empty = HeaderMap::new();
+    let rejection = senders.answer(&Method::POST, &arrival(&empty), b"{}", NOW).await.unwrap_err();
+    assert_eq!(rejection.status(), StatusCode::UNAUTHORIZED);
+    let nobody = Senders::new().answer(&Method::POST, &arrival(&empty), b"", NOW).await.unwrap_err();
+    assert_eq!(nobody.status(), StatusCode::UNAUTHORIZED);
+    let method = senders.answer(&Method::GET, &arrival(&empty), b"{}", NOW).await.unwrap_err();
+    assert_eq!(method.status(), StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn what_one_cannot_read_is_refused_and_not_offered_to_the_next() {
+    let log = Log::default();
+    let key = Secret::from_random(ALLISON);
+    let senders = Senders::new()
+        .with(Receiver::signed(Contract::allison(), &key).unwrap(), into::<allison::Event>(&log, "allison"))
+        .with(
+            Receiver::dangerous_unguarded(Contract::nectar_desk()),
+            into::<nectar_desk::Event>(&log, "anybody"),
+        );
+    let body = br#"{"id":"evt_00000000000000000000000000000001","event":"Call Ended","data":{}}"#;
+    let headers =
+        Contract::allison().signer(&key).unwrap().sign("evt_00000000000000000000000000000001", NOW, body);
+    let rejection =
+        senders.answer(&Method::POST, &Arrival::new(&headers.unwrap()), body, NOW).await.unwrap_err();
+    assert_eq!(rejection.status(), StatusCode::BAD_REQUEST);
+    assert!(log.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn one_that_takes_less_or_is_retired_leaves_the_others_be() {
+    let log = Log::default();
+    let allo = Receiver::signed(Contract::allo(), &Secret::from_random(ALLO)).unwrap();
+    let allison = Receiver::signed(Contract::allison(), &Secret::from_random(ALLISON)).unwrap();
+    let senders = Senders::new()
+        .with(allo.with_max_body(10), into::<allo::Event>(&log, "allo"))
+        .with(
+            Receiver::signed(Contract::recept_ai(), &Secret::from_random(RECEPT_AI)).unwrap().retired(),
+            into::<recept_ai::Event>(&log, "recept_ai"),
+        )
+        .with(allison, into::<allison::Event>(&log, "allison"));
+    assert_eq!(senders.max_body(), 1024 * 1024, "of the one that takes most");
+    let id = "evt_00000000000000000000000000000001";
+    let request = sample(Contract::allison(), ALLISON, "call.ended", id);
+    assert_eq!(answer(&senders, &request).await.unwrap(), Answer::OK);
+    let request = sample(Contract::recept_ai(), RECEPT_AI, "Call Ended", "msg_1");
+    assert_ne!(answer(&senders, &request).await.unwrap_err().status(), StatusCode::GONE);
+}
+
+#[tokio::test]
+async fn no_more_is_looked_at_than_they_all_admit() {
+    let log = Log::default();
+    let senders = senders(&log).with_admission(Admission::new().with_max_concurrent(0));
+    let request = sample(Contract::allo(), ALLO, "call.completed", "msg_1");
+    assert_eq!(answer(&senders, &request).await.unwrap_err().status(), StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[cfg(all(feature = "axum", feature = "hyper"))]
+#[tokio::test]
+async fn a_route_of_several_answers_as_they_do_and_tells_what_it_refuses() {
+    use axum::Router;
+    use axum::body::Body;
+    use hookwire::receive::axum::senders as route;
+    use tower_service::Service as _;
+
+    let log = Log::default();
+    let refused = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&refused);
+    let shared = senders(&log).with_rejection_observer(move |rejection| {
+        told.lock().unwrap().push(rejection.status());
+        panic!("an observer that panics costs nothing");
+    });
+    let mut app: Router = Router::new().route("/hooks", route(shared));
+    // The system's clock is the route's.
+    let samples = Samples::new(Contract::allo(), &Secret::from_random(ALLO))
+        .unwrap()
+        .with_uri("/hooks".parse().unwrap());
+    let now = OffsetDateTime::now_utc();
+    let genuine = samples.request("call.completed", &"msg_1".parse().unwrap(), now).unwrap();
+    let mut late = genuine.clone();
+    late.headers_mut().insert("webhook-timestamp", "1".parse().unwrap());
+    for (request, status) in [(genuine, 200), (late, 401)] {
+        let response = app.call(request.map(Body::from)).await.unwrap();
+        assert_eq!(response.status().as_u16(), status);
+    }
+    assert_eq!(*refused.lock().unwrap(), [StatusCode::UNAUTHORIZED]);
+    assert_eq!(log.lock().unwrap().len(), 1);
+}
