@@ -126,7 +126,7 @@ impl<I: Inbox> Receiver<I> {
         R: Future<Output = Result<(), E>>,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let (event, receipt) = match self.receive_admitted::<T>(permit, arrival, body, now).await? {
+        let (event, receipt) = match self.receive_admitted::<T>(Some(permit), *arrival, body, now).await? {
             Received::Event { envelope, receipt } => (Ok(envelope), receipt),
             Received::Undecodable { error, receipt } => (Err(error), receipt),
             Received::Duplicate { .. } | Received::OtherType { .. } => return Ok(Answer::OK),

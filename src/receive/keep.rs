@@ -8,7 +8,7 @@ use crate::event::RawEvent;
 use crate::receive::admission::Permit;
 use crate::receive::answer::{Answer, acceptable};
 use crate::receive::guard::Arrival;
-use crate::receive::receiver::Receiver;
+use crate::receive::receiver::{Receiver, id_of};
 use crate::receive::rejection::Rejection;
 use crate::signature::Proof;
 use crate::store::{Intake, Kept, KeptRequest, StoreError, StoreErrorKind};
@@ -73,14 +73,15 @@ impl<I: Intake> Receiver<I> {
         now: OffsetDateTime,
     ) -> Result<Kept, Rejection> {
         let verified = self.prove(arrival, body, now).await?;
-        let (event, _) = self.read::<RawEvent>(&verified).map_err(Rejection::Malformed)?;
+        let read = self.read::<RawEvent>(&verified).map_err(Rejection::Malformed)?;
         let proof = match verified.by() {
             Proof::Signature(_) => "signature",
             Proof::Guard(name) => name,
             Proof::Kept => "intake",
             Proof::Nothing => "nothing",
         };
-        let key = self.key_of(arrival, &verified, event.clone());
+        let event = id_of(&read, &verified);
+        let key = self.key_of(arrival, &verified, || event.clone());
         let request = KeptRequest::new(key, now, Bytes::copy_from_slice(body))
             .with_queue(self.source.as_str())
             .with_event(event)

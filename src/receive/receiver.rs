@@ -73,8 +73,8 @@ enum Check {
     Nothing,
 }
 
-/// An event's id, and the event, or what of its data did not fit.
-pub(super) type Read<T> = (EventId, Result<Envelope<T>, Box<DataError>>);
+/// An event, or what of its data did not fit.
+pub(super) type Read<T> = Result<Envelope<T>, Box<DataError>>;
 
 /// Says what tells one event from another.
 type KeyOf = Arc<dyn Fn(&Verified<'_>) -> Option<EventId> + Send + Sync>;
@@ -315,13 +315,14 @@ impl<I: Inbox> Receiver<I> {
     /// # Errors
     ///
     /// [`Rejection`] knows its status code.
-    pub async fn receive<T: EventData>(
+    pub fn receive<T: EventData>(
         &self,
         headers: &HeaderMap,
         body: &[u8],
         now: OffsetDateTime,
-    ) -> Result<Received<'_, T, I>, Rejection> {
-        self.receive_arrival(&Arrival::new(headers), body, now).await
+    ) -> impl Future<Output = Result<Received<'_, T, I>, Rejection>> {
+        // Not a future in a future: each would move the event once more.
+        self.receive_admitted(None, Arrival::new(headers), body, now)
     }
 
     /// [`receive`](Self::receive) for guards that look at more than the headers.
@@ -329,14 +330,13 @@ impl<I: Inbox> Receiver<I> {
     /// # Errors
     ///
     /// [`Rejection`] knows its status code.
-    pub async fn receive_arrival<T: EventData>(
+    pub fn receive_arrival<T: EventData>(
         &self,
         arrival: &Arrival<'_>,
         body: &[u8],
         now: OffsetDateTime,
-    ) -> Result<Received<'_, T, I>, Rejection> {
-        let permit = self.admit(now)?;
-        self.receive_admitted(permit, arrival, body, now).await
+    ) -> impl Future<Output = Result<Received<'_, T, I>, Rejection>> {
+        self.receive_admitted(None, *arrival, body, now)
     }
 
     /// [`receive_arrival`](Self::receive_arrival) with a receipt that may outlive the borrow of its receiver, as for a task or a
@@ -369,7 +369,7 @@ impl<I: Inbox> Receiver<I> {
         I: 'static,
     {
         let held = |receipt: Receipt<'_, I>| receipt.held_with(Arc::clone(self));
-        Ok(match self.receive_admitted(permit, arrival, body, now).await? {
+        Ok(match self.receive_admitted(Some(permit), *arrival, body, now).await? {
             Received::Event { envelope, receipt } => Received::Event { envelope, receipt: held(receipt) },
             Received::Undecodable { error, receipt } => {
                 Received::Undecodable { error, receipt: held(receipt) }
@@ -379,20 +379,25 @@ impl<I: Inbox> Receiver<I> {
         })
     }
 
+    /// With a permit, or with one that is still to be had.
     pub(super) async fn receive_admitted<T: EventData>(
         &self,
-        permit: Permit,
-        arrival: &Arrival<'_>,
+        permit: Option<Permit>,
+        arrival: Arrival<'_>,
         body: &[u8],
         now: OffsetDateTime,
     ) -> Result<Received<'_, T, I>, Rejection> {
-        let verified = self.prove(arrival, body, now).await?;
-        let (id, decoded) = match self.read::<T>(&verified) {
+        let permit = match permit {
+            Some(permit) => permit,
+            None => self.admit(now)?,
+        };
+        let verified = self.prove(&arrival, body, now).await?;
+        let read = match self.read::<T>(&verified) {
             Ok(read) => read,
             Err(DecodeError::UnexpectedType { event_type }) => return Ok(Received::OtherType { event_type }),
             Err(error) => return Err(Rejection::Malformed(error)),
         };
-        let key = self.key_of(arrival, &verified, id);
+        let key = self.key_of(&arrival, &verified, || id_of(&read, &verified));
         let lease = match self.inbox.reserve(&key, now, self.lease).await? {
             Reservation::New(lease) => lease,
             Reservation::InFlight => return Err(Rejection::InFlight),
@@ -400,7 +405,7 @@ impl<I: Inbox> Receiver<I> {
         };
         let keep = self.contract.dedupe_window();
         let receipt = Receipt { inbox: Held::By(&self.inbox), key, lease, keep, _permit: permit };
-        Ok(match decoded {
+        Ok(match read {
             Ok(envelope) => Received::Event { envelope, receipt },
             Err(error) => Received::Undecodable { error, receipt },
         })
@@ -408,22 +413,24 @@ impl<I: Inbox> Receiver<I> {
 }
 
 impl<I> Receiver<I> {
-    /// The event's id, and the event as far as its data fits.
+    /// The event, as far as its data fits.
     pub(super) fn read<T: EventData>(&self, verified: &Verified<'_>) -> Result<Read<T>, DecodeError> {
         match self.contract.decode::<T>(verified) {
-            Ok(envelope) => Ok((envelope.id.clone(), Ok(envelope))),
-            Err(DecodeError::Data(error)) => {
-                let id = error.id().cloned().unwrap_or_else(|| EventId::of_body(verified.body()));
-                Ok((id, Err(error)))
-            }
+            Ok(envelope) => Ok(Ok(envelope)),
+            Err(DecodeError::Data(error)) => Ok(Err(error)),
             Err(error) => Err(error),
         }
     }
 
-    /// What tells a proven request from others, whose event has this id.
-    pub(super) fn key_of(&self, arrival: &Arrival<'_>, verified: &Verified<'_>, id: EventId) -> InboxKey {
+    /// What tells a proven request from others; `id` makes its event's id.
+    pub(super) fn key_of(
+        &self,
+        arrival: &Arrival<'_>,
+        verified: &Verified<'_>,
+        id: impl FnOnce() -> EventId,
+    ) -> InboxKey {
         let own = self.key.as_ref().and_then(|key| key(verified));
-        InboxKey::new(self.source_of(arrival), own.unwrap_or(id))
+        InboxKey::new(self.source_of(arrival), own.unwrap_or_else(id))
     }
 
     fn source_of(&self, arrival: &Arrival<'_>) -> String {
@@ -471,6 +478,14 @@ impl<I> Receiver<I> {
             others.iter().try_fold(verifier, |verifier, secret| verifier.with_secret(secret))
         });
         verifier.map(Some).map_err(|error| Rejection::Secrets(error.into()))
+    }
+}
+
+/// The id of an event, where its platform sends none the digest of its body.
+pub(super) fn id_of<T>(read: &Read<T>, verified: &Verified<'_>) -> EventId {
+    match read {
+        Ok(envelope) => envelope.id.clone(),
+        Err(error) => error.id().cloned().unwrap_or_else(|| EventId::of_body(verified.body())),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::binary_heap::PeekMut;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, hash_map};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,16 +19,8 @@ impl Inbox for MemoryStore {
         lease: Duration,
     ) -> Result<Reservation, StoreError> {
         let now = micros(now);
-        let mut handled = self.handled();
-        if let Some(entry) = handled.find(key) {
-            match entry.committed {
-                true if now < entry.keep_until => return Ok(Reservation::Done),
-                false if now < entry.lease_until => return Ok(Reservation::InFlight),
-                _ => handled.forget(),
-            }
-        }
         let lease_until = later(now, lease);
-        Ok(Reservation::New(handled.reserve(lease_until, later(lease_until, ABANDONED_KEPT))))
+        Ok(self.handled().reserve(key, now, lease_until, later(lease_until, ABANDONED_KEPT)))
     }
 
     async fn commit(
@@ -100,28 +92,49 @@ pub(super) struct Handled {
 
 impl Handled {
     fn find(&mut self, key: &InboxKey) -> Option<&mut Entry> {
+        self.name(key);
+        self.entries.get_mut(self.scratch.as_str())
+    }
+
+    fn name(&mut self, key: &InboxKey) {
         self.scratch.clear();
         self.scratch.push_str(&key.source);
         self.scratch.push('\0');
         self.scratch.push_str(key.id.as_str());
-        self.entries.get_mut(self.scratch.as_str())
     }
 
-    /// Reserves the event that was looked for.
-    fn reserve(&mut self, lease_until: i64, keep_until: i64) -> Lease {
+    fn reserve(&mut self, key: &InboxKey, now: i64, lease_until: i64, keep_until: i64) -> Reservation {
+        self.name(key);
+        let name: Arc<str> = self.scratch.as_str().into();
+        let place = self.entries.entry(Arc::clone(&name));
+        if let hash_map::Entry::Occupied(known) = &place {
+            match known.get() {
+                Entry { committed: true, keep_until, .. } if now < *keep_until => return Reservation::Done,
+                Entry { committed: false, lease_until, .. } if now < *lease_until => {
+                    return Reservation::InFlight;
+                }
+                _ => {}
+            }
+        }
         self.leases += 1;
         let lease = Lease::new(self.leases);
-        let key: Arc<str> = self.scratch.as_str().into();
-        self.ends.push(Reverse(End { at: keep_until, lease, key: Arc::clone(&key) }));
-        self.entries
-            .insert(key, Entry { lease, lease_until, committed: false, keep_until, listed: keep_until });
-        lease
+        let was_known = matches!(place, hash_map::Entry::Occupied(_));
+        place.insert_entry(Entry { lease, lease_until, committed: false, keep_until, listed: keep_until });
+        self.ends.push(Reverse(End { at: keep_until, lease, key: name }));
+        if was_known {
+            self.sweep();
+        }
+        Reservation::New(lease)
     }
 
     /// Forgets the event that was looked for.
     fn forget(&mut self) {
         self.entries.remove(self.scratch.as_str());
-        // An event that is released again and again leaves an end behind each time.
+        self.sweep();
+    }
+
+    /// An event that is reserved again and again leaves an end behind each time.
+    fn sweep(&mut self) {
         if self.ends.len() > 2 * self.entries.len() + FEW {
             let Self { entries, ends, .. } = self;
             ends.retain(|Reverse(end)| entries.get(&end.key).is_some_and(|entry| end.is_of(entry)));
