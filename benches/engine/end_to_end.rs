@@ -115,16 +115,18 @@ async fn light_load(settings: &Settings, kind: Kind, server: Option<&Server>) {
     table::row("ms to receipt at 20 events/s, p99", ours, bare, Bound::AtMost(1.5));
 }
 
-/// 20 events a second, one at a time.
+/// 20 events a second, one at a time, after so many that every connection of a pool knows its statements.
 async fn trickle(side: Side, kind: Kind, events: u64, server: Option<&Server>) -> Vec<f64> {
     let place = Place::new(kind, server).await;
-    let warm_up = 10;
+    let warm_up = 500;
     let board = Board::new((warm_up + events) as usize);
     let (receivers, addresses) = receivers(1, &board).await;
     let pipeline = Arc::new(side.start(&place, &addresses).await);
+    emit_all(&pipeline, &board, 0..warm_up).await;
+    board.arrived(warm_up as usize).await;
     let mut clock = interval(Duration::from_millis(50));
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for number in 0..warm_up + events {
+    for number in warm_up..warm_up + events {
         clock.tick().await;
         board.emitting(number);
         pipeline.emit(number).await;
