@@ -69,6 +69,8 @@ pub enum ErrorKind {
     Event,
     /// What admits a request without a signature: a network, a path's token.
     Guard,
+    /// A key ring's key or its id, or a sealed secret that does not open.
+    KeyRing,
     /// A rate that could never be kept.
     Rate,
     /// A retry policy that could never be followed.

@@ -65,6 +65,7 @@ pub mod event;
 #[cfg(feature = "full")]
 pub mod guide;
 mod id;
+pub mod keyring;
 mod outcome;
 mod pause;
 mod platform;
@@ -87,12 +88,15 @@ pub use event::{
     EventType, Field, RawEvent, TimePrecision,
 };
 pub use id::{DeliveryId, SubscriptionId};
+#[cfg(feature = "keyring")]
+pub use keyring::KeyRing;
 pub use outcome::{ErrorClass, Outcome, Timings};
 pub use platform::{allison, allo, allo_v1, nectar_desk, recept_ai};
 pub use rate::Rate;
 pub use retry::{Jitter, Planned, RetryPolicy, Timeline};
 pub use signature::{
-    DangerousVerifier, Part, Proof, Scheme, Secret, Signer, Verified, Verifier, VerifyError,
+    DangerousVerifier, Part, Proof, Scheme, SealedSecret, Secret, SecretUse, Signer, StoredSecret, Verified,
+    Verifier, VerifyError,
 };
 pub use store::{Inbox, Intake, Store, StoreError, StoreExt, TransactionalStore};
 pub use subscription::{

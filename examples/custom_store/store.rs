@@ -147,6 +147,34 @@ impl Store for ListStore {
         Ok(own)
     }
 
+    async fn subscription_ids(
+        &self,
+        after: Option<SubscriptionId>,
+        limit: u32,
+    ) -> Result<Vec<SubscriptionId>, StoreError> {
+        let lists = self.lists();
+        let mut ids: Vec<_> =
+            lists.subscriptions.keys().copied().filter(|id| after.is_none_or(|after| *id > after)).collect();
+        ids.sort();
+        ids.truncate(limit as usize);
+        Ok(ids)
+    }
+
+    async fn replace_subscription(
+        &self,
+        seen: &Subscription,
+        subscription: &Subscription,
+    ) -> Result<bool, StoreError> {
+        let mut lists = self.lists();
+        let is_seen = lists.subscriptions.get(&subscription.id).is_some_and(|(stored, _)| stored.is_as(seen));
+        Ok(is_seen
+            && lists.change(subscription.id, |stored| {
+                let health = std::mem::take(&mut stored.health);
+                *stored = subscription.clone();
+                stored.health = health;
+            }))
+    }
+
     async fn set_subscription_status(
         &self,
         id: SubscriptionId,

@@ -17,6 +17,7 @@ use crate::delivery::{Attempt, DeadReason, Next, Progress};
 use crate::dispatch::clock::AttemptTime;
 use crate::dispatch::erased::{ErasedClient, ErasedTokens};
 use crate::dispatch::lanes::{End, Lanes};
+use crate::dispatch::sealing::Keys;
 use crate::dispatch::telemetry;
 use crate::error::{Error, ErrorKind};
 use crate::id::{DeliveryId, SubscriptionId};
@@ -35,6 +36,7 @@ pub(super) struct Sender {
     pub(super) limits: Limits,
     pub(super) excerpt: usize,
     pub(super) tokens: Option<Arc<dyn ErasedTokens>>,
+    pub(super) keys: Keys,
 }
 
 /// An attempt that ended, with what it was an attempt of.
@@ -180,7 +182,7 @@ impl Sender {
         if let Some(signer) = self.signer(&claimed.subscription)? {
             signer.sign_into(headers, claimed.event.as_str(), now, &claimed.payload)?;
         }
-        claimed.subscription.options.apply(headers, token.as_ref().map(Secret::expose))?;
+        self.keys.options(&claimed.subscription)?.apply(headers, token.as_ref().map(Secret::expose))?;
         Ok(request)
     }
 
@@ -207,7 +209,9 @@ impl Sender {
                 "subscription has no secret and its contract signs; expected one",
             ));
         };
-        older.iter().try_fold(self.contract.signer(newest)?, Signer::with_secret).map(Some)
+        let signer = self.contract.signer(&*self.keys.secret(subscription.id, newest)?)?;
+        let with = |signer: Signer, older| signer.with_secret(&*self.keys.secret(subscription.id, older)?);
+        older.iter().try_fold(signer, with).map(Some)
     }
 }
 

@@ -24,6 +24,7 @@ use crate::dispatch::health::{self, Change};
 use crate::dispatch::housekeeping::{self, Housekeeping};
 use crate::dispatch::lanes::{End, Lanes, Taken};
 use crate::dispatch::observer::{Happening, Observer};
+use crate::dispatch::sealing::Keys;
 use crate::dispatch::telemetry;
 use crate::dispatch::wake::{News, Wake};
 use crate::id::SubscriptionId;
@@ -66,6 +67,7 @@ impl Dispatcher {
             limits,
             excerpt: 1024,
             tokens: None,
+            keys: Keys::default(),
         };
         Self {
             store: Arc::new(store),
@@ -627,6 +629,11 @@ impl Dispatcher {
                 return;
             }
         }
+    }
+
+    pub(super) fn with_keys(mut self, keys: Keys) -> Self {
+        self.sender_mut().keys = keys;
+        self
     }
 
     fn sender_mut(&mut self) -> &mut Sender {

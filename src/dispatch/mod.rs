@@ -13,6 +13,7 @@ mod observer;
 mod outbox;
 mod relay;
 mod routes;
+mod sealing;
 pub mod telemetry;
 mod wake;
 

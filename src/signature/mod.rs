@@ -11,12 +11,14 @@ mod message;
 mod scheme;
 mod secret;
 mod signer;
+pub(crate) mod stored;
 mod verified;
 mod verifier;
 
 pub use scheme::{Part, Scheme};
 pub use secret::Secret;
 pub use signer::Signer;
+pub use stored::{SealedSecret, SecretUse, StoredSecret};
 pub use verified::{Proof, Verified};
 pub use verifier::{DangerousVerifier, Verifier, VerifyError};
 

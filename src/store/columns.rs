@@ -14,7 +14,7 @@ use crate::address::EndpointUrl;
 use crate::delivery::{Attempt, Delivery, DeliveryState};
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::outcome::{ErrorClass, Outcome, Timings};
-use crate::signature::Secret;
+use crate::signature::StoredSecret;
 use crate::store::{Lease, StoreError, StoreErrorKind};
 use crate::subscription::{DisabledReason, EventFilter, Health, Options, Subscription, SubscriptionStatus};
 
@@ -160,6 +160,11 @@ pub(super) fn attempt(row: &impl Columns) -> Result<Attempt, Unread> {
     Ok(attempt.with_timings(timings).with_response_excerpt(excerpt))
 }
 
+/// The least id behind `after`, as its number; nothing behind the last that there can be.
+pub(super) fn behind(after: Option<SubscriptionId>) -> Option<u128> {
+    after.map_or(Some(0), |after| after.as_u128().checked_add(1))
+}
+
 /// A number that no row can hold, or no claim gave, is stale.
 pub(super) fn stored_lease(lease: Lease) -> Option<i64> {
     i64::try_from(lease.number()).ok().filter(|number| *number > 0)
@@ -170,8 +175,8 @@ pub(super) fn filter_text(filter: &EventFilter) -> String {
     json(&patterns)
 }
 
-pub(super) fn secrets_text(secrets: &[Secret]) -> Zeroizing<String> {
-    let stored: Vec<_> = secrets.iter().map(Secret::to_storage).collect();
+pub(super) fn secrets_text(secrets: &[StoredSecret]) -> Zeroizing<String> {
+    let stored: Vec<_> = secrets.iter().map(StoredSecret::to_storage).collect();
     let texts: Vec<&str> = stored.iter().map(|text| text.as_str()).collect();
     // Written into room enough, so that no outgrown buffer is left behind unwiped.
     let room = texts.iter().map(|text| 6 * text.len() + 3).sum::<usize>() + 2;
@@ -218,13 +223,13 @@ fn duration(micros: i64) -> Result<Duration, Unread> {
     Ok(Duration::from_micros(u64::try_from(micros).map_err(|_| "a duration is negative")?))
 }
 
-fn secrets(stored: &str) -> Result<Vec<Secret>, Unread> {
+fn secrets(stored: &str) -> Result<Vec<StoredSecret>, Unread> {
     let texts: Vec<Zeroizing<String>> = serde_json::from_str::<Vec<String>>(stored)
         .map_err(|_| "column secrets is no list of texts in JSON")?
         .into_iter()
         .map(Zeroizing::new)
         .collect();
-    Ok(texts.iter().map(|text| Secret::from_storage(text)).collect::<Result<_, _>>()?)
+    Ok(texts.iter().map(|text| StoredSecret::from_storage(text)).collect::<Result<_, _>>()?)
 }
 
 fn status(text: &str, disabled_at: Option<OffsetDateTime>) -> Result<SubscriptionStatus, Unread> {

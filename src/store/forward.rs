@@ -33,6 +33,22 @@ macro_rules! forward {
                 S::subscriptions(self, organization).await
             }
 
+            async fn subscription_ids(
+                &self,
+                after: Option<SubscriptionId>,
+                limit: u32,
+            ) -> Result<Vec<SubscriptionId>, StoreError> {
+                S::subscription_ids(self, after, limit).await
+            }
+
+            async fn replace_subscription(
+                &self,
+                seen: &Subscription,
+                subscription: &Subscription,
+            ) -> Result<bool, StoreError> {
+                S::replace_subscription(self, seen, subscription).await
+            }
+
             async fn set_subscription_status(
                 &self,
                 id: SubscriptionId,

@@ -86,6 +86,22 @@ impl Store for MemoryStore {
         Ok(self.state().subscriptions(organization))
     }
 
+    async fn subscription_ids(
+        &self,
+        after: Option<SubscriptionId>,
+        limit: u32,
+    ) -> Result<Vec<SubscriptionId>, StoreError> {
+        Ok(self.state().subscription_ids(after, limit))
+    }
+
+    async fn replace_subscription(
+        &self,
+        seen: &Subscription,
+        subscription: &Subscription,
+    ) -> Result<bool, StoreError> {
+        Ok(self.state().replace_subscription(seen, subscription))
+    }
+
     async fn set_subscription_status(
         &self,
         id: SubscriptionId,

@@ -90,6 +90,24 @@ pub trait Store: Send + Sync {
         organization: &str,
     ) -> impl Future<Output = Result<Vec<Subscription>, StoreError>> + Send;
 
+    /// Every organization's subscriptions by their ids, disabled ones too and those whose row cannot be read, in the order of the
+    /// ids, at most `limit`, beginning after `after`.
+    fn subscription_ids(
+        &self,
+        after: Option<SubscriptionId>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<SubscriptionId>, StoreError>> + Send;
+
+    /// Writes a subscription in place of `seen`, the one of the same id as it was read, unless somebody else wrote it since or
+    /// deleted it; `false` tells that, and then nothing was written.
+    ///
+    /// The health and a pause stay, and are not compared ([`Subscription::is_as`]).
+    fn replace_subscription(
+        &self,
+        seen: &Subscription,
+        subscription: &Subscription,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
     /// Enables or disables the subscription of this id; `false` when there is none. One that was disabled and is enabled starts
     /// healthy: what its endpoint failed before is not held against it.
     fn set_subscription_status(

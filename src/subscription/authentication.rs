@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::options::{header_name, header_value, refused};
 use crate::error::Error;
 use crate::id::SubscriptionId;
-use crate::signature::Secret;
+use crate::signature::{Secret, StoredSecret};
 
 /// What a subscription's requests show besides a signature.
 ///
@@ -37,13 +37,13 @@ pub enum Authentication {
     None,
     /// A key as the whole value of a header.
     #[non_exhaustive]
-    ApiKey(HeaderName, Secret),
+    ApiKey(HeaderName, StoredSecret),
     /// A name and a password ([RFC 7617](https://www.rfc-editor.org/rfc/rfc7617)).
     #[non_exhaustive]
-    Basic(String, Secret),
+    Basic(String, StoredSecret),
     /// A fixed bearer token ([RFC 6750](https://www.rfc-editor.org/rfc/rfc6750)).
     #[non_exhaustive]
-    Bearer(Secret),
+    Bearer(StoredSecret),
     /// A bearer token from the dispatcher's [`TokenSource`].
     BearerFromSource,
 }
@@ -60,12 +60,7 @@ impl Authentication {
     /// [`Options::with_header`](crate::Options::with_header) refuses, and for a key that is not visible ASCII with spaces only
     /// between, or longer than [`MAX_LEN`](Self::MAX_LEN).
     pub fn api_key(name: &str, key: Secret) -> Result<Self, Error> {
-        let name = header_name(name)?;
-        check_len("API key", key.expose())?;
-        if header_value(key.expose()).is_none() {
-            return Err(refused("API key cannot be sent in a header, expected visible ASCII"));
-        }
-        Ok(Self::ApiKey(name, key))
+        Self::ApiKey(header_name(name)?, key.into()).checked()
     }
 
     /// A name and a password, in UTF-8.
@@ -75,18 +70,7 @@ impl Authentication {
     /// [`ErrorKind::Subscription`](crate::ErrorKind::Subscription) for a name with a colon, a control character in either
     /// (RFC 7617 section 2), and more than [`MAX_LEN`](Self::MAX_LEN).
     pub fn basic(user: impl Into<String>, password: Secret) -> Result<Self, Error> {
-        let user = user.into();
-        check_len("user name", &user)?;
-        check_len("password", password.expose())?;
-        if user.contains(':') {
-            return Err(refused("user name holds a colon, expected one without (RFC 7617 section 2)"));
-        }
-        if user.chars().chain(password.expose().chars()).any(char::is_control) {
-            return Err(refused(
-                "user name or password holds a control character, expected none (RFC 7617 section 2)",
-            ));
-        }
-        Ok(Self::Basic(user, password))
+        Self::Basic(user.into(), password.into()).checked()
     }
 
     /// A fixed bearer token.
@@ -96,8 +80,15 @@ impl Authentication {
     /// [`ErrorKind::Subscription`](crate::ErrorKind::Subscription) for a token that is not of the form of RFC 6750 section 2.1:
     /// letters, digits and `-._~+/`, then any number of `=`; and for more than [`MAX_LEN`](Self::MAX_LEN).
     pub fn bearer(token: Secret) -> Result<Self, Error> {
-        check_token(token.expose())?;
-        Ok(Self::Bearer(token))
+        Self::Bearer(token.into()).checked()
+    }
+
+    /// The key, password or token, in the clear or sealed.
+    pub const fn secret(&self) -> Option<&StoredSecret> {
+        match self {
+            Self::None | Self::BearerFromSource => None,
+            Self::ApiKey(_, secret) | Self::Basic(_, secret) | Self::Bearer(secret) => Some(secret),
+        }
     }
 
     /// The header that it is sent in.
@@ -116,13 +107,13 @@ impl Authentication {
     ) -> Result<Option<(HeaderName, HeaderValue)>, Error> {
         let (name, value) = match self {
             Self::None => return Ok(None),
-            Self::ApiKey(name, key) => (name, Zeroizing::new(key.expose().to_owned())),
+            Self::ApiKey(name, key) => (name, Zeroizing::new(opened(key)?.expose().to_owned())),
             Self::Basic(user, password) => {
-                let pair = Zeroizing::new(format!("{user}:{}", password.expose()));
+                let pair = Zeroizing::new(format!("{user}:{}", opened(password)?.expose()));
                 let encoded = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
                 (&AUTHORIZATION, Zeroizing::new(format!("Basic {}", *encoded)))
             }
-            Self::Bearer(token) => (&AUTHORIZATION, bearer(token.expose())),
+            Self::Bearer(token) => (&AUTHORIZATION, bearer(opened(token)?.expose())),
             Self::BearerFromSource => {
                 let token =
                     token.ok_or_else(|| refused("no bearer token was given, expected the token source's"))?;
@@ -132,6 +123,47 @@ impl Authentication {
         };
         let value = header_value(&value).expect("invariant: what was checked when made is visible ASCII");
         Ok(Some((name.clone(), value)))
+    }
+
+    /// The same with another key, password or token; nothing changes where there is none.
+    pub(super) fn with_secret(self, secret: StoredSecret) -> Result<Self, Error> {
+        match self {
+            Self::None | Self::BearerFromSource => Ok(self),
+            Self::ApiKey(name, _) => Self::ApiKey(name, secret).checked(),
+            Self::Basic(user, _) => Self::Basic(user, secret).checked(),
+            Self::Bearer(_) => Self::Bearer(secret).checked(),
+        }
+    }
+
+    /// This, if it can be sent; of what is sealed that is asked when it is opened.
+    fn checked(self) -> Result<Self, Error> {
+        let text = self.secret().and_then(StoredSecret::plain).map(Secret::expose);
+        match (&self, text) {
+            (Self::ApiKey(..), Some(key)) => {
+                check_len("API key", key)?;
+                if header_value(key).is_none() {
+                    return Err(refused("API key cannot be sent in a header, expected visible ASCII"));
+                }
+            }
+            (Self::Basic(user, _), password) => {
+                let password = password.unwrap_or_default();
+                check_len("user name", user)?;
+                check_len("password", password)?;
+                if user.contains(':') {
+                    return Err(refused(
+                        "user name holds a colon, expected one without (RFC 7617 section 2)",
+                    ));
+                }
+                if user.chars().chain(password.chars()).any(char::is_control) {
+                    return Err(refused(
+                        "user name or password holds a control character, expected none (RFC 7617 section 2)",
+                    ));
+                }
+            }
+            (Self::Bearer(_), Some(token)) => check_token(token)?,
+            _ => {}
+        }
+        Ok(self)
     }
 
     pub(super) fn to_stored(&self) -> StoredAuthentication {
@@ -150,13 +182,15 @@ impl Authentication {
 
     pub(super) fn from_stored(stored: StoredAuthentication) -> Result<Self, Error> {
         let read = |secret: Zeroizing<String>| {
-            Secret::from_storage(&secret).map_err(|_| refused("stored credentials cannot be read"))
+            StoredSecret::from_storage(&secret).map_err(|_| refused("stored credentials cannot be read"))
         };
         match stored {
             StoredAuthentication::None => Ok(Self::None),
-            StoredAuthentication::ApiKey { header, secret } => Self::api_key(&header, read(secret)?),
-            StoredAuthentication::Basic { user, secret } => Self::basic(user, read(secret)?),
-            StoredAuthentication::Bearer { secret } => Self::bearer(read(secret)?),
+            StoredAuthentication::ApiKey { header, secret } => {
+                Self::ApiKey(header_name(&header)?, read(secret)?).checked()
+            }
+            StoredAuthentication::Basic { user, secret } => Self::Basic(user, read(secret)?).checked(),
+            StoredAuthentication::Bearer { secret } => Self::Bearer(read(secret)?).checked(),
             StoredAuthentication::BearerFromSource => Ok(Self::BearerFromSource),
         }
     }
@@ -266,6 +300,11 @@ fn check_len(what: &str, text: &str) -> Result<(), Error> {
         )));
     }
     Ok(())
+}
+
+/// What can be sent.
+fn opened(secret: &StoredSecret) -> Result<&Secret, Error> {
+    secret.plain().ok_or_else(|| refused("credentials are sealed, expected them opened by their key ring"))
 }
 
 fn bearer(token: &str) -> Zeroizing<String> {

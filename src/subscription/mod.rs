@@ -14,7 +14,7 @@ use crate::address::EndpointUrl;
 use crate::error::Error;
 use crate::event::EventPattern;
 use crate::id::SubscriptionId;
-use crate::signature::Secret;
+use crate::signature::{Secret, SecretUse, StoredSecret};
 
 /// An organization's endpoint and which events go there.
 ///
@@ -38,8 +38,8 @@ pub struct Subscription {
     pub url: EndpointUrl,
     /// Which events those are.
     pub filter: EventFilter,
-    /// What signs its requests, newest first; none where the contract does not sign.
-    pub secrets: Vec<Secret>,
+    /// What signs its requests, newest first; none where the contract does not sign. In the clear, unless a key ring sealed them.
+    pub secrets: Vec<StoredSecret>,
     /// Whether it is sent to.
     pub status: SubscriptionStatus,
     /// How its requests are sent: caps, credentials, extra headers.
@@ -82,7 +82,7 @@ impl Subscription {
 
     /// The same subscription, signing with `secret` before any that it had.
     pub fn with_secret(mut self, secret: Secret) -> Self {
-        self.secrets.insert(0, secret);
+        self.secrets.insert(0, secret.into());
         self
     }
 
@@ -90,6 +90,38 @@ impl Subscription {
     pub fn with_options(mut self, options: Options) -> Self {
         self.options = options;
         self
+    }
+
+    /// The same subscription with each secret, the credential of its authentication too, as `change` makes it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `change`, and of [`Authentication`]'s constructors for a credential that cannot be sent.
+    pub fn try_map_secrets(
+        mut self,
+        mut change: impl FnMut(SecretUse, &StoredSecret) -> Result<StoredSecret, Error>,
+    ) -> Result<Self, Error> {
+        for secret in &mut self.secrets {
+            *secret = change(SecretUse::Signing, secret)?;
+        }
+        if let Some(credential) = self.options.authentication().secret() {
+            let changed = change(SecretUse::Credential, credential)?;
+            self.options = self.options.with_credential(changed)?;
+        }
+        Ok(self)
+    }
+
+    /// Whether everything but the health is as in `other`: what [`Store::replace_subscription`](crate::Store::replace_subscription)
+    /// asks.
+    pub fn is_as(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.organization == other.organization
+            && self.url == other.url
+            && self.filter == other.filter
+            && self.secrets == other.secrets
+            && self.status == other.status
+            && self.options == other.options
+            && self.created_at == other.created_at
     }
 
     /// Whether an event of the type named `event_type` goes to this endpoint.

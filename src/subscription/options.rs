@@ -13,7 +13,7 @@ use super::Authentication;
 use super::authentication::StoredAuthentication;
 use crate::error::{Error, ErrorKind};
 use crate::rate::Rate;
-use crate::signature::Scheme;
+use crate::signature::{Scheme, StoredSecret};
 
 /// How a subscription's requests are sent: caps, credentials, extra headers.
 ///
@@ -95,6 +95,12 @@ impl Options {
         Ok(self)
     }
 
+    /// The same options with another key, password or token of the same authentication.
+    pub(crate) fn with_credential(mut self, credential: StoredSecret) -> Result<Self, Error> {
+        self.authentication = self.authentication.with_secret(credential)?;
+        Ok(self)
+    }
+
     /// The same options with one more header, in place of the one of this name if there is one.
     ///
     /// Names are compared without regard to case. Not for subscriptions to set are: the headers of one connection
@@ -172,7 +178,7 @@ impl Options {
     /// # Errors
     ///
     /// [`ErrorKind::Subscription`] when `token` is missing or no bearer token, or the request already has a header of the name
-    /// that one of these has. The request's headers are then as they were.
+    /// that one of these has, or the credentials are sealed. The request's headers are then as they were.
     pub fn apply(&self, headers: &mut HeaderMap, token: Option<&str>) -> Result<(), Error> {
         let credentials = self.authentication.credentials(token)?;
         let credentials = credentials.as_ref().map(|(name, value)| (name, value));

@@ -34,6 +34,8 @@ mod hostile;
 mod hyper_client;
 #[cfg(all(feature = "dispatch", feature = "memory", feature = "testing"))]
 mod keeping;
+#[cfg(feature = "keyring")]
+mod keyring;
 #[cfg(feature = "hyper")]
 mod names;
 #[cfg(all(feature = "postgres", feature = "testing"))]

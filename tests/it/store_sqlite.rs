@@ -346,8 +346,8 @@ mod durability {
     async fn secrets_of_either_kind_survive_without_their_text_in_an_error() {
         let (store, directory) = fresh().await;
         let mut both = subscription();
-        both.secrets =
-            vec![Secret::from_bytes([0xfe; 24]), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().unwrap()];
+        let text: Secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().unwrap();
+        both.secrets = vec![Secret::from_bytes([0xfe; 24]).into(), text.into()];
         store.put_subscription(&both).await.unwrap();
         let read = store.subscription(SUBSCRIPTION).await.unwrap().unwrap();
         assert!(read.secrets == both.secrets);

@@ -196,6 +196,22 @@ impl<S: Store> Store for Watched<S> {
         read
     }
 
+    async fn subscription_ids(
+        &self,
+        after: Option<SubscriptionId>,
+        limit: u32,
+    ) -> Result<Vec<SubscriptionId>, StoreError> {
+        self.0.store.subscription_ids(after, limit).await
+    }
+
+    async fn replace_subscription(
+        &self,
+        seen: &Subscription,
+        subscription: &Subscription,
+    ) -> Result<bool, StoreError> {
+        self.0.store.replace_subscription(seen, subscription).await
+    }
+
     async fn set_subscription_status(
         &self,
         id: SubscriptionId,

@@ -66,6 +66,8 @@ macro_rules! store_conformance {
             a_subscription_is_read_back_as_it_was_written
             a_subscription_written_again_is_replaced
             a_subscription_written_again_keeps_its_health
+            a_subscription_is_replaced_only_in_place_of_what_was_seen
+            ids_of_subscriptions_are_listed_in_order_and_in_pages
             an_organization_sees_its_own_subscriptions_oldest_first
             a_status_is_written_and_a_missing_subscription_is_told
             health_is_written_only_in_place_of_what_was_seen

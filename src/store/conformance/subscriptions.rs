@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::delivery::DeadReason;
+use crate::signature::SealedSecret;
 use crate::subscription::{Authentication, Health, Options};
 
 /// Every part of a subscription comes back: its secrets of either kind, filter, status, options, times.
@@ -11,6 +12,7 @@ pub async fn a_subscription_is_read_back_as_it_was_written(store: &impl Store) {
         .with_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".parse().expect("secret is right"))
         .with_secret(Secret::from_bytes([0xff; 32]))
         .with_secret("It's a \"secret\" to \u{1F98A}".parse().expect("secret is right"));
+    written.secrets.push(SealedSecret::from_text("v1.one.d2g.\"as it is\"").into());
     written.status = SubscriptionStatus::disabled(DisabledReason::Failing, at(5));
     written.options = some_options();
     written.health = Health::default().failed(at(3), None);
@@ -29,6 +31,73 @@ pub async fn a_subscription_written_again_is_replaced(store: &impl Store) {
     store.put_subscription(&other).await.expect("subscription is written");
     assert_same(&subscription(store, other.id).await, &other);
     assert!(store.subscriptions(ORGANIZATION).await.expect("store answers").is_empty());
+}
+
+/// Whatever somebody else changed in the meantime, nothing of it is lost; the health is not compared and stays.
+pub async fn a_subscription_is_replaced_only_in_place_of_what_was_seen(store: &impl Store) {
+    let seen = subscribe(store, 1).await;
+    subscribe(store, 2).await;
+    let failing = Health::default().failed(at(3), None);
+    assert!(store.put_health(seen.id, &Health::default(), &failing).await.expect("store answers"));
+    let replaces = async |seen: &Subscription, subscription: &Subscription| {
+        store.replace_subscription(seen, subscription).await.expect("store answers")
+    };
+    let mut rotated = seen.clone().with_secret(Secret::from_random([8; 32]));
+    rotated.organization = "org_2".to_owned();
+    rotated.url = url("b");
+    rotated.filter = EventFilter::new(["contact.*"]).expect("pattern is right");
+    rotated.options = some_options();
+    rotated.status = SubscriptionStatus::disabled(DisabledReason::Manual, at(7));
+    rotated.created_at = at(1);
+    let changes: [fn(&mut Subscription); 8] = [
+        |other| other.organization.push('x'),
+        |other| other.url = url("x"),
+        |other| other.filter = EventFilter::all(),
+        |other| drop(other.secrets.pop()),
+        |other| other.options = Options::new(),
+        |other| other.created_at = at(2),
+        |other| other.status = SubscriptionStatus::Enabled,
+        |other| other.status = SubscriptionStatus::disabled(DisabledReason::Manual, at(8)),
+    ];
+    assert!(replaces(&seen, &rotated).await);
+    assert_same(&subscription(store, seen.id).await, &rotated);
+    assert!(!replaces(&seen, &seen).await, "it is another by now");
+    for (number, change) in changes.into_iter().enumerate() {
+        let mut older = rotated.clone();
+        change(&mut older);
+        assert!(!replaces(&older, &seen).await, "part {number} is another");
+        assert_same(&subscription(store, seen.id).await, &rotated);
+    }
+    assert!(!replaces(&a_subscription(2), &rotated).await, "another subscription was seen");
+    assert_same(&subscription(store, subscription_id(2)).await, &a_subscription(2));
+    assert_eq!(subscription(store, seen.id).await.health, failing);
+    let mut healthy = rotated.clone();
+    healthy.health = Health::default();
+    assert!(replaces(&healthy, &seen).await, "health is not compared");
+    assert_same(&subscription(store, seen.id).await, &seen);
+    assert_eq!(subscription(store, seen.id).await.health, failing);
+    assert!(!replaces(&a_subscription(9), &a_subscription(9)).await, "there is none");
+    assert!(store.subscription(subscription_id(9)).await.expect("store answers").is_none());
+}
+
+/// Of every organization, each once, also when others are written and deleted between two pages.
+pub async fn ids_of_subscriptions_are_listed_in_order_and_in_pages(store: &impl Store) {
+    let page = async |after, limit| store.subscription_ids(after, limit).await.expect("store answers");
+    assert!(page(None, 10).await.is_empty());
+    for number in [3, 1, 5, 2, 4] {
+        let mut subscription = a_subscription(number);
+        subscription.organization = format!("org_{}", number % 2);
+        store.put_subscription(&subscription).await.expect("subscription is written");
+    }
+    disable(store, 3).await;
+    assert_eq!(page(None, 10).await, [1, 2, 3, 4, 5].map(subscription_id));
+    assert_eq!(page(None, 2).await, [1, 2].map(subscription_id));
+    store.delete_subscription(subscription_id(2), at(9)).await.expect("store answers");
+    subscribe(store, 6).await;
+    assert_eq!(page(Some(subscription_id(2)), 2).await, [3, 4].map(subscription_id));
+    assert_eq!(page(Some(subscription_id(4)), 2).await, [5, 6].map(subscription_id));
+    assert!(page(Some(subscription_id(6)), 2).await.is_empty());
+    assert!(page(Some(SubscriptionId::from_u128(u128::MAX)), 2).await.is_empty());
 }
 
 /// A list holds one organization's subscriptions, disabled ones too.

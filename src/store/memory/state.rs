@@ -142,6 +142,22 @@ impl State {
         places.map(|(_, id)| Subscription::clone(&self.subscriptions[id])).collect()
     }
 
+    pub(super) fn subscription_ids(&self, after: Option<SubscriptionId>, limit: u32) -> Vec<SubscriptionId> {
+        let mut ids: Vec<_> =
+            self.subscriptions.keys().copied().filter(|id| after.is_none_or(|after| *id > after)).collect();
+        ids.sort_unstable();
+        ids.truncate(limit as usize);
+        ids
+    }
+
+    pub(super) fn replace_subscription(&mut self, seen: &Subscription, subscription: &Subscription) -> bool {
+        let is_seen = self.subscriptions.get(&subscription.id).is_some_and(|stored| stored.is_as(seen));
+        if is_seen {
+            self.put_subscription(subscription.clone());
+        }
+        is_seen
+    }
+
     pub(super) fn change_subscription(
         &mut self,
         id: SubscriptionId,

@@ -52,7 +52,7 @@ use self::statements::Statements;
 use crate::delivery::{Attempt, Delivery};
 use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
-use crate::store::columns::{self, corrupt};
+use crate::store::columns::{self, Columns as _, corrupt};
 use crate::store::tables::Prefix;
 use crate::store::{
     Claim, Claims, Inserted, Lease, Look, NewEvent, Replay, Replayed, Retention, Settled, Settlement, Store,
@@ -195,6 +195,62 @@ impl Store for PostgresStore {
         let Ok(organization) = indexed("organization", organization) else { return Ok(Vec::new()) };
         let query = || sqlx::query(self.shared.sql.subscriptions.clone()).bind(organization);
         all_subscriptions(&self.rows(query).await?)
+    }
+
+    async fn subscription_ids(
+        &self,
+        after: Option<SubscriptionId>,
+        limit: u32,
+    ) -> Result<Vec<SubscriptionId>, StoreError> {
+        let Some(first) = columns::behind(after) else { return Ok(Vec::new()) };
+        let query = || {
+            sqlx::query(self.shared.sql.subscription_ids.clone())
+                .bind(Uuid::from_u128(first))
+                .bind(i64::from(limit))
+        };
+        let rows = self.rows(query).await?;
+        let ids = rows.iter().map(|row| row.uuid("id").map(SubscriptionId::from_u128));
+        ids.collect::<Result<_, _>>().map_err(corrupt)
+    }
+
+    async fn replace_subscription(
+        &self,
+        seen: &Subscription,
+        subscription: &Subscription,
+    ) -> Result<bool, StoreError> {
+        if seen.id != subscription.id {
+            return Ok(false);
+        }
+        indexed("organization", &subscription.organization)?;
+        let both = [subscription, seen].map(|written| {
+            let texts = (
+                columns::secrets_text(&written.secrets),
+                written.options.to_storage(),
+                columns::filter_text(&written.filter),
+            );
+            (written, texts, columns::status_columns(&written.status))
+        });
+        let done = self
+            .rows(|| {
+                let query = sqlx::query(self.shared.sql.replace_subscription.clone())
+                    .bind(Uuid::from_u128(subscription.id.as_u128()));
+                both.iter().fold(
+                    query,
+                    |query, (written, (secrets, options, filter), (status, disabled_at))| {
+                        query
+                            .bind(written.organization.as_str())
+                            .bind(written.url.as_str())
+                            .bind(filter)
+                            .bind(secrets.as_str())
+                            .bind(*status)
+                            .bind(*disabled_at)
+                            .bind(options.as_str())
+                            .bind(columns::micros(written.created_at))
+                    },
+                )
+            })
+            .await?;
+        Ok(!done.is_empty())
     }
 
     async fn set_subscription_status(

@@ -16,6 +16,16 @@ ON CONFLICT (id) DO UPDATE SET organization = excluded.organization, url = exclu
 
     subscriptions: "SELECT * FROM {p}subscriptions WHERE organization = $1 ORDER BY created_at, id";
 
+    /// From $10 on what was seen.
+    replace_subscription: "\
+UPDATE {p}subscriptions AS s
+SET organization = $2, url = $3, filter = $4, secrets = $5, status = $6, disabled_at = $7, options = $8, created_at = $9
+WHERE id = $1 AND organization = $10 AND url = $11 AND filter = $12 AND secrets = $13 AND status = $14
+  AND disabled_at IS NOT DISTINCT FROM $15 AND options = $16 AND created_at = $17
+RETURNING id";
+
+    subscription_ids: "SELECT id FROM {p}subscriptions WHERE id >= $1 ORDER BY id LIMIT $2";
+
     set_status: "\
 UPDATE {p}subscriptions AS s
 SET status = $2, disabled_at = $3,

@@ -185,6 +185,54 @@ impl Store for SqliteStore {
         self.subscriptions_by(&self.readers, organization).await
     }
 
+    async fn subscription_ids(
+        &self,
+        after: Option<SubscriptionId>,
+        limit: u32,
+    ) -> Result<Vec<SubscriptionId>, StoreError> {
+        let Some(first) = columns::behind(after) else { return Ok(Vec::new()) };
+        let rows = sqlx::query(self.sql.subscription_ids.clone())
+            .bind(rows::blob(first))
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        let ids = rows.iter().map(|row| row.uuid("id").map(SubscriptionId::from_u128));
+        ids.collect::<Result<_, _>>().map_err(corrupt)
+    }
+
+    async fn replace_subscription(
+        &self,
+        seen: &Subscription,
+        subscription: &Subscription,
+    ) -> Result<bool, StoreError> {
+        if seen.id != subscription.id {
+            return Ok(false);
+        }
+        let secrets = [subscription, seen].map(|written| columns::secrets_text(&written.secrets));
+        let options = [subscription, seen].map(|written| written.options.to_storage());
+        let mut query =
+            sqlx::query(self.sql.replace_subscription.clone()).bind(rows::blob(subscription.id.as_u128()));
+        for (written, (secrets, options)) in
+            [subscription, seen].into_iter().zip(secrets.iter().zip(&options))
+        {
+            let (status, disabled_at) = columns::status_columns(&written.status);
+            query = query
+                .bind(written.organization.as_str())
+                .bind(written.url.as_str())
+                .bind(columns::filter_text(&written.filter))
+                .bind(secrets.as_str())
+                .bind(status)
+                .bind(disabled_at)
+                .bind(options.as_str())
+                .bind(columns::micros(written.created_at));
+        }
+        let mut writing = self.writer.begin().await?;
+        let done = query.execute(writing.connection()).await.map_err(failed)?;
+        writing.commit().await?;
+        Ok(done.rows_affected() > 0)
+    }
+
     async fn set_subscription_status(
         &self,
         id: SubscriptionId,

@@ -34,9 +34,9 @@ async fn a_retry_is_signed_with_the_secret_that_is_valid_by_then<S: Store + 'sta
     stage.emit().await;
     let dispatcher = stage.dispatcher();
     stage.drain(&dispatcher, NOON).await;
-    let old = subscription.secrets.remove(0);
+    let old = subscription.secrets[0].plain().unwrap().clone();
     let new = Secret::from_random([8; 32]);
-    subscription.secrets = vec![new.clone()];
+    subscription.secrets = vec![new.clone().into()];
     stage.store.put_subscription(&subscription).await.unwrap();
     stage.drain(&dispatcher, NOON + MINUTE).await;
 

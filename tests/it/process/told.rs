@@ -57,6 +57,22 @@ impl<S: Store> Store for Told<S> {
         self.0.subscriptions(organization).await
     }
 
+    async fn subscription_ids(
+        &self,
+        after: Option<SubscriptionId>,
+        limit: u32,
+    ) -> Result<Vec<SubscriptionId>, StoreError> {
+        self.0.subscription_ids(after, limit).await
+    }
+
+    async fn replace_subscription(
+        &self,
+        seen: &Subscription,
+        subscription: &Subscription,
+    ) -> Result<bool, StoreError> {
+        self.0.replace_subscription(seen, subscription).await
+    }
+
     async fn set_subscription_status(
         &self,
         id: SubscriptionId,

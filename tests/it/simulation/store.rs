@@ -201,6 +201,29 @@ impl Store for Connection {
         self.call("subscriptions", self.shared.inner.subscriptions(organization)).await
     }
 
+    async fn subscription_ids(
+        &self,
+        after: Option<SubscriptionId>,
+        limit: u32,
+    ) -> Result<Vec<SubscriptionId>, StoreError> {
+        self.call("subscription_ids", self.shared.inner.subscription_ids(after, limit)).await
+    }
+
+    async fn replace_subscription(
+        &self,
+        seen: &Subscription,
+        subscription: &Subscription,
+    ) -> Result<bool, StoreError> {
+        self.call("replace_subscription", async {
+            let did = self.shared.inner.replace_subscription(seen, subscription).await?;
+            if did {
+                self.model().subscribed(subscription);
+            }
+            Ok(did)
+        })
+        .await
+    }
+
     async fn set_subscription_status(
         &self,
         id: SubscriptionId,

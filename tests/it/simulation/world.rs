@@ -403,7 +403,7 @@ impl World {
             2.. if self.dice.percent(70) => subscription.secrets.truncate(1),
             _ => {
                 let overlaps = self.dice.percent(60);
-                subscription.secrets.insert(0, Secret::from_random(self.dice.bytes()));
+                subscription.secrets.insert(0, Secret::from_random(self.dice.bytes()).into());
                 subscription.secrets.truncate(if overlaps { 2 } else { 1 });
             }
         }

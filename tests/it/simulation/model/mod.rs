@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookwire::store::Lease;
 use hookwire::{
-    Attempt, DeadReason, DeliveryId, DeliveryState, EventId, Secret, SubscriptionId, SubscriptionStatus,
+    Attempt, DeadReason, DeliveryId, DeliveryState, EventId, StoredSecret, SubscriptionId, SubscriptionStatus,
 };
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -115,7 +115,7 @@ pub(crate) struct Sub {
     /// The one type that it asks for, if not for all.
     only: Option<&'static str>,
     pub(crate) status: SubscriptionStatus,
-    pub(crate) secrets: Vec<Secret>,
+    pub(crate) secrets: Vec<StoredSecret>,
     pub(crate) cap: Option<u32>,
     pub(crate) rate: Option<(f64, u32)>,
     pub(crate) is_deleted: bool,
@@ -166,7 +166,7 @@ struct Hold {
     is_unreadable: bool,
     /// Whether its lease was over when the claim was answered.
     is_late: bool,
-    secrets: Vec<Secret>,
+    secrets: Vec<StoredSecret>,
     attempt: u32,
     request: Option<Request>,
     /// Whether the store refused to settle it.

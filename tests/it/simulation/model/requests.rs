@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookwire::{DeliveryId, DeliveryState, EventId, SubscriptionId};
+use hookwire::{DeliveryId, DeliveryState, EventId, StoredSecret, SubscriptionId};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -62,7 +62,7 @@ impl Model {
         }
         // Each of the secrets that were the subscription's when it was claimed has to do alone, if the scheme has room for all.
         let known = if self.terms.signs_with_all { usize::MAX } else { 1 };
-        for secret in self.holds[hold].secrets.iter().take(known) {
+        for secret in self.holds[hold].secrets.iter().filter_map(StoredSecret::plain).take(known) {
             let verifier = self.terms.contract.verifier(secret).map_err(|error| error.to_string())?;
             let verified = verifier
                 .verify_at(request.headers(), request.body(), now)
