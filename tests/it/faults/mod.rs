@@ -29,6 +29,8 @@
 //! | clocks that jump beside a database that has its own | `clocks::a_callers_clock_does_not_matter_where_the_database_has_one` |
 //! | stored row that cannot be parsed | `rows::*` |
 //! | secret that cannot be read | `rows::a_row_that_cannot_be_read_costs_its_own_deliveries_and_no_others` |
+//! | secret that is sealed and does not open: cut, altered, swapped, its key missing | `sealed::a_secret_that_does_not_open_costs_its_own_deliveries_and_no_others` |
+//! | rotation while secrets are sealed anew | `sealed::a_rotation_while_secrets_are_sealed_anew_is_not_lost` |
 //! | poison endpoint | `backlog::endpoints_that_answer_poison_hold_up_nobody_else` |
 //! | backlog, then recovery | `backlog::*` |
 //! | endpoint deleted mid-flight | `engine::changes::a_subscription_deleted_during_an_attempt_is_sent_nothing_more` |
@@ -45,6 +47,8 @@ mod database;
 mod disk;
 mod proxy;
 mod rows;
+#[cfg(feature = "keyring")]
+mod sealed;
 mod workers;
 
 use std::collections::HashMap;
