@@ -15,6 +15,9 @@
 //! associated data: in another subscription's row, or as a password where it signed, it does not open. The preview of a signing
 //! secret stands beside it in the clear, so that reading a subscription takes no key. Opened, a secret lives for one attempt.
 //!
+//! What was in the clear before stays where a database leaves what it wrote over: in free pages, in its log, in backups. Seal from
+//! the start, or have customers rotate what was ever stored in the clear.
+//!
 //! Still in the clear, as without a key ring: URLs, filters, the user names of Basic authentication, the values of extra headers
 //! ([`Options::with_header`](crate::Options::with_header); a credential belongs into the authentication), and events.
 //! A key ring guards against those who read the database. Who can also write to it can point a subscription at an endpoint of

@@ -31,6 +31,8 @@ use crate::subscription::{Health, Subscription, SubscriptionStatus};
 /// everything is gone.
 /// Nor can it join the caller's transaction. It needs no runtime, and no call waits for anything but other calls.
 ///
+/// Secrets are in the process's memory as they were given: in the clear unless a key ring sealed them (module `keyring`).
+///
 /// What is written stays until it is pruned ([`Store::prune`], [`Inbox::prune`](crate::Inbox::prune),
 /// [`Intake::prune_kept`](crate::Intake::prune_kept)), and nothing else bounds it: an event costs its payload once, and it, each delivery, each attempt and each handled event some hundred bytes
 /// more. Claims and settlements cost the logarithm of what is stored.

@@ -20,6 +20,8 @@
 //!   one changes nothing and is told as [`Settled::Stale`]. Settling uses the lease up: the same settlement again is stale,
 //!   so that a call whose answer was lost can be repeated.
 //! - **Extend** moves the end of leases that are still the last.
+//! - **Secrets** are kept as they are given, in the clear or sealed by a key ring ([`StoredSecret`](crate::StoredSecret)): a store
+//!   opens none, and what is sealed and was altered since makes no row unreadable.
 //!
 //! Due times are instants on the store's clock: `now` is the caller's, and a store that has a better one (a database shared
 //! by several machines) may use its own instead. That is why settlements carry delays and not instants.

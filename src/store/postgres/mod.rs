@@ -7,6 +7,10 @@
 //! the work of a call, each named with a version so that older code finds its own while newer code is rolled out. Due deliveries
 //! are indexed by subscription; a look takes one step for each subscription, and a claim reads what it takes.
 //!
+//! Signing secrets and credentials are in the columns `secrets` and `options` of `subscriptions`, in the clear unless a key ring
+//! sealed them (module `keyring`): without one, whoever can read the table, the server's log of writes or a backup can sign.
+//! Payloads and extra headers are in the clear always.
+//!
 //! # Order
 //!
 //! Deliveries of one ordering key to one subscription are a *lane*. [`insert`](Store::insert) writes those that wait behind

@@ -6,6 +6,10 @@
 //!
 //! Due deliveries are indexed by subscription, so a look takes one step for each subscription and a claim reads only what it
 //! takes, whatever else is due. A delivery that waits behind another of its ordering key is in no index that they read.
+//!
+//! Signing secrets and credentials are in the columns `secrets` and `options` of `subscriptions`, in the clear unless a key ring
+//! sealed them (module `keyring`): without one, whoever can read the file, its `-wal` or a copy of it can sign. Payloads and
+//! extra headers are in the clear always.
 #![cfg(feature = "sqlite")]
 
 mod history;
