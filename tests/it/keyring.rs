@@ -204,7 +204,8 @@ fn a_sealed_secret_goes_through_a_store_and_a_plain_one_beside_it() {
     }
     assert!(!sealed.to_storage().contains(secret().expose()));
     assert_eq!(sealed.preview(), secret().preview());
-    assert!(sealed != secret() && StoredSecret::from(secret()) == secret());
+    let plain = StoredSecret::from(secret());
+    assert!(sealed != secret() && plain == secret());
     for text in ["", "seal", "sealed", "enc:v9:garbled"] {
         let error = StoredSecret::from_storage(text).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Secret);

@@ -246,7 +246,7 @@ async fn resealing_takes_what_is_plain_or_old_in_batches_and_tells_what_it_canno
     for (number, subscription) in all.iter().enumerate().take(7).skip(1) {
         let read = site.read(subscription).await;
         let opened = only_new.open_subscription(read.clone()).unwrap();
-        assert_eq!(opened.secrets, [secret.clone()], "{number}");
+        assert_eq!(opened.secrets, std::slice::from_ref(&secret), "{number}");
         assert_eq!(opened.options, basic(), "{number}");
         let sealed = [&read.secrets[0], read.options.authentication().secret().unwrap()];
         assert!(sealed.iter().all(|sealed| sealed.plain().is_none()), "{number}");
