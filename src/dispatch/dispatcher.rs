@@ -631,12 +631,7 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn with_keys(mut self, keys: Keys) -> Self {
-        self.sender_mut().keys = keys;
-        self
-    }
-
-    fn sender_mut(&mut self) -> &mut Sender {
+    pub(super) fn sender_mut(&mut self) -> &mut Sender {
         Arc::make_mut(&mut self.sender)
     }
 

@@ -84,8 +84,9 @@ mod imp {
         /// A secret that does not open fails its attempt by this side's own fault, told in the attempt's log: nothing is sent,
         /// nothing is held against the endpoint, and the delivery is tried again by the contract's schedule.
         #[cfg_attr(docsrs, doc(cfg(feature = "keyring")))]
-        pub fn with_key_ring(self, ring: impl Into<Arc<KeyRing>>) -> Self {
-            self.with_keys(Keys(Some(ring.into())))
+        pub fn with_key_ring(mut self, ring: impl Into<Arc<KeyRing>>) -> Self {
+            self.sender_mut().keys = Keys(Some(ring.into()));
+            self
         }
     }
 
@@ -262,7 +263,7 @@ mod imp {
 
     /// Opens nothing.
     #[derive(Clone, Debug, Default)]
-    pub(in super::super) struct Keys;
+    pub(in super::super) struct Keys(());
 
     impl Keys {
         pub(super) fn open(
