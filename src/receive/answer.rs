@@ -131,7 +131,8 @@ impl<I: Inbox> Receiver<I> {
             Received::Undecodable { error, receipt } => (Err(error), receipt),
             Received::Duplicate { .. } | Received::OtherType { .. } => return Ok(Answer::OK),
         };
-        match unpanicking(handler(event)).await {
+        // The call itself may panic too, where the handler is a closure that returns a future.
+        match unpanicking(async { handler(event).await }).await {
             Ok(Ok(())) => {
                 receipt.commit(now).await?;
                 Ok(Answer::OK)

@@ -350,6 +350,12 @@ mod handling {
         let rejection =
             receiver.answer(&Method::POST, &arrival, &request.body, NOON, panics).await.unwrap_err();
         assert_eq!(rejection.status(), StatusCode::SERVICE_UNAVAILABLE);
+        // One that panics before there is a future of it.
+        let panics =
+            |_: Arrived| -> std::future::Ready<Result<(), Failure>> { panic!("a bug of the handler's") };
+        let rejection =
+            receiver.answer(&Method::POST, &arrival, &request.body, NOON, panics).await.unwrap_err();
+        assert_eq!(rejection.status(), StatusCode::SERVICE_UNAVAILABLE);
         let mut handled = 0;
         for _ in 0..3 {
             let handle = async |event: Arrived| {
