@@ -77,6 +77,15 @@ fn a_network_guard_goes_by_the_connection_and_by_no_header() {
     for outside in ["203.0.114.0", "198.51.100.8", "2001:db8:1::1", "127.0.0.1", "::1"] {
         assert!(!admits(outside), "{outside}");
     }
+    // A list may hold what a dual-stack socket says of its peers.
+    let mapped = NetworkGuard::new(["::ffff:203.0.113.0/120", "::ffff:198.51.100.7"]).unwrap();
+    let admits = |peer: &str| mapped.admits(&Arrival::new(&headers).with_peer(peer.parse().unwrap()));
+    for inside in ["203.0.113.255", "::ffff:203.0.113.9", "198.51.100.7"] {
+        assert!(admits(inside), "{inside}");
+    }
+    for outside in ["203.0.114.0", "198.51.100.8", "::1"] {
+        assert!(!admits(outside), "{outside}");
+    }
     for wrong in ["", "203.0.113.0/33", "203.0.113", "example.com", "::/129"] {
         let error = NetworkGuard::new([wrong]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Guard, "{wrong}");

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::{Arrival, Guard};
 use crate::error::{Error, ErrorKind};
@@ -101,11 +101,19 @@ fn address(entry: &str) -> Option<IpAddr> {
 fn parse<N: AsRef<str>>(networks: impl IntoIterator<Item = N>) -> Result<Vec<IpNet>, Error> {
     let parse = |text: &str| {
         let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-        network.ok_or_else(|| {
+        network.map(canonical).ok_or_else(|| {
             let message =
                 format!("`{text}` is no network, expected an address or a range such as 203.0.113.0/24");
             Error::new(ErrorKind::Guard, message)
         })
     };
     networks.into_iter().map(|text| parse(text.as_ref().trim())).collect()
+}
+
+/// An IPv4 network written as IPv6 (RFC 4291 section 2.5.5.2) is that network, as it is with addresses.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let bits = mapped.prefix_len().checked_sub(96);
+    let mapped = mapped.addr().to_ipv4_mapped().zip(bits);
+    mapped.and_then(|(address, bits)| Ipv4Net::new(address, bits).ok()).map_or(network, IpNet::from)
 }
