@@ -178,18 +178,23 @@ fn is_anothers(rejection: &Rejection) -> bool {
             | Rejection::UnknownTenant
             | Rejection::Retired
             | Rejection::TooLarge { .. }
+            // Whose it is was not found out.
+            | Rejection::Busy { .. }
+            | Rejection::Secrets(_)
     )
 }
 
 /// How far a request is from being a sender's: one that carries its signature is closer than one that does not.
 fn distance(rejection: &Rejection) -> u8 {
     match rejection {
-        Rejection::TooLarge { .. } => 0,
-        Rejection::Unverified(VerifyError::MissingHeader { .. }) => 2,
-        Rejection::Unverified(_) => 1,
-        Rejection::UnknownTenant => 3,
+        // It may be theirs, and they can be asked again.
+        Rejection::Busy { .. } | Rejection::Secrets(_) => 0,
+        Rejection::TooLarge { .. } => 1,
+        Rejection::Unverified(VerifyError::MissingHeader { .. }) => 3,
+        Rejection::Unverified(_) => 2,
+        Rejection::UnknownTenant => 4,
         // A retired endpoint among live ones is no reason to end every sender's subscription.
-        _ => 4,
+        _ => 5,
     }
 }
 

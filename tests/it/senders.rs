@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use hookwire::receive::{Admission, Answer, Arrival, PathGuard, Receiver, Rejection, Senders};
+use hookwire::receive::{Admission, Answer, Arrival, PathGuard, Receiver, Rejection, SecretSource, Senders};
 use hookwire::testing::Samples;
 use hookwire::{
     Contract, DataError, Envelope, EventData, MemoryStore, Secret, VerifyError, allison, allo, nectar_desk,
@@ -163,6 +163,41 @@ async fn one_that_takes_less_or_is_retired_leaves_the_others_be() {
     assert_eq!(answer(&senders, &request).await.unwrap(), Answer::OK);
     let request = sample(Contract::recept_ai(), RECEPT_AI, "Call Ended", "msg_1");
     assert_ne!(answer(&senders, &request).await.unwrap_err().status(), StatusCode::GONE);
+}
+
+#[tokio::test]
+async fn one_that_is_busy_or_cannot_look_its_secrets_up_costs_the_others_nothing() {
+    struct Away;
+    impl SecretSource for Away {
+        async fn secrets(&self, _: &str) -> Result<Vec<Secret>, Box<dyn std::error::Error + Send + Sync>> {
+            Err("the database is away".into())
+        }
+    }
+    let log = Log::default();
+    let busy = Admission::new().with_max_concurrent(0);
+    let first = [
+        Receiver::signed(Contract::allo(), &Secret::from_random(ALLO)).unwrap().with_admission(busy),
+        Receiver::by_tenant(Contract::allo(), Away).unwrap(),
+    ];
+    for (first, status) in first.into_iter().zip([429, 503]) {
+        let allison = Receiver::signed(Contract::allison(), &Secret::from_random(ALLISON)).unwrap();
+        let senders = Senders::new()
+            .with(first, into::<allo::Event>(&log, "allo"))
+            .with(allison, into::<allison::Event>(&log, "allison"));
+        let answer = async |request: &Request<Bytes>| {
+            let arrival = Arrival::new(request.headers()).with_tenant("acme");
+            senders.answer(&Method::POST, &arrival, request.body(), NOW).await
+        };
+        let id = "evt_00000000000000000000000000000001";
+        let others = sample(Contract::allison(), ALLISON, "call.ended", id);
+        assert_eq!(answer(&others).await.unwrap(), Answer::OK);
+        // Its own is to come again.
+        let own = sample(Contract::allo(), ALLO, "call.completed", "msg_1");
+        let rejection = answer(&own).await.unwrap_err();
+        assert_eq!(rejection.status().as_u16(), status);
+        assert!(rejection.retry_after().is_some());
+    }
+    assert_eq!(log.lock().unwrap().len(), 2);
 }
 
 #[tokio::test]
