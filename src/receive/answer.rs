@@ -64,6 +64,10 @@ impl<I: Inbox> Receiver<I> {
     /// panics the event is released and the sender asked to repeat it; when it succeeds the event is committed. Duplicates, and
     /// types other than `T` where `T` is one type's data, are answered 200 without it.
     ///
+    /// Dropped before it is ready it acts like a crash: the event stays reserved until the
+    /// [lease](Self::with_handling_lease) ends. Servers drop what they run for a sender that hangs up: in a task of its own the
+    /// handler comes to its end.
+    ///
     /// For axum there is more in the feature of that name; every other framework can hand its request over in this form.
     ///
     /// ```

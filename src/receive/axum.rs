@@ -28,9 +28,9 @@
 use std::error::Error as StdError;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ::axum::body::Body;
@@ -41,6 +41,7 @@ use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http_body_util::BodyExt as _;
 use time::OffsetDateTime;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::event::{DataError, Envelope, EventData};
@@ -56,6 +57,9 @@ type Failure = Box<dyn StdError + Send + Sync>;
 
 /// A route that receives events and has `handler` handle each once, whatever the method: what is no POST is answered 405.
 ///
+/// A sender that hangs up does not end the handler: it has until one more [lease](Receiver::with_handling_lease) is over to come to
+/// its end, so that the sender's next attempt finds the event handled.
+///
 /// The answers are those of [`Receiver::answer`]. [`Handlers`](crate::receive::Handlers) gives a closure for each type:
 /// `hook(receiver, move |event| { let handlers = handlers.clone(); async move { handlers.handle(event).await } })`.
 pub fn hook<T, I, F, R, S>(receiver: impl Into<Arc<Receiver<I>>>, handler: F) -> MethodRouter<S>
@@ -70,8 +74,8 @@ where
     any(move |request: Request| {
         let (receiver, handler) = (Arc::clone(&receiver), handler.clone());
         async move {
-            match handled(&receiver, request, handler).await {
-                Ok(answer) => answer,
+            match Whole::read(&*receiver, request).await {
+                Ok(admitted) => ToItsEnd::new(receiver.lease(), handled(receiver, admitted, handler)).await,
                 Err(rejection) => receiver.refuse(&rejection),
             }
         }
@@ -79,20 +83,21 @@ where
 }
 
 async fn handled<T, I, F, R>(
-    receiver: &Receiver<I>,
-    request: Request,
+    receiver: Arc<Receiver<I>>,
+    (permit, whole): (Permit, Whole),
     handler: F,
-) -> Result<Answer, Rejection>
+) -> Answer
 where
     T: EventData,
     I: Inbox,
     F: FnOnce(Result<Envelope<T>, Box<DataError>>) -> R,
     R: Future<Output = Result<(), Failure>>,
 {
-    let (permit, whole) = Whole::read(receiver, request).await?;
-    let now = OffsetDateTime::now_utc();
-    let arrival = whole.arrival();
-    receiver.answer_admitted(permit, &arrival, &whole.body, now, handler).await
+    let (now, arrival) = (OffsetDateTime::now_utc(), whole.arrival());
+    match receiver.answer_admitted(permit, &arrival, &whole.body, now, handler).await {
+        Ok(answer) => answer,
+        Err(rejection) => receiver.refuse(&rejection),
+    }
 }
 
 /// A route that several senders share: each request is handled by the receiver that proves it.
@@ -122,18 +127,20 @@ where
     any(move |request: Request| {
         let senders = Arc::clone(&senders);
         async move {
-            match answered(&senders, request).await {
-                Ok(answer) => answer,
+            match Whole::read(&*senders, request).await {
+                Ok(admitted) => ToItsEnd::new(senders.lease(), answered(senders, admitted)).await,
                 Err(rejection) => senders.refuse(&rejection),
             }
         }
     })
 }
 
-async fn answered(senders: &Senders, request: Request) -> Result<Answer, Rejection> {
-    let (permit, whole) = Whole::read(senders, request).await?;
-    let arrival = whole.arrival();
-    senders.answer_admitted(permit, &arrival, &whole.body, OffsetDateTime::now_utc()).await
+async fn answered(senders: Arc<Senders>, (permit, whole): (Permit, Whole)) -> Answer {
+    let (now, arrival) = (OffsetDateTime::now_utc(), whole.arrival());
+    match senders.answer_admitted(permit, &arrival, &whole.body, now).await {
+        Ok(answer) => answer,
+        Err(rejection) => senders.refuse(&rejection),
+    }
 }
 
 /// A route that keeps requests for a worker, and answers each as soon as it is kept: for handlers that may take longer than a
@@ -178,7 +185,8 @@ async fn kept<I: Intake>(receiver: &Receiver<I>, request: Request) -> Result<Kep
 /// An event to handle, and its receipt: commit it when the event was handled.
 ///
 /// An extractor for routers whose state has an `Arc<Receiver<I>>`. What is not to be handled is answered without the handler:
-/// duplicates with 200, what is not proven with 401, data that does not fit with 503.
+/// duplicates with 200, what is not proven with 401, data that does not fit with 503. A sender that hangs up has axum drop your
+/// handler where it is, receipt and all: the event then stays reserved until its lease ends.
 ///
 /// ```
 /// use hookwire::receive::axum::Incoming;
@@ -331,6 +339,45 @@ async fn tenant(parts: &mut Parts) -> Option<String> {
 
     let parameters = RawPathParams::from_request_parts(parts, &()).await.ok()?;
     parameters.iter().find(|(name, _)| *name == "tenant").map(|(_, value)| value.to_owned())
+}
+
+/// Handles in a task of its own what is dropped before its end, as a server does when the sender hangs up.
+///
+/// A handler that was dropped in the middle would leave its event reserved until the lease ends, and a sender that repeats it sooner
+/// and then no more (Nectar Desk, within 7 s) would be refused each time.
+struct ToItsEnd<F: Future<Output = Answer> + Send + 'static> {
+    rest: Option<Pin<Box<F>>>,
+    lease: Duration,
+}
+
+impl<F: Future<Output = Answer> + Send + 'static> ToItsEnd<F> {
+    fn new(lease: Duration, handling: F) -> Self {
+        Self { rest: Some(Box::pin(handling)), lease }
+    }
+}
+
+impl<F: Future<Output = Answer> + Send + 'static> Future for ToItsEnd<F> {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
+        // Not there while it is polled: one that panics is not polled again.
+        let mut rest = self.rest.take().expect("invariant: a future is not polled after its end");
+        let polled = rest.as_mut().poll(context);
+        if polled.is_pending() {
+            self.rest = Some(rest);
+        }
+        polled
+    }
+}
+
+impl<F: Future<Output = Answer> + Send + 'static> Drop for ToItsEnd<F> {
+    fn drop(&mut self) {
+        if let (Some(rest), Ok(runtime)) = (self.rest.take(), Handle::try_current()) {
+            // Not for ever: when the lease has ended, another copy may be handled.
+            let lease = self.lease;
+            runtime.spawn(async move { drop(timeout(lease, rest).await) });
+        }
+    }
 }
 
 /// What `reading` reads, if it does so within the deadline.

@@ -300,6 +300,11 @@ impl<I> Receiver<I> {
         self.body_deadline
     }
 
+    #[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "an adapter's"))]
+    pub(super) fn lease(&self) -> Duration {
+        self.lease
+    }
+
     /// The place of a request among those that are handled at once, taken before anything of it is read.
     pub(super) fn admit(&self, now: OffsetDateTime) -> Result<Permit, Rejection> {
         if self.is_retired {

@@ -161,6 +161,11 @@ impl Senders {
     pub fn body_deadline(&self) -> Duration {
         self.all.iter().map(|sender| sender.body_deadline()).max().unwrap_or(Duration::ZERO)
     }
+
+    #[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "an adapter's"))]
+    pub(super) fn lease(&self) -> Duration {
+        self.all.iter().map(|sender| sender.lease()).max().unwrap_or(Duration::ZERO)
+    }
 }
 
 impl fmt::Debug for Senders {
@@ -208,6 +213,7 @@ trait Sender: Send + Sync {
     ) -> Boxed<'a, Result<Answer, Rejection>>;
     fn max_body(&self) -> usize;
     fn body_deadline(&self) -> Duration;
+    fn lease(&self) -> Duration;
 }
 
 struct Handled<T, I, F> {
@@ -240,5 +246,9 @@ where
 
     fn body_deadline(&self) -> Duration {
         self.receiver.body_deadline()
+    }
+
+    fn lease(&self) -> Duration {
+        self.receiver.lease()
     }
 }

@@ -50,7 +50,13 @@ mod postgres_order;
 mod postgres_server;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite", unix))]
 mod process;
-#[cfg(all(feature = "axum", feature = "dispatch", feature = "memory"))]
+#[cfg(all(
+    feature = "axum",
+    feature = "dispatch",
+    feature = "hyper",
+    feature = "memory",
+    feature = "testing"
+))]
 mod receive_axum;
 mod receiver;
 #[cfg(all(feature = "memory", feature = "postgres", feature = "sqlite"))]

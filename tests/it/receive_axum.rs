@@ -1,19 +1,29 @@
 //! Receiving in axum, under real HTTP: what is sent slowly, too long or only in part, and what handlers get.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
 use axum::routing::post;
-use hookwire::receive::axum::{Incoming, hook, keep};
-use hookwire::receive::{Answer, Handlers, NetworkGuard, NoInbox, Receiver, Rejection, SecretSource};
+use hookwire::receive::axum::{Incoming, hook, keep, senders};
+use hookwire::receive::{
+    Answer, Handlers, NetworkGuard, NoInbox, Receiver, Rejection, SecretSource, Senders,
+};
+use hookwire::testing::Samples;
 use hookwire::{Contract, DataError, Envelope, MemoryStore, Secret, allison};
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc};
+use tower_service::Service as _;
 
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Arrived = Result<Envelope<allison::Event>, Box<DataError>>;
 
 #[tokio::test]
@@ -89,6 +99,91 @@ async fn a_handler_that_fails_has_the_sender_repeat() {
     let answers =
         [send(address, &request).await, send(address, &request).await, send(address, &request).await];
     assert_eq!(answers, [503, 503, 200]);
+}
+
+#[tokio::test]
+async fn a_handler_comes_to_its_end_though_the_sender_has_hung_up() {
+    let shared = |handler| Senders::new().with(receiver().with_inbox(MemoryStore::new()), handler);
+    let alone = |handler| hook(receiver().with_inbox(MemoryStore::new()), handler);
+    for is_shared in [false, true] {
+        let (begins, mut begun) = mpsc::unbounded_channel();
+        let (hangs_up, mut hung_up) = mpsc::unbounded_channel();
+        let (may_end, ended) = (Arc::new(Notify::new()), Arc::new(AtomicU32::new(0)));
+        let (waits, counts) = (Arc::clone(&may_end), Arc::clone(&ended));
+        let handler = move |event: Arrived| {
+            let (begins, waits, counts) = (begins.clone(), Arc::clone(&waits), Arc::clone(&counts));
+            Box::pin(async move {
+                begins.send(event?.id).unwrap();
+                waits.notified().await;
+                counts.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            }) as Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>
+        };
+        let route = if is_shared { senders(shared(handler)) } else { alone(handler) };
+        // Tells when the server has dropped what it ran for the connection, and not before.
+        let app = Router::new().route("/", route).layer(middleware::from_fn(
+            move |request: Request, next: Next| {
+                let ending = Told(hangs_up.clone());
+                async move {
+                    let answer = next.run(request).await;
+                    drop(ending);
+                    answer
+                }
+            },
+        ));
+        let address = serve(app).await;
+        let request = signed("evt_1", &secret(), "/");
+        let mut sender = TcpStream::connect(address).await.unwrap();
+        sender.write_all(&request).await.unwrap();
+        begun.recv().await.unwrap();
+        drop(sender);
+        hung_up.recv().await.unwrap();
+        assert_eq!(send(address, &request).await, 503, "it is being handled");
+        may_end.notify_one();
+        while ended.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        // The commit is what comes next.
+        while send(address, &request).await == 503 {}
+        assert_eq!(send(address, &request).await, 200);
+        assert_eq!(ended.load(Ordering::SeqCst), 1, "handled once");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_never_ends_is_dropped_a_lease_after_the_sender_has_hung_up() {
+    let (drops, mut dropped) = mpsc::unbounded_channel();
+    let (begins, mut begun) = mpsc::unbounded_channel();
+    let receiver = receiver().with_handling_lease(Duration::from_secs(40));
+    let mut app: Router = Router::new().route(
+        "/",
+        hook(receiver, move |_: Arrived| {
+            let told = Told(drops.clone());
+            begins.send(()).unwrap();
+            async move {
+                let _told = told;
+                std::future::pending().await
+            }
+        }),
+    );
+    let samples = Samples::new(Contract::allison(), &secret()).unwrap();
+    let id = "evt_1".parse().unwrap();
+    let request = samples.request("call.ended", &id, OffsetDateTime::now_utc()).unwrap();
+    let serving = tokio::spawn(app.call(request.map(Body::from)));
+    begun.recv().await.unwrap();
+    let hung_up = tokio::time::Instant::now();
+    serving.abort();
+    dropped.recv().await.unwrap();
+    assert_eq!(hung_up.elapsed().as_secs(), 40);
+}
+
+/// Tells when it is dropped.
+struct Told(mpsc::UnboundedSender<()>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
 }
 
 #[tokio::test]
@@ -180,7 +275,7 @@ async fn a_request_that_is_kept_is_answered_before_its_handler_is_done() {
 struct Tenants;
 
 impl SecretSource for Tenants {
-    async fn secrets(&self, tenant: &str) -> Result<Vec<Secret>, Box<dyn std::error::Error + Send + Sync>> {
+    async fn secrets(&self, tenant: &str) -> Result<Vec<Secret>, Failure> {
         Ok(if tenant == "acme" { vec![secret()] } else { Vec::new() })
     }
 }
