@@ -12,7 +12,6 @@ mod ending;
 #[path = "shared/flags.rs"]
 mod flags;
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -84,7 +83,8 @@ async fn serve(listener: TcpListener, receiver: Arc<Endpoint>, ending: impl Futu
         let receiver = Arc::clone(&receiver);
         let service = service_fn(move |request| {
             let receiver = Arc::clone(&receiver);
-            async move { Ok::<_, Infallible>(respond(&receiver, peer, request).await) }
+            // In a task of its own, so that a handler comes to its end though the sender hangs up.
+            tokio::spawn(async move { respond(&receiver, peer, request).await })
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -118,7 +118,7 @@ async fn read(receiver: &Endpoint, mut body: Incoming) -> Result<Bytes, Rejectio
     let reading = async {
         let mut whole = BytesMut::new();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| Rejection::Incomplete)?;
+            let frame = frame.map_err(|_| Rejection::Truncated)?;
             whole.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
             if whole.len() > receiver.max_body() {
                 break;

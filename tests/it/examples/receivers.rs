@@ -104,6 +104,24 @@ async fn a_body_is_not_waited_for_that_is_too_long_already() {
 }
 
 #[tokio::test]
+async fn a_body_whose_chunks_are_none_is_answered_400() {
+    for mut program in [
+        receiver(&Contract::allison(), &[]),
+        Program::start("bare_hyper", &["--listen", ANY, "--secret", SECRET]),
+    ] {
+        let address = program.url.strip_prefix("http://").unwrap().trim_end_matches('/');
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+        stream.write_all(format!("{head}xyz\r\n").as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 400", "{}", program.name);
+        drop(stream);
+        program.ended_by_sigterm().await;
+    }
+}
+
+#[tokio::test]
 async fn receiver_remembers_in_its_inbox_what_it_has_handled_before_it_ended() {
     let folder = tempfile::tempdir().unwrap();
     let inbox = format!("sqlite:{}", folder.path().join("inbox.db").display());
