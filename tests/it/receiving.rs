@@ -19,6 +19,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use time::OffsetDateTime;
 use time::macros::datetime;
+use tokio::sync::Notify;
 
 type Failure = Box<dyn StdError + Send + Sync>;
 type Arrived = Result<Envelope<allison::Event>, Box<DataError>>;
@@ -227,6 +228,73 @@ async fn secrets_are_looked_up_once_in_a_while_and_anew_when_forgotten() {
     let asked = tenants.asked();
     assert!(at(&by_old, NOON + 2 * age).await.is_ok());
     assert_eq!(tenants.asked(), asked);
+}
+
+#[tokio::test]
+async fn no_more_secrets_are_kept_than_the_bound_nor_any_that_are_of_a_later_time() {
+    let tenants = Tenants::default();
+    let key = secret(1);
+    let names = ["a", "b", "c"];
+    for name in names {
+        tenants.set(name, &[&key]);
+    }
+    let age = Duration::from_secs(60);
+    let receiver = Receiver::by_tenant_kept(Contract::allison(), tenants.clone(), age, 2).unwrap();
+    let request = Request::signed_by("evt_1", &key);
+    // How often the source was asked for it.
+    let asked = async |name, now| {
+        let before = tenants.asked();
+        let arrival = Arrival::new(&request.headers).with_tenant(name);
+        answer_at(&receiver, &arrival, &request.body, now).await.unwrap();
+        tenants.asked() - before
+    };
+    let second = Duration::from_secs(1);
+    for (number, name) in (0..).zip(names) {
+        assert_eq!(asked(name, NOON + number * second).await, 1);
+    }
+    assert_eq!((asked("b", NOON + 3 * second).await, asked("c", NOON + 3 * second).await), (0, 0));
+    assert_eq!(asked("a", NOON + 3 * second).await, 1, "the oldest made room");
+    assert_eq!(asked("b", NOON + 3 * second).await, 1, "and then the next");
+    assert_eq!(asked("b", NOON).await, 1, "of a time that has not come, since the clock was set back");
+    assert_eq!(asked("b", NOON + second).await, 0);
+}
+
+#[tokio::test]
+async fn secrets_that_are_rotated_while_they_are_looked_up_are_not_kept() {
+    /// Answers what it knew when it was asked, and takes its time the first time.
+    struct Slow(Tenants, Arc<Notify>, Arc<Notify>);
+
+    impl SecretSource for Slow {
+        async fn secrets(&self, tenant: &str) -> Result<Vec<Secret>, Failure> {
+            let secrets = self.0.secrets(tenant).await;
+            if self.0.asked() == 1 {
+                self.1.notify_one();
+                self.2.notified().await;
+            }
+            secrets
+        }
+    }
+
+    let (old, new) = (secret(1), secret(2));
+    let (tenants, begun, may_end) = (Tenants::default(), Arc::new(Notify::new()), Arc::new(Notify::new()));
+    tenants.set("acme", &[&old]);
+    let slow = Slow(tenants.clone(), Arc::clone(&begun), Arc::clone(&may_end));
+    let receiver = Receiver::by_tenant(Contract::allison(), slow).unwrap();
+    let at = async |request: &Request| {
+        let arrival = Arrival::new(&request.headers).with_tenant("acme");
+        answer_at(&receiver, &arrival, &request.body, NOON).await.map_err(|rejection| rejection.status())
+    };
+    let rotate = async {
+        begun.notified().await;
+        tenants.set("acme", &[&new]);
+        receiver.forget_secrets("acme");
+        may_end.notify_one();
+    };
+    let by_old = Request::signed_by("evt_1", &old);
+    let (answered, ()) = tokio::join!(at(&by_old), rotate);
+    assert_eq!(answered, Ok(Answer::OK), "it was asked for before");
+    assert_eq!(at(&Request::signed_by("evt_2", &new)).await, Ok(Answer::OK));
+    assert_eq!(at(&by_old).await, Err(StatusCode::UNAUTHORIZED));
 }
 
 // Admission.

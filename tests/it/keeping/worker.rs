@@ -447,6 +447,29 @@ async fn a_batch_is_handled_in_one_call_and_each_of_it_told_of() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_batch_is_told_of_goes_past_what_the_handler_was_not_asked_about() {
+    let stage = Stage::new(receiver(store()));
+    let other = event("evt_0", "contact.created", json!({"contact_id": "c"}), NOW);
+    stage.receiver.keep(&Method::POST, &Arrival::new(&other.headers), &other.body, NOW).await.unwrap();
+    for number in 1..4 {
+        stage.keep(&format!("evt_{number}")).await;
+    }
+    let worker = stage.receiver.worker_in_batches(4, async |jobs: Vec<Job<allison::CallEnded>>| {
+        // Of the last one nothing is told.
+        let told = |job: &Job<allison::CallEnded>| match job.key.id.as_str() {
+            "evt_1" => Err("not this one".into()),
+            _ => Ok(()),
+        };
+        jobs.iter().take(2).map(told).collect()
+    });
+    let worked = worker.with_retry(RetryPolicy::none()).step(NOW).await.unwrap();
+    assert_eq!((worked.done, worked.given_up), (2, 2));
+    let reasons: Vec<_> =
+        stage.given_up().await.into_iter().map(|up| format!("{} {}", up.request.key.id, up.reason)).collect();
+    assert_eq!(reasons, ["evt_1 not this one", "evt_3 handler told of 2 of 3 events"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_of_its_own_process_takes_what_a_receiver_of_that_source_kept() {
     let store = store();
     let first = receiver(Arc::clone(&store)).with_source("first");
