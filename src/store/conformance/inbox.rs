@@ -105,6 +105,32 @@ pub async fn an_event_is_forgotten_after_its_time_and_no_earlier(inbox: &impl In
     reserve_new(inbox, "a", end + Duration::from_secs(1)).await;
 }
 
+/// Whether it was pruned by then or not.
+pub async fn an_event_whose_time_is_over_is_reserved_like_a_new_one(inbox: &impl Inbox) {
+    let lease = reserve_new(inbox, "a", at(0)).await;
+    commit(inbox, "a", lease, at(0)).await;
+    let again = at(1) + KEEP;
+    let lease = reserve_new(inbox, "a", again).await;
+    assert_eq!(reserve(inbox, "a", again).await, Reservation::InFlight, "it is not done yet");
+    assert_eq!(inbox.prune(again, 10).await.expect("inbox answers"), 0, "its handler may still commit");
+    assert!(commit(inbox, "a", lease, again).await);
+    assert_eq!(reserve(inbox, "a", again + LEASE).await, Reservation::Done);
+}
+
+/// A sender of any name is told apart from others, or told that it cannot be.
+pub async fn a_source_of_any_text_is_remembered_whole_or_refused(inbox: &impl Inbox) {
+    for source in ["", " ", "a\0b", "a\0", "'; --", "\u{10ffff}"] {
+        let key = InboxKey::new(source, key("a").id);
+        let Ok(reserved) = inbox.reserve(&key, at(0), LEASE).await else { continue };
+        let Reservation::New(lease) = reserved else {
+            panic!("{source:?} was taken for another: {reserved:?}")
+        };
+        assert!(inbox.commit(&key, lease, at(1), KEEP).await.expect("inbox answers"), "{source:?}");
+        let copy = inbox.reserve(&key, at(2), LEASE).await.expect("inbox answers");
+        assert_eq!(copy, Reservation::Done, "{source:?}");
+    }
+}
+
 /// So that forgetting holds nobody up.
 pub async fn no_more_are_forgotten_than_the_limit(inbox: &impl Inbox) {
     for id in ["a", "b", "c"] {

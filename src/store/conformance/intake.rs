@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use super::{LEASE, at, both};
 use crate::signature::Proof;
 use crate::store::{
-    Conclusion, GivenUpRequest, InboxKey, Intake, Kept, KeptRequest, Lease, RequestSettlement, Settled, Take,
-    Taken, TakenRequest,
+    Conclusion, GivenUpRequest, InboxKey, Intake, Kept, KeptRequest, Lease, NO_ATTEMPT_LEFT,
+    RequestSettlement, Settled, Take, Taken, TakenRequest,
 };
 
 /// Every part of it, bytes that are no text among them.
@@ -401,6 +401,50 @@ pub async fn a_lease_from_before_a_request_was_forgotten_is_stale(intake: &impl 
     let new = take_one(intake, at(1) + KEEP).await;
     assert!(old.lease < new.lease);
     assert_eq!(settle(intake, &old, at(2) + KEEP, Conclusion::done(KEEP)).await, Settled::Stale);
+}
+
+/// A sender of any name is told apart from others, or told that it cannot be.
+pub async fn a_source_of_any_text_is_kept_whole_or_refused(intake: &impl Intake) {
+    for source in ["", " ", "a\0b", "a\0", "'; --", "\u{10ffff}"] {
+        let key = InboxKey::new(source, id("evt_1"));
+        let request = KeptRequest::new(key, at(0), body("a")).with_queue(QUEUE);
+        let Ok(told) = intake.keep(std::slice::from_ref(&request)).await else { continue };
+        assert_eq!(told, [Kept::New], "{source:?} was taken for another");
+        let taken = take_one(intake, at(0)).await;
+        assert_eq!(taken.request.key, request.key);
+        let lease = (taken.request.key.clone(), taken.lease);
+        assert_eq!(extend(intake, &[lease], at(1)).await, [Settled::Done], "{source:?}");
+        give_up(intake, &taken).await;
+        let listed = given_up(intake).await;
+        assert_eq!(listed.len(), 1, "{source:?}");
+        assert_eq!(listed[0].request.key, request.key);
+        assert!(intake.put_back(&request.key, at(2)).await.expect("intake answers"), "{source:?}");
+        let taken = take_one(intake, at(2)).await;
+        assert_eq!(settle(intake, &taken, at(2), Conclusion::done(KEEP)).await, Settled::Done, "{source:?}");
+        assert_eq!(keep_one(intake, &request).await, Kept::Duplicate, "{source:?}");
+    }
+}
+
+/// Of its first life nothing is left: neither attempts nor a reason, nor the time of the first of them.
+pub async fn a_request_that_is_kept_again_begins_anew(intake: &impl Intake) {
+    keep(intake, "a", at(0)).await;
+    let taken = take_one(intake, at(0)).await;
+    let retry = Conclusion::retry(Duration::from_secs(1), "no");
+    assert_eq!(settle(intake, &taken, at(0), retry).await, Settled::Done);
+    let taken = take_one(intake, at(1)).await;
+    assert_eq!(settle(intake, &taken, at(1), Conclusion::done(KEEP)).await, Settled::Done);
+    let again = at(1) + KEEP;
+    keep(intake, "a", again).await;
+    assert_eq!(next_due(intake, again).await, Some(Duration::ZERO));
+    assert_eq!(prune(intake, again + KEEP, 10).await, 0, "it is not done");
+    let taken = take_one(intake, again).await;
+    assert_eq!((taken.attempt, taken.first_attempt_at), (1, again));
+    assert_eq!(taken.request.body, body("a"));
+    assert_eq!(settle(intake, &taken, again, Conclusion::HandBack).await, Settled::Done);
+    let take = Take::new(QUEUE, again, LEASE, 10).with_max_attempts(Some(0));
+    let taken = intake.take(&take).await.expect("intake answers");
+    assert_eq!(taken.given_up.len(), 1);
+    assert_eq!(given_up(intake).await[0].reason, NO_ATTEMPT_LEFT, "and nothing of before");
 }
 
 /// Nothing is asked, and nothing happens.

@@ -161,9 +161,11 @@ macro_rules! inbox_conformance {
             a_committed_event_is_not_released
             the_same_id_of_two_sources_is_two_events
             an_event_is_forgotten_after_its_time_and_no_earlier
+            an_event_whose_time_is_over_is_reserved_like_a_new_one
             no_more_are_forgotten_than_the_limit
             a_reservation_in_progress_is_not_forgotten
             a_lease_from_before_an_event_was_forgotten_is_stale
+            a_source_of_any_text_is_remembered_whole_or_refused
         }
     };
 }
@@ -218,6 +220,8 @@ macro_rules! intake_conformance {
             what_is_done_is_forgotten_after_its_time_and_no_earlier
             no_more_requests_are_forgotten_than_the_limit
             a_lease_from_before_a_request_was_forgotten_is_stale
+            a_request_that_is_kept_again_begins_anew
+            a_source_of_any_text_is_kept_whole_or_refused
             an_empty_batch_of_requests_is_answered
         }
     };
