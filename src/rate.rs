@@ -84,6 +84,7 @@ impl Bucket {
     }
 
     /// The clock was set back by this much.
+    #[allow(dead_code, reason = "the dispatcher's lanes ask it")]
     pub(crate) fn set_back(&mut self, back: time::Duration) {
         self.filled_at = self.filled_at.checked_sub(back).unwrap_or(self.filled_at);
     }

@@ -23,13 +23,7 @@ pub struct Admission {
     max_concurrent: Option<usize>,
     rate: Option<Rate>,
     concurrent: Arc<AtomicUsize>,
-    bucket: Mutex<Option<Tokens>>,
-}
-
-#[derive(Debug)]
-struct Tokens {
-    bucket: Bucket,
-    asked_at: OffsetDateTime,
+    bucket: Mutex<Option<Bucket>>,
 }
 
 impl Admission {
@@ -56,14 +50,8 @@ impl Admission {
         let permit = Permit::take(&self.concurrent, self.max_concurrent.unwrap_or(usize::MAX))?;
         if let Some(rate) = self.rate {
             let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-            let tokens =
-                bucket.get_or_insert_with(|| Tokens { bucket: Bucket::new(rate, now), asked_at: now });
-            let bucket = &mut tokens.bucket;
-            if tokens.asked_at > now {
-                // A clock that was set back takes the bucket with it, or nothing would be admitted until it has caught up.
-                bucket.set_back(tokens.asked_at - now);
-            }
-            tokens.asked_at = now;
+            // A clock that was set back takes the bucket with it: it is filled from then on.
+            let bucket = bucket.get_or_insert_with(|| Bucket::new(rate, now));
             if bucket.fill(now) == 0 {
                 let opens_at = bucket.opens_at(now).unwrap_or(now);
                 return Err(Duration::try_from(opens_at - now).unwrap_or(Duration::ZERO));

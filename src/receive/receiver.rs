@@ -101,6 +101,7 @@ impl Receiver {
     ///
     /// What it answered is believed for a minute, of at most 10,000 tenants; [`by_tenant_kept`](Self::by_tenant_kept)
     /// changes that, [`forget_secrets`](Self::forget_secrets) ends it when a secret is rotated.
+    /// About a tenant that it does not know, `source` is asked for each request: [`with_admission`](Self::with_admission) caps that.
     ///
     /// # Errors
     ///
