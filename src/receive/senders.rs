@@ -26,7 +26,8 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///
 /// A request belongs to the first receiver that proves it, in the order in which they were added: by its signature, or by its guards
 /// where the contract signs nothing. So a receiver that anybody passes comes last. A request that none proves is answered as the one
-/// whose signature header it carries has it, and nothing of it is remembered.
+/// whose signature header it carries has it, and nothing of it is remembered; while one of them is busy or cannot look its secrets
+/// up, it is asked to come again.
 ///
 /// ```
 /// use hookwire::receive::{Arrival, Receiver, Senders};
