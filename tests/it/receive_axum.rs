@@ -13,7 +13,7 @@ use axum::middleware::{self, Next};
 use axum::routing::post;
 use hookwire::receive::axum::{Incoming, hook, keep, senders};
 use hookwire::receive::{
-    Answer, Handlers, NetworkGuard, NoInbox, Receiver, Rejection, SecretSource, Senders,
+    Answer, Handlers, NetworkGuard, NoInbox, PathGuard, Receiver, Rejection, SecretSource, Senders,
 };
 use hookwire::testing::Samples;
 use hookwire::{Contract, DataError, Envelope, MemoryStore, Secret, allison};
@@ -108,11 +108,14 @@ async fn a_handler_comes_to_its_end_though_the_sender_has_hung_up() {
     for is_shared in [false, true] {
         let (begins, mut begun) = mpsc::unbounded_channel();
         let (hangs_up, mut hung_up) = mpsc::unbounded_channel();
+        let (ends, mut is_over) = mpsc::unbounded_channel();
         let (may_end, ended) = (Arc::new(Notify::new()), Arc::new(AtomicU32::new(0)));
         let (waits, counts) = (Arc::clone(&may_end), Arc::clone(&ended));
         let handler = move |event: Arrived| {
             let (begins, waits, counts) = (begins.clone(), Arc::clone(&waits), Arc::clone(&counts));
+            let over = Told(ends.clone());
             Box::pin(async move {
+                let _over = over;
                 begins.send(event?.id).unwrap();
                 waits.notified().await;
                 counts.fetch_add(1, Ordering::SeqCst);
@@ -140,9 +143,8 @@ async fn a_handler_comes_to_its_end_though_the_sender_has_hung_up() {
         hung_up.recv().await.unwrap();
         assert_eq!(send(address, &request).await, 503, "it is being handled");
         may_end.notify_one();
-        while ended.load(Ordering::SeqCst) == 0 {
-            tokio::task::yield_now().await;
-        }
+        is_over.recv().await.unwrap();
+        assert_eq!(ended.load(Ordering::SeqCst), 1, "it was dropped in the middle");
         // The commit is what comes next.
         while send(address, &request).await == 503 {}
         assert_eq!(send(address, &request).await, 200);
@@ -209,6 +211,24 @@ async fn extractors_give_the_event_and_its_receipt() {
         }
         assert_eq!(send(address, &signed("evt_2", &Secret::from_random([9; 32]), path)).await, 401, "{path}");
     }
+}
+
+#[tokio::test]
+async fn data_that_does_not_fit_an_extractor_leaves_its_event_free_for_the_next_attempt() {
+    async fn handle(_: Incoming<allison::Event, MemoryStore>) -> Answer {
+        panic!("there is nothing to handle")
+    }
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let tells = Arc::clone(&told);
+    let receiver = receiver()
+        .with_inbox(MemoryStore::new())
+        .with_rejection_observer(move |rejection| tells.lock().unwrap().push(rejection.to_string()));
+    let address = serve(Router::new().route("/", post(handle)).with_state(Arc::new(receiver))).await;
+    let body = br#"{"id":"evt_1","type":"call.ended","created_at":"2026-04-17T12:00:00.000Z","api_version":"v1","data":{"call_id":[7]}}"#;
+    for _ in 0..2 {
+        assert_eq!(send(address, &signed_body("evt_1", body, &secret(), "/")).await, 503);
+    }
+    assert_eq!(*told.lock().unwrap(), ["handler failed", "handler failed"], "no copy of it is in flight");
 }
 
 #[tokio::test]
@@ -295,6 +315,16 @@ async fn the_tenant_is_in_the_path_and_the_peer_is_the_connections() {
     tokio::spawn(async move { axum::serve(listener, app).await });
     let refused = send(without_peers, &signed("evt_1", &secret(), "/hooks/acme")).await;
     assert_eq!(refused, 401, "from nobody knows where");
+}
+
+#[tokio::test]
+async fn a_guard_sees_the_whole_path_inside_a_nested_router() {
+    let path = format!("/hooks/{}", "Zk3v9QpX7rT2mB8wLc5nH1yD");
+    let token = path.rsplit('/').next().unwrap().parse().unwrap();
+    let receiver = receiver().with_guard(PathGuard::new(&token).unwrap());
+    let inner = Router::new().route("/", hook(receiver, async |event: Arrived| Ok(event.map(drop)?)));
+    let address = serve(Router::new().nest(&path, inner)).await;
+    assert_eq!(send(address, &signed("evt_1", &secret(), &path)).await, 200);
 }
 
 fn receiver() -> Receiver {

@@ -13,7 +13,7 @@ use hookwire::receive::{
     SecretSource,
 };
 use hookwire::{
-    Contract, DataError, Envelope, ErrorKind, EventId, Inbox, Rate, Secret, allison, nectar_desk,
+    Contract, DataError, Envelope, ErrorKind, EventId, Inbox, Rate, Secret, VerifyError, allison, nectar_desk,
 };
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -187,6 +187,8 @@ async fn each_tenants_requests_are_proven_by_its_own_secrets() {
     for tenant in ["other", "nobody"] {
         let rejection = answer(&receiver, &to(tenant), &request.body).await.unwrap_err();
         assert_eq!(rejection.status(), StatusCode::UNAUTHORIZED, "{rejection}");
+        // A signature is looked at for either: how long that takes tells nobody who is a tenant.
+        assert!(matches!(rejection, Rejection::Unverified(VerifyError::SignatureMismatch)), "{rejection:?}");
     }
     let rejection = answer(&receiver, &Arrival::new(&request.headers), &request.body).await.unwrap_err();
     assert!(matches!(rejection, Rejection::UnknownTenant));
@@ -443,6 +445,28 @@ mod handling {
             assert_eq!(answer, Answer::OK);
         }
         assert_eq!(handled, 1, "once; then it is a duplicate");
+    }
+
+    #[tokio::test]
+    async fn an_event_is_the_handlers_for_as_long_as_its_lease() {
+        let request = Request::new("evt_1");
+        for (seconds, receiver) in
+            [(60, receiver()), (5, receiver().with_handling_lease(Duration::from_secs(5)))]
+        {
+            let receiver = receiver.with_inbox(hookwire::MemoryStore::new());
+            let at = async |seconds| {
+                let now = NOON + Duration::from_secs(seconds);
+                receiver.receive::<allison::Event>(&request.headers, &request.body, now).await
+            };
+            let Received::Event { receipt: first, .. } = at(0).await.unwrap() else { panic!("it is new") };
+            let copy = at(seconds - 1).await.unwrap_err();
+            assert!(matches!(copy, Rejection::InFlight), "{copy:?}");
+            let second = at(seconds).await.unwrap();
+            assert!(!first.commit(NOON + Duration::from_secs(seconds)).await.unwrap(), "it is another's now");
+            let Received::Event { receipt: second, .. } = second else { panic!("the lease has ended") };
+            assert!(second.commit(NOON + Duration::from_secs(seconds)).await.unwrap());
+            assert!(matches!(at(seconds).await.unwrap(), Received::Duplicate { .. }));
+        }
     }
 
     #[tokio::test]

@@ -22,6 +22,8 @@ struct Told {
     failing: Option<(&'static str, StoreErrorKind)>,
     /// How many requests and settlements of one call are too many, if any are.
     most: Option<usize>,
+    /// How long the next taking takes, after it was carried out.
+    delay: Duration,
     calls: Vec<&'static str>,
 }
 
@@ -38,6 +40,11 @@ impl<I> Away<I> {
     /// From now on settlements are refused where there are more than these in a call.
     pub(super) fn refuse_more_than(&self, most: usize) {
         self.told.lock().unwrap().most = Some(most);
+    }
+
+    /// The next taking is told of so much later.
+    pub(super) fn delay_next_taking(&self, delay: Duration) {
+        self.told.lock().unwrap().delay = delay;
     }
 
     pub(super) fn come_back(&self) {
@@ -75,7 +82,10 @@ impl<I: Intake> Intake for Away<I> {
 
     async fn take(&self, take: &Take) -> Result<Taken, StoreError> {
         self.call("take", 0)?;
-        self.intake.take(take).await
+        let taken = self.intake.take(take).await;
+        let delay = std::mem::take(&mut self.told.lock().unwrap().delay);
+        tokio::time::sleep(delay).await;
+        taken
     }
 
     async fn extend_taken(

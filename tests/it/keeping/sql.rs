@@ -69,6 +69,29 @@ async fn is_given_up_alone<I: Intake + Clone + 'static>(intake: I, damage: impl 
 }
 
 #[tokio::test]
+async fn a_running_worker_gives_up_at_once_what_it_cannot_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hooks.db");
+    let receiver = receiver(SqliteStore::open(&path).await.unwrap());
+    let request = call("evt_2", NOW);
+    let arrival = hookwire::receive::Arrival::new(&request.headers);
+    receiver.keep(&http::Method::POST, &arrival, &request.body, NOW).await.unwrap();
+    let mut connection = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+    connection.execute(AssertSqlSafe(DAMAGES[0].replace("{p}", "hookwire_"))).await.unwrap();
+    let (tells, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let worker = receiver
+        .worker(async |_: Arrived| panic!("there is nothing to handle"))
+        // Not at once, it would be given up for another reason when this ends.
+        .with_lease(SECOND / 5)
+        .with_retry(RetryPolicy::none())
+        .with_observer(move |incident| tells.send(incident.to_string()).unwrap());
+    let mut line = None;
+    worker.run(async { line = told.recv().await }).await;
+    let line = line.unwrap();
+    assert!(line.contains("evt_2") && line.contains("stored row cannot be read"), "{line}");
+}
+
+#[tokio::test]
 async fn due_times_and_leases_are_on_the_databases_clock_in_postgres() {
     let builder = PostgresStore::builder().with_prefix(postgres_server::prefix());
     let store = builder.connect(postgres_server::url()).await.unwrap();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hookwire::receive::{Arrival, Incident, Job, Receiver, Worker};
-use hookwire::store::{GivenUpRequest, StoreErrorKind, Take};
+use hookwire::store::{GivenUpRequest, Kept, StoreErrorKind, Take};
 use hookwire::testing::TokioClock;
 use hookwire::{Contract, DataError, Envelope, Intake, Jitter, RetryPolicy, allison};
 use http::Method;
@@ -470,6 +470,110 @@ async fn what_a_batch_is_told_of_goes_past_what_the_handler_was_not_asked_about(
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_told_of_after_its_lease_is_handed_back_and_not_handled() {
+    let away = Away::new(store());
+    let stage = Stage::new(receiver(away.clone()));
+    let (log, clock) = (stage.log.clone(), stage.clock.clone());
+    let worker = stage.worker(move |event: Arrived| {
+        log.add(format!("{} at {}", event.unwrap().id, at(&clock)));
+        async { Ok(()) }
+    });
+    away.delay_next_taking(70 * SECOND);
+    stage.keep("evt_1").await;
+    let running = stage.run(worker);
+    sleep(69 * SECOND).await;
+    // As by another worker: the lease of the first has ended.
+    assert_eq!(stage.take().await, [("evt_1".to_owned(), 2)]);
+    sleep(30 * SECOND).await;
+    assert!(stage.log.lines().is_empty(), "it is somebody else's: {:?}", stage.log.lines());
+    sleep(MINUTE).await;
+    let lines = stage.log.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("evt_1 at 1"), "after the other's lease: {lines:?}");
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_is_due_before_the_next_look_is_not_waited_for_any_longer() {
+    let stage = Stage::new(receiver(store()));
+    let (log, clock) = (stage.log.clone(), stage.clock.clone());
+    let worker = stage
+        .worker(move |_: Arrived| {
+            log.add(at(&clock));
+            async {
+                sleep(5 * SECOND).await;
+                Err("the disk is full".into())
+            }
+        })
+        .with_poll_interval(MINUTE)
+        .with_retry(policy([2 * SECOND]));
+    stage.keep("evt_1").await;
+    let running = stage.run(worker);
+    sleep(30 * SECOND).await;
+    assert_eq!(stage.log.lines(), ["0 ms", "7000 ms"]);
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_whose_task_panics_is_due_again_when_its_lease_ends() {
+    /// Panics once, when it is told to.
+    struct Broken(TokioClock, Arc<AtomicUsize>);
+
+    impl hookwire::Clock for Broken {
+        fn now(&self) -> OffsetDateTime {
+            let is_broken = self.1.compare_exchange(1, 2, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+            assert!(!is_broken, "a clock that is broken");
+            self.0.now()
+        }
+    }
+
+    let stage = Stage::new(receiver(store()));
+    let (log, clock, breaks) = (stage.log.clone(), stage.clock.clone(), Arc::new(AtomicUsize::new(0)));
+    let broken = Broken(stage.clock.clone(), Arc::clone(&breaks));
+    let worker = stage
+        .worker(move |_: Arrived| {
+            log.add(at(&clock));
+            // The next who asks is the task of this call, for the time of its end.
+            let _ = breaks.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst);
+            async { Ok(()) }
+        })
+        .with_clock(broken)
+        .with_poll_interval(SECOND);
+    stage.keep("evt_1").await;
+    let running = stage.run(worker);
+    sleep(5 * MINUTE).await;
+    let lines = stage.log.lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_is_given_up_when_its_next_attempt_would_come_too_late() {
+    let stage = Stage::new(receiver(store()));
+    let worker = stage
+        .worker(|_: Arrived| async {
+            sleep(15 * SECOND).await;
+            Err("the disk is full".into())
+        })
+        .with_retry(policy([10 * SECOND; 5]).with_max_elapsed(MINUTE).unwrap());
+    stage.keep("evt_1").await;
+    let running = stage.run(worker);
+    sleep(10 * MINUTE).await;
+    // Its attempts end after 15 s and 40 s; after 65 s a third would have failed, and a fourth come too late.
+    assert_eq!(stage.given_up().await[0].attempts, 3);
+    running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_long_reason_the_beginning_is_kept() {
+    let stage = Stage::new(receiver(store()));
+    let worker = stage.worker(async |_: Arrived| Err("\u{e9}".repeat(5_000).into()));
+    stage.keep("evt_1").await;
+    worker.with_retry(RetryPolicy::none()).step(NOW).await.unwrap();
+    assert_eq!(stage.given_up().await[0].reason, "\u{e9}".repeat(1_000));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_worker_of_its_own_process_takes_what_a_receiver_of_that_source_kept() {
     let store = store();
     let first = receiver(Arc::clone(&store)).with_source("first");
@@ -494,6 +598,10 @@ async fn what_is_done_is_forgotten_after_the_contracts_window() {
     stage.keep("evt_1").await;
     sleep(50 * MINUTE).await;
     assert_eq!(stage.forgotten_by(stage.clock_now()).await, 0);
+    let (copy, now) = (call("evt_1", stage.clock_now()), stage.clock_now());
+    let arrival = Arrival::new(&copy.headers);
+    let kept = stage.receiver.keep(&Method::POST, &arrival, &copy.body, now).await.unwrap();
+    assert_eq!(kept, Kept::Duplicate, "and the worker has not forgotten it either");
     // Within ten minutes of the window's end somebody has forgotten it.
     sleep(25 * MINUTE).await;
     assert_eq!(stage.forgotten_by(stage.clock_now() + 60 * MINUTE).await, 0);
