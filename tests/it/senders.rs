@@ -21,6 +21,8 @@ const PATH: &str = "/hooks/a9c1f4e07b2d4d0c8e5bf003";
 
 /// Who handled what, in order.
 type Log = Arc<Mutex<Vec<(&'static str, String)>>>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+type Handled = std::future::Ready<Result<(), Failure>>;
 
 /// Two of one scheme, one of another, and one who signs nothing, all on one inbox.
 fn senders(log: &Log) -> Senders {
@@ -43,12 +45,7 @@ fn senders(log: &Log) -> Senders {
 fn into<T: EventData + Send + 'static>(
     log: &Log,
     name: &'static str,
-) -> impl Fn(
-    Result<Envelope<T>, Box<DataError>>,
-) -> std::future::Ready<Result<(), Box<dyn std::error::Error + Send + Sync>>>
-+ Send
-+ Sync
-+ 'static {
+) -> impl Fn(Result<Envelope<T>, Box<DataError>>) -> Handled + Send + Sync + 'static {
     let log = Arc::clone(log);
     move |event| {
         let handled =
@@ -169,7 +166,7 @@ async fn one_that_takes_less_or_is_retired_leaves_the_others_be() {
 async fn one_that_is_busy_or_cannot_look_its_secrets_up_costs_the_others_nothing() {
     struct Away;
     impl SecretSource for Away {
-        async fn secrets(&self, _: &str) -> Result<Vec<Secret>, Box<dyn std::error::Error + Send + Sync>> {
+        async fn secrets(&self, _: &str) -> Result<Vec<Secret>, Failure> {
             Err("the database is away".into())
         }
     }
