@@ -85,17 +85,17 @@ async fn known(
         .fetch_all(connection)
         .await
         .map_err(failed)?;
+    let read = |row: &SqliteRow| Ok((row.try_get("place")?, row.try_get("pk")?, row.try_get("is_same")?));
+    let mut found: Vec<(i64, i64, bool)> =
+        found.iter().map(read).collect::<Result<_, sqlx::Error>>().map_err(failed)?;
+    found.sort_unstable();
     let mut seen = HashSet::new();
-    let told = |row: &SqliteRow| {
-        let pk: i64 = row.try_get("pk")?;
-        let told = match pk > before && seen.insert(pk) {
-            true => Inserted::New,
-            false if row.try_get("is_same")? => Inserted::Duplicate,
-            false => Inserted::Conflict,
-        };
-        Ok((pk, told))
+    let told = |(_, pk, is_same)| match (pk > before && seen.insert(pk), is_same) {
+        (true, _) => (pk, Inserted::New),
+        (false, true) => (pk, Inserted::Duplicate),
+        (false, false) => (pk, Inserted::Conflict),
     };
-    found.iter().map(told).collect::<Result<_, sqlx::Error>>().map_err(failed)
+    Ok(found.into_iter().map(told).collect())
 }
 
 /// Deliveries to be made in one statement.
