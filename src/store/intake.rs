@@ -367,6 +367,5 @@ impl GivenUpRequest {
     }
 }
 
-/// Why a request is given up when it is taken.
-#[cfg(any(feature = "dispatch", feature = "memory", feature = "postgres", feature = "sqlite"))]
-pub(crate) const NO_ATTEMPT_LEFT: &str = "no attempt is left, and of the last one nothing was heard";
+/// Why a request is given up when it is taken, word for word in every store: one of its attempts was made and never settled.
+pub const NO_ATTEMPT_LEFT: &str = "no attempt is left, and of the last one nothing was heard";

@@ -49,8 +49,7 @@ pub use ext::StoreExt;
 #[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
 use inbox::ABANDONED_KEPT;
 pub use inbox::{Inbox, InboxKey, Reservation, TransactionalInbox};
-#[cfg(any(feature = "dispatch", feature = "memory", feature = "postgres", feature = "sqlite"))]
-pub(crate) use intake::NO_ATTEMPT_LEFT;
+pub use intake::NO_ATTEMPT_LEFT;
 pub use intake::{
     Conclusion, GivenUpRequest, Intake, Kept, KeptRequest, RequestSettlement, Take, Taken, TakenRequest,
     UnreadableRequest,
