@@ -23,7 +23,7 @@ use crate::store::{InboxKey, Lease, Settled, StoreError};
 ///
 /// Every call may be repeated when its answer was lost. `now` is the caller's time; a store that has a better clock may use its
 /// own instead, which is why settlements carry delays and not instants.
-/// [`intake_conformance!`](crate::intake_conformance) has a test for each rule.
+/// `intake_conformance!` (feature `testing`) has a test for each rule.
 pub trait Intake: Send + Sync {
     /// Writes requests down, due at once, and tells of each whether it was new, in the order given.
     fn keep(&self, requests: &[KeptRequest]) -> impl Future<Output = Result<Vec<Kept>, StoreError>> + Send;
