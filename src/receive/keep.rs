@@ -19,7 +19,7 @@ impl<I: Intake> Receiver<I> {
         &self.inbox
     }
 
-    /// Verifies a whole request and writes it down for a [worker](Self::worker), so that the sender can be answered at once. An
+    /// Verifies a whole request and writes it down for a worker, so that the sender can be answered at once. An
     /// [`Answer`] can be made of what became of it: 200, for a copy of what was kept before too.
     ///
     /// Events are told from each other as [`receive`](Self::receive) does, and a copy is one until the contract's
