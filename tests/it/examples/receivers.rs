@@ -9,8 +9,8 @@ use hookwire::sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use hookwire::sqlx::{self, Row as _};
 use hookwire::testing::{Faults, Samples};
 use hookwire::{
-    AddressPolicy, Contract, Envelope, EventData, HttpClient as _, HyperClient, Limits, RawEvent, Secret,
-    allison,
+    AddressPolicy, Contract, Envelope, ErrorClass, EventData, HttpClient as _, HyperClient, Limits, RawEvent,
+    Secret, allison,
 };
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
@@ -388,7 +388,15 @@ impl Program {
     async fn answer_to(&self, request: Request<Bytes>) -> StatusCode {
         let limits = Limits::new(std::time::Duration::from_secs(60))
             .with_addresses(AddressPolicy::new().allow_loopback().allow_plain_http());
-        self.client.send(request, &limits).await.unwrap().response.status()
+        loop {
+            match self.client.send(request.clone(), &limits).await {
+                Ok(exchange) => return exchange.response.status(),
+                // Whoever answers before a long body has come closes the connection, and may do so before the answer is read, or before
+                // the client knows that it has none to keep. A sender repeats then.
+                Err(error) if error.class() == ErrorClass::Reset => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
     }
 
     /// The next line that it prints.
