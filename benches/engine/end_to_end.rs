@@ -1,13 +1,12 @@
 //! (a) From emit to receipt, ours beside the pipeline by hand on the same store, in turns.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::Settings;
-use crate::pipeline::{Pipeline, Side, emit_all};
+use crate::pipeline::{Endpoints, Pipeline, Side, emit_all};
 use crate::place::{Kind, Place};
 use crate::postgres::Server;
 use crate::process;
@@ -25,6 +24,9 @@ pub(crate) async fn run(settings: &Settings, server: Option<&Server>) {
             "ours",
             "by hand",
         );
+        if kind == Kind::Postgres {
+            println!("  by hand each event is a commit; groups: what 100 wait for is one");
+        }
         for endpoints in [1, 10] {
             throughput(settings, kind, endpoints, server).await;
         }
@@ -45,28 +47,36 @@ async fn throughput(settings: &Settings, kind: Kind, endpoints: usize, server: O
         Kind::Memory => settings.scale(1_000, 40_000),
         Kind::Sqlite | Kind::Postgres => settings.scale(500, 15_000),
     };
-    let mut samples = [const { Vec::new() }; SIDES.len()];
+    let events = events / endpoints as u64;
+    // Where a commit of one's own costs nothing or everything, who writes by hand has no choice.
+    let sides = if kind == Kind::Postgres { &SIDES[..] } else { &SIDES[..3] };
+    let mut samples = vec![Vec::new(); sides.len()];
     for round in 0..settings.scale(1, 9) as usize {
-        for offset in 0..SIDES.len() {
+        for offset in 0..sides.len() {
             // Another begins each round, so that none always follows the same one.
-            let which = (round + offset) % SIDES.len();
-            samples[which].push(burst(SIDES[which].0, kind, endpoints, events, server).await);
+            let which = (round + offset) % sides.len();
+            samples[which].push(burst(sides[which], kind, endpoints, events, server).await);
         }
     }
+    let deliveries = (events * endpoints as u64) as f64;
     let speed =
-        |samples: &[Sample]| samples.iter().map(|sample| events as f64 / sample.seconds).collect::<Vec<_>>();
+        |samples: &[Sample]| samples.iter().map(|sample| deliveries / sample.seconds).collect::<Vec<_>>();
     let cpu = |samples: &[Sample]| {
-        samples.iter().map(|sample| sample.cpu / events as f64 * 1_000.0).collect::<Vec<_>>()
+        samples.iter().map(|sample| sample.cpu / deliveries * 1_000.0).collect::<Vec<_>>()
     };
-    let [.., bare] = &samples;
-    for ((_, how), ours) in SIDES.into_iter().zip(&samples).take(SIDES.len() - 1) {
+    let [ours, keeping, bare, gathering @ ..] = &samples[..] else { unreachable!("there are these sides") };
+    let (fast, cheap) = (Bound::AtLeast(0.6), Bound::AtMost(1.7));
+    let rows = [("", ours, bare, fast, cheap), (", kept", keeping, bare, fast, cheap)].into_iter();
+    let groups = gathering.iter().map(|groups| (", groups", ours, groups, Bound::None, Bound::None));
+    for (how, ours, bare, fast, cheap) in rows.chain(groups) {
         let name =
             |what| format!("{what}, {endpoints} endpoint{}{how}", if endpoints == 1 { "" } else { "s" });
-        table::rounds(&name("deliveries/s"), &speed(ours), &speed(bare), Bound::AtLeast(0.6));
-        table::rounds(&name("CPU s per 1,000"), &cpu(ours), &cpu(bare), Bound::AtMost(1.7));
+        table::rounds(&name("deliveries/s"), &speed(ours), &speed(bare), fast);
+        table::rounds(&name("CPU s per 1,000"), &cpu(ours), &cpu(bare), cheap);
     }
 }
 
+#[derive(Clone)]
 struct Sample {
     seconds: f64,
     cpu: f64,
@@ -76,14 +86,15 @@ struct Sample {
 async fn burst(side: Side, kind: Kind, endpoints: usize, events: u64, server: Option<&Server>) -> Sample {
     let place = Place::new(kind, server).await;
     let warm_up = events / 20;
-    let board = Board::new((warm_up + events) as usize);
-    let (receivers, addresses) = receivers(endpoints, &board).await;
-    let pipeline = Arc::new(side.start(&place, &addresses).await);
+    let deliveries = |events| events as usize * endpoints;
+    let board = Board::new(deliveries(warm_up + events));
+    let (receivers, endpoints) = receivers(endpoints, warm_up + events, &board).await;
+    let pipeline = Arc::new(side.start(&place, &endpoints).await);
     emit_all(&pipeline, &board, 0..warm_up).await;
-    board.arrived(warm_up as usize).await;
+    board.arrived(deliveries(warm_up)).await;
     let (cpu, began) = (cpu(server), Instant::now());
     emit_all(&pipeline, &board, warm_up..warm_up + events).await;
-    board.arrived((warm_up + events) as usize).await;
+    board.arrived(deliveries(warm_up + events)).await;
     let sample = Sample { seconds: began.elapsed().as_secs_f64(), cpu: self::cpu(server) - cpu };
     stop(pipeline).await;
     drop(receivers);
@@ -120,8 +131,8 @@ async fn trickle(side: Side, kind: Kind, events: u64, server: Option<&Server>) -
     let place = Place::new(kind, server).await;
     let warm_up = 500;
     let board = Board::new((warm_up + events) as usize);
-    let (receivers, addresses) = receivers(1, &board).await;
-    let pipeline = Arc::new(side.start(&place, &addresses).await);
+    let (receivers, endpoints) = receivers(1, warm_up + events, &board).await;
+    let pipeline = Arc::new(side.start(&place, &endpoints).await);
     emit_all(&pipeline, &board, 0..warm_up).await;
     board.arrived(warm_up as usize).await;
     let mut clock = interval(Duration::from_millis(50));
@@ -154,21 +165,21 @@ async fn memory(settings: &Settings, kind: Kind, server: Option<&Server>) {
 /// In a child process: a burst, of which the peak memory is printed.
 pub(crate) async fn child(side: Side, place: Place, events: u64) {
     let board = Board::new(events as usize);
-    let (_receivers, addresses) = receivers(1, &board).await;
-    let pipeline = Arc::new(side.start(&place, &addresses).await);
+    let (_receivers, endpoints) = receivers(1, events, &board).await;
+    let pipeline = Arc::new(side.start(&place, &endpoints).await);
     emit_all(&pipeline, &board, 0..events).await;
     board.arrived(events as usize).await;
     stop(pipeline).await;
     println!("{}", process::peak_memory());
 }
 
-async fn receivers(count: usize, board: &Arc<Board>) -> (Vec<Receiver>, Vec<SocketAddr>) {
+async fn receivers(count: usize, events: u64, board: &Arc<Board>) -> (Vec<Receiver>, Endpoints) {
     let mut receivers = Vec::new();
     for _ in 0..count {
         receivers.push(Receiver::start(board).await);
     }
     let addresses = receivers.iter().map(|receiver| receiver.address).collect();
-    (receivers, addresses)
+    (receivers, Endpoints { addresses, events })
 }
 
 async fn stop(pipeline: Arc<Box<dyn Pipeline>>) {
@@ -176,4 +187,4 @@ async fn stop(pipeline: Arc<Box<dyn Pipeline>>) {
     pipeline.stop().await;
 }
 
-const SIDES: [(Side, &str); 3] = [(Side::Ours, ""), (Side::Keeping, ", kept"), (Side::Bare, "")];
+const SIDES: [Side; 4] = [Side::Ours, Side::Keeping, Side::Bare, Side::Gathering];

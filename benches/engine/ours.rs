@@ -18,32 +18,29 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::event::envelope;
-use crate::pipeline::{Pipeline, organization};
+use crate::pipeline::{Endpoints, IN_FLIGHT, Pipeline};
 use crate::place::{Kind, Place};
 
 /// An outbox, and a dispatcher that runs until it is stopped.
 pub(crate) struct Ours<S> {
     outbox: Outbox<S>,
-    endpoints: u64,
+    endpoints: usize,
     dispatcher: Dispatching,
 }
 
 impl<S: Store + Clone + 'static> Ours<S> {
-    /// Of several endpoints each belongs to an organization of its own, so that an event is one delivery.
-    pub(crate) async fn start(store: S, endpoints: &[SocketAddr], keep: Duration) -> Self {
-        for (number, endpoint) in endpoints.iter().enumerate() {
-            let organization = organization(number as u64);
-            store
-                .put_subscription(&subscription(organization, *endpoint, 0))
-                .await
-                .expect("the store takes it");
+    /// Each event goes to all endpoints.
+    pub(crate) async fn start(store: S, endpoints: &Endpoints, keep: Duration) -> Self {
+        for (address, offset) in endpoints.with_offsets() {
+            let subscription = subscription(ORGANIZATION, address, offset);
+            store.put_subscription(&subscription).await.expect("the store takes it");
         }
         let wake = Wake::new();
         Self {
             outbox: Outbox::new(store.clone(), Contract::allison())
                 .with_wake(&wake)
                 .with_subscriptions_kept_for(keep),
-            endpoints: endpoints.len() as u64,
+            endpoints: endpoints.addresses.len(),
             dispatcher: Dispatching::start(dispatcher(store, Contract::allison()).with_wake(&wake)),
         }
     }
@@ -52,10 +49,9 @@ impl<S: Store + Clone + 'static> Ours<S> {
 impl<S: Store + Clone + 'static> Pipeline for Ours<S> {
     fn emit(&self, number: u64) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let organization = organization(number % self.endpoints);
             let emitted =
-                self.outbox.emit(organization, &envelope(number)).await.expect("the store takes it");
-            assert_eq!(emitted.deliveries, 1, "an event of this bench is one delivery");
+                self.outbox.emit(ORGANIZATION, &envelope(number)).await.expect("the store takes it");
+            assert_eq!(emitted.deliveries, self.endpoints, "each event goes to all endpoints");
         })
     }
 
@@ -83,9 +79,11 @@ impl Dispatching {
     }
 }
 
-/// One that may reach loopback, and is otherwise as it comes.
+/// One that may reach loopback, has as much of one subscription under way as the pipeline by hand, and is otherwise as it comes.
 pub(crate) fn dispatcher(store: impl Store + 'static, contract: Contract) -> Dispatcher {
-    Dispatcher::new(store, HyperClient::new(), contract).with_address_policy(loopback())
+    Dispatcher::new(store, HyperClient::new(), contract)
+        .with_address_policy(loopback())
+        .with_max_in_flight_per_subscription(IN_FLIGHT as u32)
 }
 
 /// The endpoint's path is the number that it adds to those of its events.
@@ -140,4 +138,5 @@ fn loopback() -> AddressPolicy {
     AddressPolicy::new().allow_loopback().allow_plain_http()
 }
 
+const ORGANIZATION: &str = "org_0";
 pub(crate) const KEY: [u8; 32] = *b"0123456789abcdef0123456789abcdef";

@@ -28,12 +28,14 @@ pub(crate) enum Side {
     Ours,
     /// Keeping the subscriptions for a second.
     Keeping,
-    /// By hand.
+    /// By hand; where many share one commit at no cost to who waits, they do.
     Bare,
+    /// By hand, and what many wait for is committed together.
+    Gathering,
 }
 
 impl Side {
-    pub(crate) async fn start(self, place: &Place, endpoints: &[SocketAddr]) -> Box<dyn Pipeline> {
+    pub(crate) async fn start(self, place: &Place, endpoints: &Endpoints) -> Box<dyn Pipeline> {
         match (self, place) {
             (Self::Ours, place) => {
                 with_store!(place, store => boxed(Ours::start(store, endpoints, Duration::ZERO).await))
@@ -41,14 +43,26 @@ impl Side {
             (Self::Keeping, place) => {
                 with_store!(place, store => boxed(Ours::start(store, endpoints, Duration::from_secs(1)).await))
             }
-            (Self::Bare, Place::Memory) => Box::new(Bare::start(BareMemory::default(), endpoints)),
-            (Self::Bare, Place::Sqlite { file, .. }) => {
-                Box::new(Bare::start(BareSqlite::open(file).await, endpoints))
-            }
-            (Self::Bare, Place::Postgres { url, .. }) => {
-                Box::new(Bare::start(BarePostgres::open(url).await, endpoints))
+            (_, Place::Memory) => Box::new(Bare::start(BareMemory::default(), endpoints)),
+            (_, Place::Sqlite { file, .. }) => Box::new(Bare::start(BareSqlite::open(file).await, endpoints)),
+            (side, Place::Postgres { url, .. }) => {
+                let gathers = side == Self::Gathering;
+                Box::new(Bare::start(BarePostgres::open(url, gathers).await, endpoints))
             }
         }
+    }
+}
+
+/// Where each event goes.
+pub(crate) struct Endpoints {
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// How many events there are: what arrives at an endpoint is counted behind what arrives at those before it.
+    pub(crate) events: u64,
+}
+
+impl Endpoints {
+    pub(crate) fn with_offsets(&self) -> impl Iterator<Item = (SocketAddr, u64)> {
+        self.addresses.iter().zip(0..).map(|(address, number)| (*address, number * self.events))
     }
 }
 
@@ -80,10 +94,6 @@ pub(crate) async fn emit_all(
     tasks.join_all().await;
 }
 
-/// Whose events go to the endpoint of this number.
-pub(crate) fn organization(endpoint: u64) -> &'static str {
-    ["org_0", "org_1", "org_2", "org_3", "org_4", "org_5", "org_6", "org_7", "org_8", "org_9"]
-        [endpoint as usize]
-}
-
+/// How much each side may have under way, to one endpoint too.
+pub(crate) const IN_FLIGHT: usize = 256;
 const EMITTERS: usize = 128;

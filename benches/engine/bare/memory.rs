@@ -17,10 +17,12 @@ struct State {
 }
 
 impl Queue for BareMemory {
-    const GATHERS: bool = false;
+    fn gathers(&self) -> bool {
+        false
+    }
 
-    async fn insert(&self, rows: &[Row]) {
-        self.state.lock().expect("nobody panics with the queue").due.extend(rows.iter().cloned());
+    async fn insert(&self, rows: Vec<Row>) {
+        self.state.lock().expect("nobody panics with the queue").due.extend(rows);
     }
 
     async fn turn(&self, done: &[Done], limit: usize) -> Vec<Row> {

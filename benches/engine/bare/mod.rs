@@ -7,7 +7,6 @@ mod postgres;
 mod sqlite;
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,15 +20,15 @@ use self::post::Endpoint;
 pub(crate) use self::postgres::BarePostgres;
 pub(crate) use self::sqlite::BareSqlite;
 use crate::event;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Endpoints, IN_FLIGHT, Pipeline};
 
 /// What the pipeline keeps its deliveries in.
 pub(crate) trait Queue: Send + Sync + 'static {
-    /// Whether inserting many at once is cheaper, so that callers are gathered.
-    const GATHERS: bool;
+    /// Whether callers are gathered, and what they bring is inserted at once.
+    fn gathers(&self) -> bool;
 
     /// Returns when they are durable.
-    fn insert(&self, rows: &[Row]) -> impl Future<Output = ()> + Send;
+    fn insert(&self, rows: Vec<Row>) -> impl Future<Output = ()> + Send;
 
     /// Writes attempts and marks their deliveries done; then takes up to `limit` that are due.
     fn turn(&self, done: &[Done], limit: usize) -> impl Future<Output = Vec<Row>> + Send;
@@ -38,6 +37,7 @@ pub(crate) trait Queue: Send + Sync + 'static {
 #[derive(Clone)]
 pub(crate) struct Row {
     id: i64,
+    event: u64,
     endpoint: usize,
     body: Bytes,
 }
@@ -53,10 +53,13 @@ pub(crate) struct Done {
 pub(crate) struct Bare<Q> {
     queue: Arc<Q>,
     endpoints: usize,
-    inserts: mpsc::Sender<(Row, oneshot::Sender<()>)>,
+    inserts: mpsc::Sender<Insert>,
     work: Arc<Work>,
     tasks: JoinSet<()>,
 }
+
+/// The rows of an event, and who waits for them.
+type Insert = (Vec<Row>, oneshot::Sender<()>);
 
 /// Tells the dispatching task of new rows.
 #[derive(Default)]
@@ -73,31 +76,41 @@ impl Work {
 }
 
 impl<Q: Queue> Bare<Q> {
-    pub(crate) fn start(queue: Q, endpoints: &[SocketAddr]) -> Self {
+    pub(crate) fn start(queue: Q, endpoints: &Endpoints) -> Self {
         let queue = Arc::new(queue);
         let work = Arc::new(Work::default());
         let (inserts, inserted) = mpsc::channel(10 * BATCH);
         let mut tasks = JoinSet::new();
-        if Q::GATHERS {
+        if queue.gathers() {
             tasks.spawn(insert(Arc::clone(&queue), inserted, Arc::clone(&work)));
         }
-        let posts = endpoints.iter().map(|address| Arc::new(Endpoint::new(*address))).collect();
+        let posts: Vec<_> = endpoints
+            .with_offsets()
+            .map(|(address, offset)| Arc::new(Endpoint::new(address, offset)))
+            .collect();
+        let endpoints = posts.len();
         tasks.spawn(dispatch(Arc::clone(&queue), posts, Arc::clone(&work)));
-        Self { queue, endpoints: endpoints.len(), inserts, work, tasks }
+        Self { queue, endpoints, inserts, work, tasks }
     }
 }
 
 impl<Q: Queue> Pipeline for Bare<Q> {
     fn emit(&self, number: u64) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let endpoint = number as usize % self.endpoints;
-            let row = Row { id: number as i64, endpoint, body: event::body(number).into() };
-            if Q::GATHERS {
+            let body = Bytes::from(event::body(number));
+            let row = |endpoint: usize| Row {
+                id: (number as usize * self.endpoints + endpoint) as i64,
+                event: number,
+                endpoint,
+                body: body.clone(),
+            };
+            let rows = (0..self.endpoints).map(row).collect();
+            if self.queue.gathers() {
                 let (answer, answered) = oneshot::channel();
-                drop(self.inserts.send((row, answer)).await);
+                drop(self.inserts.send((rows, answer)).await);
                 answered.await.expect("the inserting task answers");
             } else {
-                self.queue.insert(&[row]).await;
+                self.queue.insert(rows).await;
                 self.work.tell();
             }
         })
@@ -109,15 +122,11 @@ impl<Q: Queue> Pipeline for Bare<Q> {
 }
 
 /// One transaction for all who wait.
-async fn insert<Q: Queue>(
-    queue: Arc<Q>,
-    mut inserted: mpsc::Receiver<(Row, oneshot::Sender<()>)>,
-    work: Arc<Work>,
-) {
+async fn insert<Q: Queue>(queue: Arc<Q>, mut inserted: mpsc::Receiver<Insert>, work: Arc<Work>) {
     let mut batch = Vec::with_capacity(BATCH);
     while inserted.recv_many(&mut batch, BATCH).await > 0 {
         let (rows, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-        queue.insert(&rows).await;
+        queue.insert(rows.concat()).await;
         work.tell();
         for answer in answers {
             _ = answer.send(());
@@ -162,4 +171,3 @@ fn room(in_flight: usize) -> usize {
 }
 
 const BATCH: usize = 100;
-const IN_FLIGHT: usize = 256;

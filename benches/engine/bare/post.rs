@@ -20,15 +20,17 @@ use crate::receiver::ID_HEADER;
 
 pub(super) struct Endpoint {
     address: SocketAddr,
+    path: String,
     authority: String,
     keyed: Hmac<Sha256>,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
 }
 
 impl Endpoint {
-    pub(super) fn new(address: SocketAddr) -> Self {
+    pub(super) fn new(address: SocketAddr, offset: u64) -> Self {
         Self {
             address,
+            path: format!("/{offset}"),
             authority: address.to_string(),
             keyed: Hmac::new_from_slice(&KEY).expect("HMAC takes any key"),
             idle: Mutex::default(),
@@ -63,10 +65,10 @@ impl Endpoint {
         hash.update(timestamp.as_bytes());
         hash.update(b".");
         hash.update(&row.body);
-        Request::post("/0")
+        Request::post(&*self.path)
             .header(header::HOST, &self.authority)
             .header(header::CONTENT_TYPE, "application/json")
-            .header(ID_HEADER, format!("evt_{:032x}", row.id))
+            .header(ID_HEADER, format!("evt_{:032x}", row.event))
             .header("x-allison-timestamp", timestamp)
             .header("x-allison-signature", format!("v1={}", hex::encode(hash.finalize().into_bytes())))
             .body(Full::new(row.body.clone()))

@@ -1,6 +1,6 @@
 //! The queue in PostgreSQL: one statement, and so one transaction and one round trip, for each group.
 
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, Row as _};
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
@@ -25,39 +25,43 @@ macro_rules! turn {
             ", due AS (SELECT id AS due FROM deliveries WHERE due_at <= $5 ORDER BY due_at LIMIT ",
             $limit,
             " FOR UPDATE SKIP LOCKED) \
-             UPDATE deliveries SET due_at = $6 FROM due WHERE id = due RETURNING id, endpoint, body"
+             UPDATE deliveries SET due_at = $6 FROM due WHERE id = due RETURNING id, event, endpoint, body"
         )
     };
 }
 
 pub(crate) struct BarePostgres {
-    inserter: Mutex<PgConnection>,
+    gathers: bool,
+    inserters: PgPool,
     worker: Mutex<PgConnection>,
 }
 
 impl BarePostgres {
-    pub(crate) async fn open(url: &str) -> Self {
-        let connect = async || Mutex::new(PgConnection::connect(url).await.expect("the server answers"));
-        let queue = Self { inserter: connect().await, worker: connect().await };
-        let mut worker = queue.worker.lock().await;
-        sqlx::raw_sql(SCHEMA).execute(&mut *worker).await.expect("the schema is SQL");
+    pub(crate) async fn open(url: &str, gathers: bool) -> Self {
+        let size = if gathers { 1 } else { INSERTERS };
+        let pool =
+            PgPoolOptions::new().min_connections(size).max_connections(size).test_before_acquire(false);
+        let inserters = pool.connect(url).await.expect("the server answers");
+        let mut worker = PgConnection::connect(url).await.expect("the server answers");
+        sqlx::raw_sql(SCHEMA).execute(&mut worker).await.expect("the schema is SQL");
         // Planned while the table is empty, the statements would read all of it later.
-        sqlx::raw_sql(INDEXED).execute(&mut *worker).await.expect("the settings are PostgreSQL's");
-        drop(worker);
-        queue
+        sqlx::raw_sql(INDEXED).execute(&mut worker).await.expect("the settings are PostgreSQL's");
+        Self { gathers, inserters, worker: Mutex::new(worker) }
     }
 }
 
 impl Queue for BarePostgres {
-    const GATHERS: bool = true;
+    fn gathers(&self) -> bool {
+        self.gathers
+    }
 
-    async fn insert(&self, rows: &[Row]) {
+    async fn insert(&self, rows: Vec<Row>) {
         let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        let events: Vec<_> = rows.iter().map(|row| row.event as i64).collect();
         let endpoints: Vec<_> = rows.iter().map(|row| row.endpoint as i32).collect();
         let bodies: Vec<_> = rows.iter().map(|row| &row.body[..]).collect();
-        let mut connection = self.inserter.lock().await;
-        let insert = sqlx::query(INSERT).bind(ids).bind(endpoints).bind(bodies).bind(now());
-        insert.execute(&mut *connection).await.expect("the server writes");
+        let insert = sqlx::query(INSERT).bind(ids).bind(events).bind(endpoints).bind(bodies).bind(now());
+        insert.execute(&self.inserters).await.expect("the server writes");
     }
 
     async fn turn(&self, done: &[Done], limit: usize) -> Vec<Row> {
@@ -76,8 +80,9 @@ impl Queue for BarePostgres {
             .iter()
             .map(|row| Row {
                 id: row.get(0),
-                endpoint: row.get::<i32, _>(1) as usize,
-                body: row.get::<Vec<u8>, _>(2).into(),
+                event: row.get::<i64, _>(1) as u64,
+                endpoint: row.get::<i32, _>(2) as usize,
+                body: row.get::<Vec<u8>, _>(3).into(),
             })
             .collect()
     }
@@ -98,11 +103,14 @@ fn turn_sql(limit: usize) -> &'static str {
     }
 }
 
+/// As many handlers of a web back end commit at once.
+const INSERTERS: u32 = 16;
+
 const LEASE: i64 = 60_000_000;
 
 const SCHEMA: &str = "\
 CREATE TABLE deliveries (
-  id bigint PRIMARY KEY, endpoint integer NOT NULL, body bytea NOT NULL, due_at bigint,
+  id bigint PRIMARY KEY, event bigint NOT NULL, endpoint integer NOT NULL, body bytea NOT NULL, due_at bigint,
   attempts integer NOT NULL DEFAULT 0);
 CREATE INDEX deliveries_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
 CREATE TABLE attempts (
@@ -112,5 +120,6 @@ CREATE TABLE attempts (
 const INDEXED: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off";
 
 const INSERT: &str = "\
-INSERT INTO deliveries (id, endpoint, body, due_at)
-SELECT id, endpoint, body, $4 FROM unnest($1::bigint[], $2::integer[], $3::bytea[]) AS t (id, endpoint, body)";
+INSERT INTO deliveries (id, event, endpoint, body, due_at)
+SELECT id, event, endpoint, body, $5
+FROM unnest($1::bigint[], $2::bigint[], $3::integer[], $4::bytea[]) AS t (id, event, endpoint, body)";

@@ -11,7 +11,7 @@ use super::{Done, Queue, Row};
 
 macro_rules! insert {
     ($($row:literal)*) => {
-        concat!("INSERT INTO deliveries (id, endpoint, body, due_at, attempts) VALUES (?,?,?,?,0)", $($row),*)
+        concat!("INSERT INTO deliveries (id, event, endpoint, body, due_at, attempts) VALUES (?,?,?,?,?,0)", $($row),*)
     };
 }
 
@@ -34,10 +34,13 @@ impl BareSqlite {
 }
 
 impl Queue for BareSqlite {
-    const GATHERS: bool = true;
+    fn gathers(&self) -> bool {
+        true
+    }
 
-    async fn insert(&self, mut rows: &[Row]) {
+    async fn insert(&self, rows: Vec<Row>) {
         let now = now();
+        let mut rows = &rows[..];
         let mut connection = self.connection.lock().await;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.expect("SQLite writes");
         // In statements of few sizes, so that they stay prepared.
@@ -46,7 +49,12 @@ impl Queue for BareSqlite {
             let (some, rest) = rows.split_at(size);
             let mut query = sqlx::query(sql);
             for row in some {
-                query = query.bind(row.id).bind(row.endpoint as i64).bind(&row.body[..]).bind(now);
+                query = query
+                    .bind(row.id)
+                    .bind(row.event as i64)
+                    .bind(row.endpoint as i64)
+                    .bind(&row.body[..])
+                    .bind(now);
             }
             query.execute(&mut *transaction).await.expect("SQLite writes");
             rows = rest;
@@ -80,8 +88,9 @@ impl Queue for BareSqlite {
             .iter()
             .map(|row| Row {
                 id: row.get(0),
-                endpoint: row.get::<i64, _>(1) as usize,
-                body: row.get::<Vec<u8>, _>(2).into(),
+                event: row.get::<i64, _>(1) as u64,
+                endpoint: row.get::<i64, _>(2) as usize,
+                body: row.get::<Vec<u8>, _>(3).into(),
             })
             .collect()
     }
@@ -95,7 +104,7 @@ const LEASE: i64 = 60_000_000;
 
 const SCHEMA: &str = "\
 CREATE TABLE deliveries (
-  id INTEGER PRIMARY KEY, endpoint INTEGER NOT NULL, body BLOB NOT NULL, due_at INTEGER, attempts INTEGER NOT NULL);
+  id INTEGER PRIMARY KEY, event INTEGER NOT NULL, endpoint INTEGER NOT NULL, body BLOB NOT NULL, due_at INTEGER, attempts INTEGER NOT NULL);
 CREATE INDEX deliveries_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
 CREATE TABLE attempts (
   id INTEGER PRIMARY KEY, delivery INTEGER NOT NULL, started_at INTEGER NOT NULL, duration INTEGER NOT NULL,
@@ -104,7 +113,7 @@ CREATE TABLE attempts (
 const CLAIM: &str = "\
 UPDATE deliveries SET due_at = ?2
 WHERE id IN (SELECT id FROM deliveries WHERE due_at <= ?1 ORDER BY due_at LIMIT ?3)
-RETURNING id, endpoint, body";
+RETURNING id, event, endpoint, body";
 
 const ATTEMPTS: &str = "\
 INSERT INTO attempts (delivery, started_at, duration, status)
@@ -117,11 +126,11 @@ const INSERTS: [(usize, &str); 3] = [
     (
         25,
         insert!(
-        ",(?,?,?,?,0)" ",(?,?,?,?,0)" ",(?,?,?,?,0)" ",(?,?,?,?,0)" ",(?,?,?,?,0)" ",(?,?,?,?,0)"
-        ",(?,?,?,?,0)" ",(?,?,?,?,0)" ",(?,?,?,?,0)" ",(?,?,?,?,0)" ",(?,?,?,?,0)" ",(?,?,?,?,0)"
-        ",(?,?,?,?,0)" ",(?,?,?,?,0)" ",(?,?,?,?,0)" ",(?,?,?,?,0)" ",(?,?,?,?,0)" ",(?,?,?,?,0)"
-        ",(?,?,?,?,0)" ",(?,?,?,?,0)" ",(?,?,?,?,0)" ",(?,?,?,?,0)" ",(?,?,?,?,0)" ",(?,?,?,?,0)"),
+        ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)"
+        ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)"
+        ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)"
+        ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)"),
     ),
-    (5, insert!(",(?,?,?,?,0)" ",(?,?,?,?,0)" ",(?,?,?,?,0)" ",(?,?,?,?,0)")),
+    (5, insert!(",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)")),
     (1, insert!()),
 ];
