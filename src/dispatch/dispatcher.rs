@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,17 +19,17 @@ use crate::dispatch::attempt::{Ended, Sender};
 use crate::dispatch::clock::{AttemptTime, SharedClock};
 use crate::dispatch::erased::ErasedStore;
 use crate::dispatch::flight::{Flight, Leased, Room};
-use crate::dispatch::health::{self, Change};
+use crate::dispatch::health;
 use crate::dispatch::housekeeping::{self, Housekeeping};
 use crate::dispatch::lanes::{End, Lanes, Taken};
-use crate::dispatch::observer::{Happening, Observer};
+use crate::dispatch::observer::{Observer, observe, observe_change};
 use crate::dispatch::sealing::Keys;
 use crate::dispatch::telemetry;
 use crate::dispatch::wake::{News, Wake};
 use crate::id::SubscriptionId;
 use crate::pause::{LONGEST_PAUSE, Pause, after};
 use crate::store::{Claim, Claims, Look, Retention, Settled, Settlement, Share, Store, StoreError};
-use crate::subscription::{DisabledReason, TokenSource};
+use crate::subscription::TokenSource;
 use crate::transport::{HttpClient, Limits};
 
 /// Claims due deliveries, signs and sends them, and settles what came of each under the contract.
@@ -495,7 +494,7 @@ impl Dispatcher {
         settled: Result<Vec<Settled>, StoreError>,
     ) -> Option<Duration> {
         match settled {
-            Ok(settled) if settled.is_empty() => None,
+            Ok(_) if flight.settling.is_empty() => None,
             Ok(_) => {
                 flight.is_refused = false;
                 let settled = flight.settled();
@@ -672,41 +671,6 @@ pub struct Step {
     pub stale: usize,
     /// How long after the step's time the next delivery is due; nothing when none is pending.
     pub next_due: Option<Duration>,
-}
-
-fn observe(observer: &dyn Observer, ended: &Ended) {
-    let (Some(claimed), Some(attempt)) = (&ended.claimed, &ended.settlement.attempt) else { return };
-    let happening = Happening {
-        delivery: claimed.delivery,
-        subscription: claimed.subscription.id,
-        event: &claimed.event,
-        event_type: claimed.event_type.as_str(),
-        attempt,
-    };
-    guarded(|| match ended.settlement.next {
-        Next::Delivered => observer.delivered(&happening),
-        Next::Retry { .. } => observer.attempt_failed(&happening),
-        Next::Dead { reason } => {
-            observer.attempt_failed(&happening);
-            observer.given_up(&happening, reason);
-        }
-    });
-    if let Some(reason) = ended.settlement.disable {
-        guarded(|| observer.disabled(claimed.subscription.id, reason));
-    }
-}
-
-fn observe_change(observer: &dyn Observer, id: SubscriptionId, change: &Change) {
-    guarded(|| match *change {
-        Change::Recovered { failing_since } => observer.recovered(id, failing_since),
-        Change::Failing { since, threshold } => observer.failing(id, since, threshold),
-        Change::Disabled => observer.disabled(id, DisabledReason::Failing),
-    });
-}
-
-/// An observer is the caller's own: its panic ends the call and nothing else.
-fn guarded(call: impl FnOnce()) {
-    drop(catch_unwind(AssertUnwindSafe(call)));
 }
 
 /// What a lease has beyond the attempt's own deadline, for signing, waiting for a thread and settling.

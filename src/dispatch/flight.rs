@@ -59,7 +59,9 @@ impl<'a> Flight<'a> {
     /// What is to be settled now. It stays in here until it is [settled](Self::settled), for its settlement may be given up.
     pub(super) fn settle(&mut self) -> Arc<Vec<Ended>> {
         self.unsettled();
-        self.settling = Arc::new(std::mem::take(&mut self.ended));
+        // As many will have ended by the next time.
+        let next = Vec::with_capacity(self.ended.len());
+        self.settling = Arc::new(std::mem::replace(&mut self.ended, next));
         Arc::clone(&self.settling)
     }
 
@@ -70,6 +72,9 @@ impl<'a> Flight<'a> {
 
     /// What was being settled is not, and waits as before.
     pub(super) fn unsettled(&mut self) {
+        if self.settling.is_empty() {
+            return;
+        }
         let settling = Arc::try_unwrap(self.settled()).expect("invariant: whoever was to settle it is gone");
         // First as it was first.
         let since = std::mem::replace(&mut self.ended, settling);

@@ -1,10 +1,13 @@
 //! [`Observer`]: is told what happens to deliveries and endpoints, for alerts.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::delivery::{Attempt, DeadReason};
+use crate::delivery::{Attempt, DeadReason, Next};
+use crate::dispatch::attempt::Ended;
+use crate::dispatch::health::Change;
 use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::subscription::DisabledReason;
@@ -60,4 +63,41 @@ pub struct Happening<'a> {
     pub event_type: &'a str,
     /// The attempt.
     pub attempt: &'a Attempt,
+}
+
+/// Tells what became of an attempt that is settled.
+pub(super) fn observe(observer: &dyn Observer, ended: &Ended) {
+    let (Some(claimed), Some(attempt)) = (&ended.claimed, &ended.settlement.attempt) else { return };
+    let happening = Happening {
+        delivery: claimed.delivery,
+        subscription: claimed.subscription.id,
+        event: &claimed.event,
+        event_type: claimed.event_type.as_str(),
+        attempt,
+    };
+    guarded(|| match ended.settlement.next {
+        Next::Delivered => observer.delivered(&happening),
+        Next::Retry { .. } => observer.attempt_failed(&happening),
+        Next::Dead { reason } => {
+            observer.attempt_failed(&happening);
+            observer.given_up(&happening, reason);
+        }
+    });
+    if let Some(reason) = ended.settlement.disable {
+        guarded(|| observer.disabled(claimed.subscription.id, reason));
+    }
+}
+
+/// Tells what became of an endpoint.
+pub(super) fn observe_change(observer: &dyn Observer, id: SubscriptionId, change: &Change) {
+    guarded(|| match *change {
+        Change::Recovered { failing_since } => observer.recovered(id, failing_since),
+        Change::Failing { since, threshold } => observer.failing(id, since, threshold),
+        Change::Disabled => observer.disabled(id, DisabledReason::Failing),
+    });
+}
+
+/// An observer is the caller's own: its panic ends the call and nothing else.
+fn guarded(call: impl FnOnce()) {
+    drop(catch_unwind(AssertUnwindSafe(call)));
 }

@@ -1,8 +1,8 @@
 //! [`RawEvent`]: an event whose type is known only by name, and [`EventType`], that name.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -23,7 +23,7 @@ use crate::event::EventData;
 /// # Ok::<(), hookwire::Error>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct EventType(Cow<'static, str>);
+pub struct EventType(Arc<str>);
 
 impl EventType {
     /// The greatest length of a name, in bytes.
@@ -61,7 +61,7 @@ impl FromStr for EventType {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         Self::check(text).map_err(|reason| Error::new(ErrorKind::Event, reason))?;
-        Ok(Self(Cow::Owned(text.to_owned())))
+        Ok(Self(text.into()))
     }
 }
 
@@ -79,13 +79,13 @@ impl fmt::Display for EventType {
 
 impl PartialEq<str> for EventType {
     fn eq(&self, other: &str) -> bool {
-        self.0 == other
+        *self.0 == *other
     }
 }
 
 impl PartialEq<&str> for EventType {
     fn eq(&self, other: &&str) -> bool {
-        self.0 == *other
+        *self.0 == **other
     }
 }
 

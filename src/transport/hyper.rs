@@ -26,6 +26,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::task::futures::TaskLocalFuture;
 use tokio::time::{Instant, sleep_until};
 use tokio_rustls::TlsConnector;
 
@@ -92,12 +93,9 @@ impl HyperClient {
         }
     }
 
-    async fn exchange(
-        &self,
-        request: Request<Bytes>,
-        limits: &Limits,
-        start: Instant,
-    ) -> Result<Exchange, TransportError> {
+    /// What needs no waiting, so that the future, which is boxed for each request, does not carry the request.
+    fn begin<'a>(&self, request: Request<Bytes>, limits: &'a Limits) -> Result<Begun<'a>, TransportError> {
+        let start = Instant::now();
         let deadline = deadline_of(limits, start);
         let dial = Arc::new(Dial::new(deadline));
         let mut request = request.map(Full::new);
@@ -110,30 +108,7 @@ impl HyperClient {
 
         let answer = self.start(request, &limits.addresses)?;
         let answer = connector::DIAL.scope(Arc::clone(&dial), answer);
-        let mut watch = Watch { captured, dial, start, first_byte: None };
-        // One timer for both halves: each costs a turn in the runtime's wheel.
-        let mut expired = pin!(sleep_until(deadline));
-        let response = tokio::select! {
-            biased;
-            answer = answer => answer.map_err(|error| {
-                let reached = !error.is_connect();
-                watch.failure(classify(&error), Some(error.into()), limits, reached)
-            })?,
-            () = &mut expired => return Err(watch.failure(ErrorClass::Timeout, None, limits, true)),
-        };
-        watch.first_byte = Some(start.elapsed());
-        let (mut head, body) = response.into_parts();
-        let came_with = std::mem::take(&mut head.extensions);
-        let (body, truncated) = tokio::select! {
-            biased;
-            read = read_body(body, limits.body_cap) => {
-                read.map_err(|error| watch.failure(classify(&error), Some(error.into()), limits, true))?
-            }
-            () = &mut expired => return Err(watch.failure(ErrorClass::Timeout, None, limits, true)),
-        };
-        Ok(Exchange::new(Response::from_parts(head, body))
-            .with_truncated(truncated)
-            .with_timings(watch.timings(&came_with)))
+        Ok(Begun { answer, watch: Watch { captured, dial, start, first_byte: None }, limits })
     }
 
     /// Starts `request` on the pool of the connections that `policy` has allowed.
@@ -178,8 +153,13 @@ impl Default for HyperClient {
 }
 
 impl HttpClient for HyperClient {
-    async fn send(&self, request: Request<Bytes>, limits: &Limits) -> Result<Exchange, TransportError> {
-        self.exchange(request, limits, Instant::now()).await
+    fn send(
+        &self,
+        request: Request<Bytes>,
+        limits: &Limits,
+    ) -> impl Future<Output = Result<Exchange, TransportError>> + Send {
+        let begun = self.begin(request, limits);
+        async move { begun?.finish().await }
     }
 }
 
@@ -255,7 +235,7 @@ impl HyperClientBuilder {
         self
     }
 
-    /// Keeps up to this many idle connections per host; 64 unless set.
+    /// Keeps up to this many idle connections per host; 256 unless set, as many as a dispatcher has in flight.
     pub fn with_max_idle_per_host(mut self, connections: usize) -> Self {
         self.max_idle_per_host = connections;
         self
@@ -324,6 +304,42 @@ impl Pool {
         }
         self.judged.insert(uri.clone(), judged.clone());
         Ok(judged)
+    }
+}
+
+/// An exchange that goes on.
+struct Begun<'a> {
+    answer: TaskLocalFuture<Arc<Dial>, ResponseFuture>,
+    watch: Watch,
+    limits: &'a Limits,
+}
+
+impl Begun<'_> {
+    async fn finish(self) -> Result<Exchange, TransportError> {
+        let Self { answer, mut watch, limits } = self;
+        // One timer for both halves: each costs a turn in the runtime's wheel.
+        let mut expired = pin!(sleep_until(watch.dial.deadline));
+        let response = tokio::select! {
+            biased;
+            answer = answer => answer.map_err(|error| {
+                let reached = !error.is_connect();
+                watch.failure(classify(&error), Some(error.into()), limits, reached)
+            })?,
+            () = &mut expired => return Err(watch.failure(ErrorClass::Timeout, None, limits, true)),
+        };
+        watch.first_byte = Some(watch.start.elapsed());
+        let (mut head, body) = response.into_parts();
+        let came_with = std::mem::take(&mut head.extensions);
+        let (body, truncated) = tokio::select! {
+            biased;
+            read = read_body(body, limits.body_cap) => {
+                read.map_err(|error| watch.failure(classify(&error), Some(error.into()), limits, true))?
+            }
+            () = &mut expired => return Err(watch.failure(ErrorClass::Timeout, None, limits, true)),
+        };
+        Ok(Exchange::new(Response::from_parts(head, body))
+            .with_truncated(truncated)
+            .with_timings(watch.timings(&came_with)))
     }
 }
 
@@ -514,7 +530,7 @@ pub(super) fn over_http(mut config: ClientConfig) -> ClientConfig {
 }
 
 pub(super) const DEFAULT_USER_AGENT: &str = concat!("hookwire/", env!("CARGO_PKG_VERSION"));
-pub(super) const DEFAULT_MAX_IDLE: usize = 64;
+pub(super) const DEFAULT_MAX_IDLE: usize = 256;
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) const MAX_HEAD: usize = 64 * 1024;
 pub(super) const STREAM_WINDOW: u32 = 64 * 1024;
@@ -522,6 +538,6 @@ pub(super) const CONNECTION_WINDOW: u32 = 1024 * 1024;
 // More than an application has policies, few enough to search in a row.
 const MAX_POOLS: usize = 16;
 // More than are busy at once, few enough to forget.
-const MAX_JUDGED: usize = 4_096;
+const MAX_JUDGED: usize = 1_024;
 // For a deadline beyond what an instant can hold.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);

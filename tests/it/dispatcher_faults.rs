@@ -19,6 +19,7 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::watched_store::Watched;
 
@@ -209,6 +210,20 @@ async fn one_settlement_that_the_store_refuses_does_not_keep_the_others() {
     setup.client.arrived(20).await;
     running.stop().await;
     assert_eq!(setup.delivered().await, 19);
+}
+
+#[tokio::test]
+async fn what_a_store_tells_nothing_of_is_settled_all_the_same() {
+    let setup = Setup::new().await;
+    setup.store.settlements_are_mute();
+    setup.emit(3).await;
+    // With room for one, the next is claimed only where the one before it takes none any more.
+    let dispatcher = setup.dispatcher().with_max_in_flight(1).with_poll_interval(DAY);
+    let running = Running::start(dispatcher);
+    let arrived = timeout(Duration::from_secs(30), setup.client.arrived(3)).await;
+    running.stop().await;
+    assert!(arrived.is_ok(), "{} of 3 were sent", setup.client.sent());
+    assert_eq!((setup.delivered().await, setup.store.settles()), (3, 3));
 }
 
 #[tokio::test]

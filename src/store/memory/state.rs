@@ -29,7 +29,7 @@ pub(super) struct State {
     /// The last subscription that a look had no room after.
     last_listed: Option<SubscriptionId>,
     pub(super) events: HashMap<u64, Event>,
-    event_numbers: HashMap<String, HashMap<EventId, u64>>,
+    event_numbers: HashMap<Arc<str>, HashMap<EventId, u64>>,
     pub(super) rows: HashMap<DeliveryId, Row>,
     pub(super) ends: Ends,
     /// Numbers events, and deliveries in the order of their insertion.
@@ -63,7 +63,7 @@ impl Row {
 }
 
 pub(super) struct Event {
-    organization: String,
+    organization: Arc<str>,
     id: EventId,
     event_type: EventType,
     pub(super) payload: Payload,
@@ -207,8 +207,12 @@ impl State {
             };
         }
         let number = self.next_number();
+        let organization = match self.event_numbers.get_key_value(new.organization.as_str()) {
+            Some((organization, _)) => Arc::clone(organization),
+            None => Arc::from(new.organization.as_str()),
+        };
         let event = Event {
-            organization: new.organization.clone(),
+            organization: Arc::clone(&organization),
             id: new.id.clone(),
             event_type: new.event_type.clone(),
             payload: Payload::Kept(new.payload.clone()),
@@ -221,8 +225,7 @@ impl State {
             self.ends.event_ended(number, &event);
         }
         self.events.insert(number, event);
-        let numbers = self.event_numbers.entry(new.organization.clone()).or_default();
-        numbers.insert(new.id.clone(), number);
+        self.event_numbers.entry(organization).or_default().insert(new.id.clone(), number);
         for (id, subscription) in &new.deliveries {
             self.add(*id, *subscription, number, new.inserted_at);
         }
@@ -305,13 +308,14 @@ impl State {
         let subscription = &self.subscriptions[&share.subscription];
         let until = later(now, lease);
         // Taken out before any is put back, so that a lease of no length is not claimed twice.
-        let mut taken = Vec::new();
+        let mut taken = Vec::with_capacity((share.limit as usize).min(queue.due.len()));
         while taken.len() < share.limit as usize {
             match queue.due.first() {
                 Some((due_at, ..)) if *due_at <= now => taken.extend(queue.due.pop_first()),
                 _ => break,
             }
         }
+        claimed.reserve(taken.len());
         for (due_at, number, id) in taken {
             let row = self.rows.get_mut(&id).expect(ROW);
             row.claims += 1;
@@ -352,6 +356,10 @@ impl State {
         if let Some(attempt) = attempt {
             row.attempts = row.attempts.saturating_add(1);
             row.first_attempt_at.get_or_insert(attempt.started_at);
+            if row.log.is_empty() {
+                // Most have one.
+                row.log.reserve_exact(1);
+            }
             row.log.push(attempt.clone());
         }
         let subscription = row.subscription;
