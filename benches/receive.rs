@@ -9,8 +9,10 @@
 //! event, so the inbox grows as it does in life.
 //!
 //! `requests` is the same over HTTP: eight connections that are kept, each with one request under way, to a server as axum's
-//! documentation starts it. Both servers get the same bytes, in turns. The second line is the hardest that there is: the eight
-//! requests are written together to a server of one thread, which so is spared most of what waiting for requests costs.
+//! documentation starts it. All servers get the same bytes, in turns. "no inbox" is the least that a receiver can do, in a
+//! handler by hand: the signature verified and the event decoded, by this crate, and nothing else. The second pair of lines is the
+//! hardest that there is: the eight requests are written together to a server of one thread, which so is spared most of what
+//! waiting for requests costs.
 
 mod rounds;
 
@@ -21,10 +23,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use axum::Router;
+use axum::extract::State;
 use axum::routing::post;
 use bytes::Bytes;
 use hookwire::allison::{CallEnded, Direction, Disposition, Event};
@@ -113,7 +117,7 @@ fn at_once<F: Future>(future: F) -> F::Output {
 // Over HTTP.
 
 fn requests() -> bool {
-    println!("\n{:<16}{:>14}{:>14}{:>8}{:>8}", "", "requests/s", "against", "ratio", "bound");
+    println!("\n{:<26}{:>14}{:>14}{:>8}{:>8}", "", "requests/s", "against", "ratio", "bound");
     let is_kept =
         contest("axum", Some(LEAST), tokio::runtime::Builder::new_multi_thread, Client::each_for_itself);
     contest("axum, together", None, tokio::runtime::Builder::new_current_thread, Client::together);
@@ -127,11 +131,15 @@ fn contest(
     send: fn(&mut Client, &[Vec<u8>]),
 ) -> bool {
     let hooked = Router::new().route("/", hook(receiver().with_inbox(MemoryStore::new()), handle));
+    let contract = Contract::allison();
+    let verifier = contract.verifier(&secret()).expect("the secret is long enough");
+    let by_hand = Router::new().route("/", post(read_and_decode)).with_state(Arc::new((contract, verifier)));
     let mut clients = [
         Client::connect(serve("bare", runtime(), Router::new().route("/", post(read_only)))),
+        Client::connect(serve("by hand", runtime(), by_hand)),
         Client::connect(serve("hooked", runtime(), hooked)),
     ];
-    let mut times = [Vec::new(), Vec::new()];
+    let mut times = [const { Vec::new() }; 3];
     let mut number = 0;
     for round in 0..HTTP_ROUNDS {
         let now = OffsetDateTime::now_utc();
@@ -141,19 +149,24 @@ fn contest(
                 Request::new(number, now).wire()
             })
             .collect();
-        for turn in 0..2 {
-            // The other begins the next round.
-            let which = (round + turn) % 2;
+        for turn in 0..clients.len() {
+            // Another begins the next round.
+            let which = (round + turn) % clients.len();
             let began = Instant::now();
             send(&mut clients[which], &wires);
             times[which].push(began.elapsed().as_secs_f64() / HTTP_REQUESTS as f64);
         }
     }
-    let [bare, hooked] = times.map(|times| times[HTTP_WARM_UP..].to_vec());
-    let ratio = median(bare.iter().zip(&hooked).map(|(bare, hooked)| bare / hooked).collect());
+    let [bare, by_hand, hooked] = times.map(|times| times[HTTP_WARM_UP..].to_vec());
+    speed(&format!("{name}, no inbox"), &by_hand, &bare, None);
+    speed(name, &hooked, &bare, least)
+}
+
+fn speed(name: &str, of: &[f64], against: &[f64], least: Option<f64>) -> bool {
+    let ratio = median(against.iter().zip(of).map(|(against, of)| against / of).collect());
     let is_kept = least.is_none_or(|least| ratio >= least);
-    let (per_second, against) = (1.0 / median(hooked), 1.0 / median(bare));
-    print!("{name:<16}{per_second:>14.0}{against:>14.0}{ratio:>8.3}");
+    let (per_second, against) = (1.0 / median(of.to_vec()), 1.0 / median(against.to_vec()));
+    print!("{name:<26}{per_second:>14.0}{against:>14.0}{ratio:>8.3}");
     match least {
         Some(least) => println!("{least:>8.2}  {}", if is_kept { "PASS" } else { "under" }),
         None => println!("{:>8}", "-"),
@@ -163,6 +176,19 @@ fn contest(
 
 async fn read_only(body: Bytes) -> StatusCode {
     black_box(body);
+    StatusCode::OK
+}
+
+/// The least that a receiver does: verified and decoded, with nothing around it.
+async fn read_and_decode(
+    State(proof): State<Arc<(Contract, Verifier)>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> StatusCode {
+    let (contract, verifier) = &*proof;
+    let Ok(verified) = verifier.verify(&headers, &body) else { return StatusCode::UNAUTHORIZED };
+    let Ok(envelope) = contract.decode::<Event>(&verified) else { return StatusCode::BAD_REQUEST };
+    drop(black_box(envelope));
     StatusCode::OK
 }
 
