@@ -83,7 +83,7 @@ impl<I: Intake> Receiver<I> {
         let event = id_of(&read, &verified);
         let key = self.key_of(arrival, &verified, || event.clone());
         let request = KeptRequest::new(key, now, Bytes::copy_from_slice(body))
-            .with_queue(self.source.as_str())
+            .with_queue(&*self.source)
             .with_event(event)
             .with_proof(proof, verified.timestamp());
         let told = self.inbox.keep(std::slice::from_ref(&request)).await?;

@@ -53,7 +53,7 @@ pub struct Receiver<I = NoInbox> {
     admission: Admission,
     pub(super) inbox: I,
     key: Option<KeyOf>,
-    pub(super) source: String,
+    pub(super) source: Arc<str>,
     /// Rings when a request was kept.
     pub(super) bell: Arc<Bell>,
     lease: Duration,
@@ -138,7 +138,7 @@ impl Receiver {
     }
 
     fn new(contract: Contract, check: Check) -> Self {
-        let source = contract.name().to_owned();
+        let source = contract.name().into();
         Self {
             contract,
             check,
@@ -222,7 +222,7 @@ impl<I> Receiver<I> {
 
     /// The same receiver, naming the sender `source` in its inbox: needed where several senders of one contract share an
     /// inbox. The default is the contract's name.
-    pub fn with_source(mut self, source: impl Into<String>) -> Self {
+    pub fn with_source(mut self, source: impl Into<Arc<str>>) -> Self {
         self.source = source.into();
         self
     }
@@ -439,10 +439,10 @@ impl<I> Receiver<I> {
         InboxKey::new(self.source_of(arrival), own.unwrap_or_else(id))
     }
 
-    fn source_of(&self, arrival: &Arrival<'_>) -> String {
+    fn source_of(&self, arrival: &Arrival<'_>) -> Arc<str> {
         match (&self.check, arrival.tenant) {
-            (Check::Tenants { .. }, Some(tenant)) => format!("{}/{tenant}", self.source),
-            _ => self.source.clone(),
+            (Check::Tenants { .. }, Some(tenant)) => format!("{}/{tenant}", self.source).into(),
+            _ => Arc::clone(&self.source),
         }
     }
 

@@ -123,7 +123,7 @@ impl<I: Intake + Clone + 'static> Receiver<I> {
     }
 
     fn wake(&self, worker: Worker) -> Worker {
-        Worker { bell: Arc::clone(&self.bell), ..worker.with_queue(self.source.as_str()) }
+        Worker { bell: Arc::clone(&self.bell), ..worker.with_queue(&*self.source) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! [`Inbox`]: remembers which events were handled.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -61,14 +62,14 @@ pub trait TransactionalInbox: Inbox {
 #[non_exhaustive]
 pub struct InboxKey {
     /// The sender, such as a contract's name, or that and a tenant.
-    pub source: String,
+    pub source: Arc<str>,
     /// The event's id, from signed bytes.
     pub id: EventId,
 }
 
 impl InboxKey {
     /// The event `id` of the sender `source`.
-    pub fn new(source: impl Into<String>, id: EventId) -> Self {
+    pub fn new(source: impl Into<Arc<str>>, id: EventId) -> Self {
         Self { source: source.into(), id }
     }
 }

@@ -113,7 +113,7 @@ impl KeptRequest {
     /// A request of event `key.id` that was proven by nothing, in the queue of its source's name.
     pub fn new(key: InboxKey, received_at: OffsetDateTime, body: Bytes) -> Self {
         Self {
-            queue: key.source.clone(),
+            queue: (*key.source).to_owned(),
             event: key.id.clone(),
             key,
             received_at,

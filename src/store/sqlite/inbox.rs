@@ -22,7 +22,7 @@ impl Inbox for SqliteStore {
         let sql = &self.sql;
         let mut transaction = self.writer.begin().await?;
         let reserved = sqlx::query(sql.reserve.clone())
-            .bind(key.source.as_str())
+            .bind(&*key.source)
             .bind(key.id.as_str())
             .bind(micros(now))
             .bind(later(now, lease))
@@ -36,7 +36,7 @@ impl Inbox for SqliteStore {
             return Ok(Reservation::New(lease));
         }
         let committed: bool = sqlx::query(sql.is_committed.clone())
-            .bind(key.source.as_str())
+            .bind(&*key.source)
             .bind(key.id.as_str())
             .fetch_one(transaction.connection())
             .await
@@ -64,7 +64,7 @@ impl Inbox for SqliteStore {
         let Ok(lease) = i64::try_from(lease.number()) else { return Ok(false) };
         let mut transaction = self.writer.begin().await?;
         let done = sqlx::query(self.sql.release.clone())
-            .bind(key.source.as_str())
+            .bind(&*key.source)
             .bind(key.id.as_str())
             .bind(lease)
             .execute(transaction.connection())
@@ -114,7 +114,7 @@ impl SqliteStore {
         keep: Duration,
     ) -> Query<'q, Sqlite, SqliteArguments> {
         sqlx::query(self.sql.commit.clone())
-            .bind(key.source.as_str())
+            .bind(&*key.source)
             .bind(key.id.as_str())
             .bind(lease)
             .bind(later(now, keep))

@@ -60,7 +60,7 @@ impl Intake for SqliteStore {
     ) -> Result<Vec<Settled>, StoreError> {
         let asked: Vec<_> = leases
             .iter()
-            .filter_map(|(key, lease)| Some((&key.source, key.id.as_str(), stored_lease(*lease)?)))
+            .filter_map(|(key, lease)| Some((&*key.source, key.id.as_str(), stored_lease(*lease)?)))
             .collect();
         if asked.is_empty() {
             return Ok(vec![Settled::Stale; leases.len()]);
@@ -78,7 +78,7 @@ impl Intake for SqliteStore {
             .collect::<Result<HashSet<_>, Unread>>()
             .map_err(corrupt)?;
         let tell = |(key, lease): &(InboxKey, Lease)| {
-            if done.contains(&(key.source.as_str(), key.id.as_str(), *lease)) {
+            if done.contains(&(&*key.source, key.id.as_str(), *lease)) {
                 Settled::Done
             } else {
                 Settled::Stale
@@ -135,7 +135,7 @@ impl Intake for SqliteStore {
         let rows = sqlx::query(self.sql.given_up_requests.clone())
             .bind(queue)
             // Before every id, as none is empty.
-            .bind(after.map_or("", |after| after.source.as_str()))
+            .bind(after.map_or("", |after| &*after.source))
             .bind(after.map_or("", |after| after.id.as_str()))
             .bind(limit)
             .fetch_all(&self.readers)
@@ -174,7 +174,7 @@ impl SqliteStore {
     async fn change_given_up(&self, sql: &sqlx::SqlStr, key: &InboxKey, at: i64) -> Result<bool, StoreError> {
         let mut writing = self.writer.begin().await?;
         let done = sqlx::query(sql.clone())
-            .bind(key.source.as_str())
+            .bind(&*key.source)
             .bind(key.id.as_str())
             .bind(at)
             .execute(writing.connection())
@@ -194,7 +194,7 @@ pub(super) async fn keep(
     let mut told = Vec::with_capacity(requests.len());
     for request in requests {
         let kept = sqlx::query(sql.keep_request.clone())
-            .bind(request.key.source.as_str())
+            .bind(&*request.key.source)
             .bind(request.key.id.as_str())
             .bind(request.queue.as_str())
             .bind(request.event.as_str())

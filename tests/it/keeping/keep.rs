@@ -132,7 +132,7 @@ async fn tenants_share_a_queue_and_no_ids() {
     }
     let sources: Vec<_> =
         kept(receiver.intake(), "allison").await.into_iter().map(|kept| kept.key.source).collect();
-    assert_eq!(sources, ["allison/acme", "allison/other"]);
+    assert_eq!(sources, ["allison/acme".into(), "allison/other".into()]);
 }
 
 /// An event that is read later is the one that would have been read at once, whatever its parts came from.
