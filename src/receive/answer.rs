@@ -16,7 +16,8 @@ use time::OffsetDateTime;
 use crate::event::{DataError, Envelope, EventData};
 use crate::receive::admission::Permit;
 use crate::receive::guard::Arrival;
-use crate::receive::receiver::{Received, Receiver};
+use crate::receive::receipt::Received;
+use crate::receive::receiver::Receiver;
 use crate::receive::rejection::Rejection;
 use crate::store::Inbox;
 

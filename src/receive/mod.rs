@@ -7,13 +7,11 @@ mod admission;
 pub(crate) mod answer;
 pub mod axum;
 mod bell;
-mod crew;
-mod erased;
 mod guard;
 mod handlers;
-mod incident;
-mod job;
 mod keep;
+mod no_inbox;
+mod receipt;
 mod receiver;
 mod rejection;
 mod secrets;
@@ -24,13 +22,11 @@ pub use admission::Admission;
 pub use answer::Answer;
 pub use guard::{Arrival, Guard, HeaderGuard, NetworkGuard, PathGuard};
 pub use handlers::Handlers;
-#[cfg(feature = "dispatch")]
-pub use incident::Incident;
-#[cfg(feature = "dispatch")]
-pub use job::Job;
-pub use receiver::{NoInbox, Receipt, Received, Receiver};
+pub use no_inbox::NoInbox;
+pub use receipt::{Receipt, Received};
+pub use receiver::Receiver;
 pub use rejection::Rejection;
 pub use secrets::SecretSource;
 pub use senders::Senders;
 #[cfg(feature = "dispatch")]
-pub use worker::{Worked, Worker};
+pub use worker::{Incident, Job, Worked, Worker};

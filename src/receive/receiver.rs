@@ -9,15 +9,17 @@ use time::OffsetDateTime;
 
 use crate::contract::Contract;
 use crate::error::Error;
-use crate::event::{DataError, DecodeError, Envelope, EventData, EventId, EventType};
+use crate::event::{DataError, DecodeError, Envelope, EventData, EventId};
 use crate::receive::admission::{Admission, Permit};
 use crate::receive::answer::Answer;
 use crate::receive::bell::Bell;
 use crate::receive::guard::{Arrival, Guard};
+use crate::receive::no_inbox::NoInbox;
+use crate::receive::receipt::{Held, Receipt, Received};
 use crate::receive::rejection::{Rejection, RejectionObserver, refuse};
 use crate::receive::secrets::{CachedSecrets, ErasedSecrets, SecretSource};
 use crate::signature::{Secret, Verified, Verifier};
-use crate::store::{Inbox, InboxKey, Intake, Lease, Reservation, StoreError, TransactionalInbox};
+use crate::store::{Inbox, InboxKey, Intake, Reservation};
 
 /// Verifies, dedupes and decodes what arrives, in that order.
 ///
@@ -498,154 +500,6 @@ pub(super) fn id_of<T>(read: &Read<T>, verified: &Verified<'_>) -> EventId {
 impl<I> fmt::Debug for Receiver<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver").field("source", &self.source).finish_non_exhaustive()
-    }
-}
-
-/// A genuine request, and what there is to do about it.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Received<'r, T, I: Inbox> {
-    /// An event to handle.
-    #[non_exhaustive]
-    Event {
-        /// The event.
-        envelope: Envelope<T>,
-        /// To be committed when the event was handled, or released when it could not be.
-        receipt: Receipt<'r, I>,
-    },
-    /// An event that was handled before. Answer 200.
-    #[non_exhaustive]
-    Duplicate {
-        /// The event's id.
-        id: EventId,
-    },
-    /// An event of another type than the one asked for, where `T` is one type's data. Answer 200: an error would make the
-    /// sender repeat it, and in the end give the endpoint up.
-    #[non_exhaustive]
-    OtherType {
-        /// The event's type.
-        event_type: EventType,
-    },
-    /// An event of a known type with data that does not fit it.
-    #[non_exhaustive]
-    Undecodable {
-        /// What did not fit, with the data as it came.
-        error: Box<DataError>,
-        /// To be committed when nothing more will be done about it, or released to see it again.
-        receipt: Receipt<'r, I>,
-    },
-}
-
-/// The right to handle one event, until its lease ends.
-///
-/// Dropped without a word it acts like a crash: the event stays reserved until the lease ends, and is handled then if the
-/// sender repeats it.
-#[derive(Debug)]
-#[must_use = "an event that is neither committed nor released stays reserved until its lease ends"]
-pub struct Receipt<'r, I: Inbox> {
-    inbox: Held<'r, I>,
-    key: InboxKey,
-    lease: Lease,
-    keep: Duration,
-    _permit: Permit,
-}
-
-/// An inbox, for as long as its receiver is borrowed, or for as long as it is held.
-#[derive(Debug)]
-enum Held<'r, I> {
-    By(&'r I),
-    With(Arc<Receiver<I>>),
-}
-
-impl<I> Held<'_, I> {
-    fn inbox(&self) -> &I {
-        match self {
-            Self::By(inbox) => inbox,
-            Self::With(receiver) => &receiver.inbox,
-        }
-    }
-}
-
-impl<I: Inbox> Receipt<'_, I> {
-    /// The same receipt, for a task that outlives the borrow of its receiver.
-    fn held_with(self, receiver: Arc<Receiver<I>>) -> Receipt<'static, I> {
-        Receipt {
-            inbox: Held::With(receiver),
-            key: self.key,
-            lease: self.lease,
-            keep: self.keep,
-            _permit: self._permit,
-        }
-    }
-
-    /// The event was handled: copies of it are duplicates for as long as the contract's
-    /// [`dedupe_window`](Contract::dedupe_window).
-    ///
-    /// `false` tells that the lease had ended and somebody else took the event meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// The inbox's. The event will then be handled again when the sender repeats it.
-    pub async fn commit(self, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.inbox.inbox().commit(&self.key, self.lease, now, self.keep).await
-    }
-
-    /// [`commit`](Self::commit) on the handler's own connection, inside its open transaction: what the handler wrote and that the
-    /// event was handled are committed together, or neither is. A copy that comes later is a duplicate exactly when the
-    /// transaction was committed.
-    ///
-    /// `false` tells that the lease had ended and somebody else took the event meanwhile: roll the transaction back.
-    ///
-    /// # Errors
-    ///
-    /// The inbox's. Roll the transaction back; the event will be handled again when the sender repeats it.
-    pub async fn commit_in(
-        self,
-        connection: &mut I::Connection,
-        now: OffsetDateTime,
-    ) -> Result<bool, StoreError>
-    where
-        I: TransactionalInbox,
-    {
-        self.inbox.inbox().commit_in(connection, &self.key, self.lease, now, self.keep).await
-    }
-
-    /// The event could not be handled: the next copy of it is.
-    ///
-    /// # Errors
-    ///
-    /// The inbox's. The event is then free when its lease ends.
-    pub async fn release(self) -> Result<bool, StoreError> {
-        self.inbox.inbox().release(&self.key, self.lease).await
-    }
-}
-
-/// Remembers nothing: every copy of an event is handled. For handlers that can be repeated safely.
-#[derive(Clone, Copy, Debug, Default)]
-#[allow(clippy::exhaustive_structs, reason = "it has no parts and will have none")]
-pub struct NoInbox;
-
-impl Inbox for NoInbox {
-    async fn reserve(&self, _: &InboxKey, _: OffsetDateTime, _: Duration) -> Result<Reservation, StoreError> {
-        Ok(Reservation::New(Lease::new(1)))
-    }
-
-    async fn commit(
-        &self,
-        _: &InboxKey,
-        _: Lease,
-        _: OffsetDateTime,
-        _: Duration,
-    ) -> Result<bool, StoreError> {
-        Ok(true)
-    }
-
-    async fn release(&self, _: &InboxKey, _: Lease) -> Result<bool, StoreError> {
-        Ok(true)
-    }
-
-    async fn prune(&self, _: OffsetDateTime, _: u32) -> Result<u64, StoreError> {
-        Ok(0)
     }
 }
 

@@ -1,5 +1,4 @@
 //! An intake behind one pointer, so that a worker has no type parameters.
-#![cfg(feature = "dispatch")]
 
 use std::time::Duration;
 

@@ -1,5 +1,4 @@
 //! [`Crew`]: the tasks of a worker, what they hold and what came of it.
-#![cfg(feature = "dispatch")]
 
 use std::collections::HashMap;
 

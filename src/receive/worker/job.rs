@@ -1,5 +1,4 @@
 //! [`Job`]: an event that a worker has to be handled; [`Handle`]: how its handler is called.
-#![cfg(feature = "dispatch")]
 
 use std::any::Any;
 use std::error::Error as StdError;

@@ -1,5 +1,4 @@
 //! [`Incident`]: what a worker tells whoever wants to know.
-#![cfg(feature = "dispatch")]
 
 use std::fmt;
 use std::time::Duration;
