@@ -142,11 +142,12 @@ impl Dispatcher {
         self
     }
 
-    /// The same dispatcher, claiming deliveries for `lease`. Until a lease ends, a crashed dispatcher's deliveries wait; while it
-    /// runs it extends the leases of what it sends, every third of this time. One that cannot for longer than a lease, as where
-    /// its process is stopped, has an attempt made twice. The default is the contract's time-out and 30 s.
+    /// The same dispatcher, claiming deliveries for `lease` (10 ms or longer). Until a lease ends, a crashed dispatcher's deliveries
+    /// wait; while it runs it extends the leases of what it sends, every third of this time. One that cannot for longer than a
+    /// lease, as where its process is stopped, has an attempt made twice. The default is the contract's time-out and 30 s.
     pub fn with_lease(mut self, lease: Duration) -> Self {
-        self.lease = Some(lease);
+        // One that has ended before the store answers is handed back, again and again.
+        self.lease = Some(lease.max(SOON));
         self
     }
 

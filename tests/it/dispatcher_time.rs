@@ -112,6 +112,23 @@ async fn what_is_in_flight_at_a_shutdown_keeps_its_lease_while_it_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dispatcher_with_a_lease_of_no_time_sends_what_it_claims() {
+    let (store, id) = store_with_a_delivery().await;
+    let client = slow(Duration::ZERO);
+    let (clock, reads) = (TokioClock::new(NOON), AtomicUsize::new(0));
+    let dispatcher = Dispatcher::new(Arc::clone(&store), client.clone(), Contract::allison())
+        .with_lease(Duration::ZERO)
+        .with_clock(move || {
+            // What was claimed and handed back at once is claimed again at once, for ever.
+            assert!(reads.fetch_add(1, Ordering::Relaxed) < 1_000, "it turns in a circle");
+            clock.now()
+        });
+    dispatcher.run(tokio::time::sleep(Duration::from_secs(1))).await;
+    assert_eq!(client.recorded().len(), 1);
+    assert_eq!(store.attempts(id).await.unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_claim_brings_after_its_lease_has_ended_is_handed_back_and_not_sent() {
     let (store, id) = store_with_a_delivery().await;
     let store = Watched::new(store);

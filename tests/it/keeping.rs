@@ -2,6 +2,7 @@
 
 mod away;
 mod keep;
+mod lease;
 #[cfg(all(feature = "postgres", feature = "sqlite"))]
 mod sql;
 mod worker;

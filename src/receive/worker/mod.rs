@@ -242,10 +242,11 @@ impl Worker {
         self
     }
 
-    /// The same worker, taking requests for `lease`. Until a lease ends, what a crashed worker had taken waits; while it
+    /// The same worker, taking requests for `lease` (10 ms or longer). Until a lease ends, what a crashed worker had taken waits; while it
     /// runs it extends the leases of what is handled, every third of this time.
     pub fn with_lease(mut self, lease: Duration) -> Self {
-        self.lease = lease;
+        // One that has ended before the intake answers is handed back, again and again.
+        self.lease = lease.max(SOON);
         self
     }
 
