@@ -92,6 +92,15 @@ impl Guard for HeaderGuard {
             Expected::Check(check) => std::str::from_utf8(shown).is_ok_and(check),
         }
     }
+
+    fn challenge(&self) -> Option<&'static str> {
+        match self.scheme {
+            // RFC 7617 section 2 demands a realm, RFC 6750 section 3 any parameter.
+            "Basic " => Some(r#"Basic realm="webhooks", charset="UTF-8""#),
+            "Bearer " => Some(r#"Bearer realm="webhooks""#),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Debug for HeaderGuard {

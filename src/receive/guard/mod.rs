@@ -1,5 +1,6 @@
 //! [`Guard`]: what proves a request whose sender signs nothing, or what a request must show besides its signature.
 
+mod forwarded;
 mod header;
 mod network;
 mod path;
@@ -38,7 +39,15 @@ pub trait Guard: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Whether the request may pass. Secrets are compared in constant time.
+    ///
+    /// It is asked before the body is read. A guard that panics admits nobody: the sender is answered 503.
     fn admits(&self, arrival: &Arrival<'_>) -> bool;
+
+    /// What a request that is answered 401 should show next time, as a challenge of `WWW-Authenticate` (RFC 9110 section 11.6.1),
+    /// such as `Bearer realm="webhooks"`. Every 401 of the receiver has it, whatever the reason, so that it tells a stranger nothing.
+    fn challenge(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// What a [`Guard`] may look at: everything of a request but its body.

@@ -5,13 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use http::HeaderMap;
 use ipnet::{IpNet, Ipv4Net};
 
-use super::{Arrival, Guard};
+use super::{Arrival, Guard, forwarded};
 use crate::error::{Error, ErrorKind};
 
 /// Admits requests from addresses of a list, for senders that publish theirs.
 ///
 /// It goes by the connection's other end. A header such as `X-Forwarded-For` is believed only when
-/// [trusted proxies](Self::behind) are named: anybody can write one.
+/// [trusted proxies](Self::behind) are named: anybody can write one. Of the two headers that proxies write one is believed, never
+/// both: `X-Forwarded-For`, or [`Forwarded`](Self::with_forwarded) where that is asked for.
 ///
 /// ```
 /// use hookwire::receive::{Arrival, Guard, NetworkGuard};
@@ -27,6 +28,7 @@ use crate::error::{Error, ErrorKind};
 pub struct NetworkGuard {
     allowed: Vec<IpNet>,
     proxies: Vec<IpNet>,
+    is_forwarded: bool,
 }
 
 impl NetworkGuard {
@@ -36,7 +38,7 @@ impl NetworkGuard {
     ///
     /// [`ErrorKind::Guard`] for what is neither.
     pub fn new<N: AsRef<str>>(networks: impl IntoIterator<Item = N>) -> Result<Self, Error> {
-        Ok(Self { allowed: parse(networks)?, proxies: Vec::new() })
+        Ok(Self { allowed: parse(networks)?, proxies: Vec::new(), is_forwarded: false })
     }
 
     /// The same guard behind proxies of these networks: of a request that comes from one of them, the sender is the last address
@@ -50,6 +52,26 @@ impl NetworkGuard {
         Ok(self)
     }
 
+    /// The same guard, believing of its [proxies](Self::behind) the header `Forwarded` (RFC 7239) and no longer `X-Forwarded-For`.
+    ///
+    /// Choose the one that every proxy of the list writes: the other passes through them as the sender made it up. An element whose
+    /// `for` is missing, `unknown` or a name of the proxy's own admits nobody, and so does a field that is not of the grammar.
+    ///
+    /// ```
+    /// use hookwire::receive::{Arrival, Guard, NetworkGuard};
+    /// use http::HeaderValue;
+    ///
+    /// let guard = NetworkGuard::new(["203.0.113.0/24"])?.behind(["10.0.0.0/8"])?.with_forwarded();
+    /// let mut headers = http::HeaderMap::new();
+    /// headers.insert("forwarded", HeaderValue::from_static(r#"for="203.0.113.9:4711";proto=https"#));
+    /// assert!(guard.admits(&Arrival::new(&headers).with_peer([10, 0, 0, 1].into())));
+    /// # Ok::<(), hookwire::Error>(())
+    /// ```
+    pub fn with_forwarded(mut self) -> Self {
+        self.is_forwarded = true;
+        self
+    }
+
     /// The sender's address as far as it can be believed.
     fn sender(&self, arrival: &Arrival<'_>) -> Option<IpAddr> {
         let mut sender = arrival.peer?.to_canonical();
@@ -58,8 +80,12 @@ impl NetworkGuard {
         }
         // Each proxy has appended where it got the request from: the last is the nearest, and what stands before an address that
         // is no proxy's may be anybody's invention.
-        for entry in forwarded(arrival.headers).rev() {
-            sender = address(entry?)?;
+        let hops = match self.is_forwarded {
+            true => forwarded::hops(arrival.headers),
+            false => x_forwarded_for(arrival.headers),
+        };
+        for hop in hops.into_iter().rev() {
+            sender = hop?;
             if !contains(&self.proxies, sender) {
                 return Some(sender);
             }
@@ -82,17 +108,19 @@ fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
-/// The entries of every `X-Forwarded-For`, in their order; nothing for a value that is no text.
-fn forwarded(headers: &HeaderMap) -> impl DoubleEndedIterator<Item = Option<&str>> {
-    let values = headers.get_all("x-forwarded-for").iter().collect::<Vec<_>>();
-    values.into_iter().flat_map(|value| match value.to_str() {
-        Ok(text) => text.split(',').map(|entry| Some(entry.trim())).collect(),
-        Err(_) => vec![None],
-    })
+/// The addresses in every `X-Forwarded-For`, in their order; nothing for what is none, and for a value that is no text.
+fn x_forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+    let values = headers.get_all("x-forwarded-for").iter();
+    values
+        .flat_map(|value| match value.to_str() {
+            Ok(text) => text.split(',').map(|entry| address(entry.trim())).collect(),
+            Err(_) => vec![None],
+        })
+        .collect()
 }
 
 /// An address with or without a port; proxies write either.
-fn address(entry: &str) -> Option<IpAddr> {
+pub(super) fn address(entry: &str) -> Option<IpAddr> {
     let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
     let address = bare.parse().ok().or_else(|| Some(entry.parse::<SocketAddr>().ok()?.ip()))?;
     Some(address.to_canonical())
