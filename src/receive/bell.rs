@@ -1,4 +1,4 @@
-//! [`Bell`]: tells the workers of a receiver in the same process that a request was kept.
+//! [`Bell`]: tells tasks of the same process that something happened, such as that a request was kept.
 
 use std::future::poll_fn;
 use std::mem;
@@ -28,7 +28,6 @@ impl Bell {
     }
 
     /// Ready when it has rung more often than this, with how often.
-    #[cfg_attr(not(feature = "dispatch"), allow(dead_code, reason = "only workers listen"))]
     pub(super) async fn rung_since(&self, times: u64) -> u64 {
         poll_fn(|context| {
             let mut rung = self.rung();

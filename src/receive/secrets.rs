@@ -5,11 +5,13 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::receive::answer::unpanicking;
+use crate::receive::bell::Bell;
 use crate::signature::Secret;
 
 /// Where the secrets of many tenants are, such as a table of the application's.
@@ -30,6 +32,10 @@ use crate::signature::Secret;
 pub trait SecretSource: Send + Sync {
     /// The secrets of `tenant`, any of which may have signed; none for a tenant that is not known.
     ///
+    /// One that has not the form that the contract demands proves nothing, and the others count: a row that was pasted wrong does not
+    /// lock out a tenant who has a good one. Where none has the form, the sender is asked to repeat the request, as it is where this
+    /// fails or panics.
+    ///
     /// # Errors
     ///
     /// When it cannot be asked. The sender is then asked to repeat the request.
@@ -49,8 +55,8 @@ impl<S: SecretSource + ?Sized> SecretSource for Arc<S> {
     }
 }
 
-type Answer<'a> =
-    Pin<Box<dyn Future<Output = Result<Vec<Secret>, Box<dyn StdError + Send + Sync>>> + Send + 'a>>;
+type Told = Result<Vec<Secret>, Box<dyn StdError + Send + Sync>>;
+type Answer<'a> = Pin<Box<dyn Future<Output = Told> + Send + 'a>>;
 
 /// [`SecretSource`] behind a pointer, so that a receiver does not grow a parameter.
 pub(super) trait ErasedSecrets: Send + Sync {
@@ -60,7 +66,8 @@ pub(super) trait ErasedSecrets: Send + Sync {
 
 /// Answers of a [`SecretSource`], kept for a while: a bounded number of them, and no longer than an age.
 ///
-/// A tenant that is not known is not kept, so that strangers who make names up take no room.
+/// A tenant that is not known is not kept, so that strangers who make names up take no room. While the source is asked about a tenant,
+/// whoever else wants to know waits for that answer.
 pub(super) struct CachedSecrets<S> {
     source: S,
     age: Duration,
@@ -71,8 +78,67 @@ pub(super) struct CachedSecrets<S> {
 #[derive(Default)]
 struct Known {
     tenants: HashMap<String, Kept>,
+    /// What the source is being asked, of no more tenants than are kept.
+    questions: HashMap<String, Arc<Question>>,
     /// How often something was forgotten: an answer that was asked for before that may be old.
     forgotten: u64,
+}
+
+/// What there is to know of a tenant.
+enum Found<'a, S> {
+    Kept(Vec<Secret>),
+    /// Somebody is asking.
+    Asked(Arc<Question>),
+    /// To be asked, also for those who come meanwhile.
+    ToAsk {
+        asking: Asking<'a, S>,
+        forgotten: u64,
+    },
+    /// To be asked for oneself alone.
+    Nothing {
+        forgotten: u64,
+    },
+}
+
+/// What the source is being asked about one tenant.
+#[derive(Default)]
+struct Question {
+    answer: OnceLock<Result<Vec<Secret>, String>>,
+    is_over: Bell,
+}
+
+impl Question {
+    fn answer(&self, told: &Told) {
+        let answer = told.as_ref().map(Vec::clone).map_err(|error| error.to_string());
+        // It is asked once.
+        let _ = self.answer.set(answer);
+    }
+
+    /// What the source answered, with the text of what went wrong; nothing where it was not waited for.
+    async fn answered(&self) -> Option<Result<Vec<Secret>, String>> {
+        self.is_over.rung_since(0).await;
+        self.answer.get().cloned()
+    }
+}
+
+/// The one who asks; dropped, it has those who wait go on.
+struct Asking<'a, S> {
+    cache: &'a CachedSecrets<S>,
+    tenant: String,
+    question: Arc<Question>,
+}
+
+impl<S> Drop for Asking<'_, S> {
+    fn drop(&mut self) {
+        {
+            let questions = &mut self.cache.known().questions;
+            // Another may have been asked since it was forgotten.
+            if questions.get(&self.tenant).is_some_and(|question| Arc::ptr_eq(question, &self.question)) {
+                questions.remove(&self.tenant);
+            }
+        }
+        self.question.is_over.ring();
+    }
 }
 
 struct Kept {
@@ -85,13 +151,33 @@ impl<S> CachedSecrets<S> {
         Self { source, age, most, kept: Mutex::default() }
     }
 
-    /// What is known of a tenant, or else what [`keep`](Self::keep) wants to know.
-    fn find(&self, tenant: &str, now: OffsetDateTime) -> Result<Vec<Secret>, u64> {
-        let known = self.known();
-        match known.tenants.get(tenant).filter(|kept| self.is_fresh(kept, now)) {
-            Some(kept) => Ok(kept.secrets.clone()),
-            None => Err(known.forgotten),
+    fn find(&self, tenant: &str, now: OffsetDateTime) -> Found<'_, S> {
+        let mut known = self.known();
+        if let Some(kept) = known.tenants.get(tenant).filter(|kept| self.is_fresh(kept, now)) {
+            return Found::Kept(kept.secrets.clone());
         }
+        let forgotten = known.forgotten;
+        if self.age.is_zero() || known.questions.len() >= self.most {
+            return Found::Nothing { forgotten };
+        }
+        if let Some(question) = known.questions.get(tenant) {
+            return Found::Asked(Arc::clone(question));
+        }
+        let question = Arc::new(Question::default());
+        known.questions.insert(tenant.to_owned(), Arc::clone(&question));
+        Found::ToAsk { asking: Asking { cache: self, tenant: tenant.to_owned(), question }, forgotten }
+    }
+
+    async fn ask(&self, tenant: &str, now: OffsetDateTime, forgotten: u64) -> Told
+    where
+        S: SecretSource,
+    {
+        // The source is the application's own: its panic fails those who wait for it and nothing else.
+        let secrets = unpanicking(async { self.source.secrets(tenant).await })
+            .await
+            .unwrap_or_else(|_panic| Err("source of secrets panicked".into()))?;
+        self.keep(tenant, &secrets, now, forgotten);
+        Ok(secrets)
     }
 
     fn keep(&self, tenant: &str, secrets: &[Secret], now: OffsetDateTime, forgotten: u64) {
@@ -126,19 +212,30 @@ impl<S> CachedSecrets<S> {
 impl<S: SecretSource> ErasedSecrets for CachedSecrets<S> {
     fn secrets_dyn<'a>(&'a self, tenant: &'a str, now: OffsetDateTime) -> Answer<'a> {
         Box::pin(async move {
-            let forgotten = match self.find(tenant, now) {
-                Ok(secrets) => return Ok(secrets),
-                Err(forgotten) => forgotten,
-            };
-            let secrets = self.source.secrets(tenant).await?;
-            self.keep(tenant, &secrets, now, forgotten);
-            Ok(secrets)
+            loop {
+                match self.find(tenant, now) {
+                    Found::Kept(secrets) => return Ok(secrets),
+                    Found::Nothing { forgotten } => return self.ask(tenant, now, forgotten).await,
+                    Found::ToAsk { asking, forgotten } => {
+                        let told = self.ask(tenant, now, forgotten).await;
+                        asking.question.answer(&told);
+                        return told;
+                    }
+                    // Nothing where the one who asked was dropped: another asks then.
+                    Found::Asked(question) => match question.answered().await {
+                        Some(answer) => return answer.map_err(Into::into),
+                        None => continue,
+                    },
+                }
+            }
         })
     }
 
     fn forget_dyn(&self, tenant: &str) {
         let mut known = self.known();
         known.tenants.remove(tenant);
+        // Who asks from now on does not get what was asked for before.
+        known.questions.remove(tenant);
         known.forgotten += 1;
     }
 }
