@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use flags::{Flags, Names};
-use hookwire::receive::{Answer, Arrival, Receiver, Rejection};
+use hookwire::receive::{Arrival, Receiver, Rejection};
 use hookwire::{Contract, DataError, Envelope, MemoryStore, allison};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -52,7 +52,7 @@ impl Options {
         let receiver = Receiver::signed(Contract::allison(), &flags.needed("--secret").parse()?)?;
         Ok(Self {
             listen: flags.needed("--listen").to_owned(),
-            receiver: receiver.with_inbox(MemoryStore::new()),
+            receiver: receiver.with_inbox(MemoryStore::new()).with_rejection_observer(log),
         })
     }
 }
@@ -100,17 +100,22 @@ async fn serve(listener: TcpListener, receiver: Arc<Endpoint>, ending: impl Futu
 async fn respond(receiver: &Endpoint, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let arrival = Arrival::new(&head.headers).with_path(head.uri.path()).with_peer(peer.ip());
-    let answered = match read(receiver, body).await {
-        Ok(body) => receiver.answer(&head.method, &arrival, &body, OffsetDateTime::now_utc(), handle).await,
-        Err(rejection) => Err(rejection),
+    let answered = async {
+        // Nothing is read of what is refused anyway.
+        receiver.check_head(&head.method, &arrival)?;
+        let body = read(receiver, body).await?;
+        receiver.answer(&head.method, &arrival, &body, OffsetDateTime::now_utc(), handle).await
     };
-    let answer = answered.unwrap_or_else(|rejection| {
-        // The sender is told the status alone.
-        let cause = rejection.source().map(ToString::to_string).unwrap_or_default();
-        eprintln!("{}: {rejection}: {cause}", rejection.status());
-        Answer::from(&rejection)
-    });
+    let answer = answered.await.unwrap_or_else(|rejection| receiver.refuse(&rejection));
     answer.into_response().map(Full::new)
+}
+
+/// The sender is told the status alone.
+fn log(rejection: &Rejection) {
+    match rejection.source() {
+        Some(cause) => eprintln!("{}: {rejection}: {cause}", rejection.status()),
+        None => eprintln!("{}: {rejection}", rejection.status()),
+    }
 }
 
 /// The body, or just enough of it for the receiver to find it too long.

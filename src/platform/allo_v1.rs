@@ -37,6 +37,9 @@ impl Contract {
     /// Allo's first API: unsigned, one attempt, 2xx within 30 s.
     ///
     /// It publishes no retries and no rule that disables, for `410` neither; all are settable.
+    ///
+    /// What a receiver does not take at once is lost: [`keep`](crate::receive::Receiver::keep) its requests rather than handling them
+    /// while it waits.
     pub fn allo_v1() -> Self {
         Self::new("allo_v1", EnvelopeFormat::ALLO_V1)
             .with_catalogue(Event::CATALOGUE)

@@ -28,6 +28,9 @@ impl Contract {
     /// events is `call_id`, `callId` or else `id`, that of a message's `message_id`, `messageId` or else `id`, as in
     /// [`nectar_desk::Event::ordering_key`](crate::nectar_desk::Event::ordering_key). Nothing is said of `410`, so it is as final
     /// as any 4xx and disables nothing.
+    ///
+    /// Its last attempt comes seven seconds after the first. A receiver that is down for longer, or fails for longer, has lost the
+    /// event: [`keep`](crate::receive::Receiver::keep) its requests rather than handling them while it waits.
     pub fn nectar_desk() -> Self {
         Self::new("nectar_desk", EnvelopeFormat::NECTAR_DESK)
             .with_catalogue(Event::CATALOGUE)

@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use time::OffsetDateTime;
 
@@ -29,11 +29,13 @@ pub struct Answer {
     pub status: StatusCode,
     /// After how long the sender should repeat, for `Retry-After`.
     pub retry_after: Option<Duration>,
+    /// What a sender that is answered 401 should show, for `WWW-Authenticate`; nothing for a challenge that says nothing.
+    pub challenge: Option<&'static str>,
 }
 
 impl Answer {
     /// 200: the event is in good hands, or was before.
-    pub const OK: Self = Self { status: StatusCode::OK, retry_after: None };
+    pub const OK: Self = Self { status: StatusCode::OK, retry_after: None, challenge: None };
 
     /// The answer as a response.
     pub fn into_response(self) -> Response<Bytes> {
@@ -44,6 +46,10 @@ impl Answer {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static(self.challenge.unwrap_or(CHALLENGE));
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
         }
@@ -53,7 +59,24 @@ impl Answer {
 
 impl From<&Rejection> for Answer {
     fn from(rejection: &Rejection) -> Self {
-        Self { status: rejection.status(), retry_after: rejection.retry_after() }
+        Self { status: rejection.status(), retry_after: rejection.retry_after(), challenge: None }
+    }
+}
+
+impl<I> Receiver<I> {
+    /// Judges a request by its head: the method, the content type, the length that it says its body has, the guards, and whether
+    /// there is what a signature needs. For whoever reads the body, who need not read that of a request that is refused anyway; the
+    /// calls that take the body ask the guards once more.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejection`] knows its status code.
+    pub fn check_head(&self, method: &Method, arrival: &Arrival<'_>) -> Result<(), Rejection> {
+        self.check_alive()?;
+        acceptable(method, arrival.headers)?;
+        let said = arrival.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        self.judge(arrival, said.unwrap_or(0))?;
+        self.check_presence(arrival)
     }
 }
 
@@ -114,6 +137,7 @@ impl<I: Inbox> Receiver<I> {
     {
         let permit = self.admit(now)?;
         acceptable(method, arrival.headers)?;
+        self.judge(arrival, body.len() as u64)?;
         self.answer_admitted(permit, arrival, body, now, handler).await
     }
 
@@ -139,7 +163,11 @@ impl<I: Inbox> Receiver<I> {
         // The call itself may panic too, where the handler is a closure that returns a future.
         match unpanicking(async { handler(event).await }).await {
             Ok(Ok(())) => {
-                receipt.commit(now).await?;
+                let overrun = self.overrun().map(|observer| (observer, receipt.key().clone()));
+                if let (false, Some((observer, key))) = (receipt.commit(now).await?, overrun) {
+                    // An observer is the caller's own: its panic ends the call and nothing else.
+                    drop(catch_unwind(AssertUnwindSafe(|| observer(&key))));
+                }
                 Ok(Answer::OK)
             }
             Ok(Err(error)) => {
@@ -181,3 +209,6 @@ pub(super) async fn unpanicking<T>(future: impl Future<Output = T>) -> Result<T,
     })
     .await
 }
+
+/// A 401 has a challenge (RFC 9110 section 15.5.2), and no registered scheme is that of a signature over the body. It says nothing.
+const CHALLENGE: &str = "Webhook";

@@ -1,7 +1,7 @@
-//! For axum: [`hook`], [`senders`] and [`keep`], ready handlers; [`Incoming`] and [`Envelope`], extractors.
+//! For axum: [`hook`], [`senders`] and [`keep`], ready handlers; [`Incoming`], [`Received`] and [`Envelope`], extractors.
 //!
-//! The raw body is read once, up to the receiver's limit and within its deadline, before anything parses it; no other extractor of
-//! the body may stand beside these. A guard sees the request's path, and the peer's address where the application is
+//! The raw body is read once, up to the receiver's limit and within its deadline, before anything parses it, and not at all of a
+//! request that its head refuses; no other extractor of the body may stand beside these. A guard sees the request's path, and the peer's address where the application is
 //! served with [`into_make_service_with_connect_info`](::axum::Router::into_make_service_with_connect_info). The tenant is the
 //! path's parameter of that name.
 //!
@@ -52,8 +52,8 @@ use crate::receive::no_inbox::NoInbox;
 use crate::receive::receipt::{Receipt, Received};
 use crate::receive::receiver::Receiver;
 use crate::receive::rejection::Rejection;
-use crate::receive::senders::Senders;
-use crate::store::{Inbox, Intake, Kept};
+use crate::receive::senders::{Refused, Senders};
+use crate::store::{Inbox, InboxKey, Intake, Kept, Lease};
 
 type Failure = Box<dyn StdError + Send + Sync>;
 
@@ -61,6 +61,9 @@ type Failure = Box<dyn StdError + Send + Sync>;
 ///
 /// A sender that hangs up does not end the handler: it has until one more [lease](Receiver::with_handling_lease) is over to come to
 /// its end, so that the sender's next attempt finds the event handled.
+///
+/// The event of a process that dies is handled when its sender repeats it. [`keep`] the requests instead where the sender tries once
+/// ([`Contract::allo_v1`](crate::Contract::allo_v1)) or for a few seconds ([`Contract::nectar_desk`](crate::Contract::nectar_desk)).
 ///
 /// The answers are those of [`Receiver::answer`]. [`Handlers`](crate::receive::Handlers) gives a closure for each type:
 /// `hook(receiver, move |event| { let handlers = handlers.clone(); async move { handlers.handle(event).await } })`.
@@ -137,9 +140,9 @@ where
     })
 }
 
-async fn answered(senders: Arc<Senders>, (permit, whole): (Permit, Whole)) -> Answer {
+async fn answered(senders: Arc<Senders>, (admitted, whole): ((Permit, Refused), Whole)) -> Answer {
     let (now, arrival) = (OffsetDateTime::now_utc(), whole.arrival());
-    match senders.answer_admitted(permit, &arrival, &whole.body, now).await {
+    match senders.answer_admitted(admitted, &arrival, &whole.body, now).await {
         Ok(answer) => answer,
         Err(rejection) => senders.refuse(&rejection),
     }
@@ -187,8 +190,12 @@ async fn kept<I: Intake>(receiver: &Receiver<I>, request: Request) -> Result<Kep
 /// An event to handle, and its receipt: commit it when the event was handled.
 ///
 /// An extractor for routers whose state has an `Arc<Receiver<I>>`. What is not to be handled is answered without the handler:
-/// duplicates with 200, what is not proven with 401, data that does not fit with 503. A sender that hangs up has axum drop your
-/// handler where it is, receipt and all: the event then stays reserved until its lease ends.
+/// duplicates with 200, what is not proven with 401. Data that does not fit its type is answered 503, to be sent again to a mended
+/// program: a handler that decides about it itself takes [`Received`], an extractor too.
+///
+/// A sender that hangs up has axum drop your handler where it is. The event of a receipt that goes with it is released, as that of one
+/// that you drop: what the handler has done until then stays done, and the sender's next attempt is handled from the start. A
+/// handler that has to come to its end is a [`hook`]'s, or goes on in a task of its own with the receipt.
 ///
 /// ```
 /// use hookwire::receive::axum::Incoming;
@@ -214,7 +221,38 @@ pub struct Incoming<T, I: Inbox + 'static = NoInbox> {
     pub receipt: Receipt<'static, I>,
 }
 
-impl<S, T, I> FromRequest<S> for Incoming<T, I>
+/// A genuine request, and what there is to do about it: for a handler that decides about duplicates, and about data that does not fit
+/// its type, by itself. What is not proven is answered without it.
+///
+/// An extractor for routers whose state has an `Arc<Receiver<I>>`. Of a sender that hangs up holds what [`Incoming`] says.
+///
+/// ```
+/// use hookwire::receive::{Answer, NoInbox, Received, Rejection};
+/// use hookwire::{allison, DataError};
+/// use time::OffsetDateTime;
+///
+/// async fn receive(received: Received<'static, allison::Event, NoInbox>) -> Result<Answer, Rejection> {
+///     let receipt = match received {
+///         Received::Event { envelope, receipt, .. } => {
+///             println!("{}", envelope.event_type());
+///             receipt
+///         }
+///         // Shelved with the data as it came, and answered 200: it is of no use to have it repeated.
+///         Received::Undecodable { error, receipt, .. } => {
+///             shelve(*error);
+///             receipt
+///         }
+///         _ => return Ok(Answer::OK),
+///     };
+///     receipt.commit(OffsetDateTime::now_utc()).await?;
+///     Ok(Answer::OK)
+/// }
+/// # fn shelve(_: DataError) {}
+/// # use hookwire::receive::Receiver;
+/// # use std::sync::Arc;
+/// # let _: axum::Router<Arc<Receiver<NoInbox>>> = axum::Router::new().route("/", axum::routing::post(receive));
+/// ```
+impl<S, T, I> FromRequest<S> for Received<'static, T, I>
 where
     S: Send + Sync,
     T: EventData + Send,
@@ -230,12 +268,41 @@ where
         let now = OffsetDateTime::now_utc();
         let arrival = whole.arrival();
         let received = receiver.receive_shared_admitted(permit, &arrival, &whole.body, now).await;
-        match received.map_err(refuse)? {
+        Ok(match received.map_err(refuse)? {
+            Self::Event { envelope, receipt } => {
+                Self::Event { envelope, receipt: receipt.released_by(release) }
+            }
+            Self::Undecodable { error, receipt } => {
+                Self::Undecodable { error, receipt: receipt.released_by(release) }
+            }
+            nothing_to_do => nothing_to_do,
+        })
+    }
+}
+
+/// Has an event released in a task: who dropped its receipt waits for nothing. What cannot be released is free when its lease ends.
+fn release<I: Inbox + 'static>(receiver: Arc<Receiver<I>>, key: InboxKey, lease: Lease) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(async move { drop(receiver.inbox().release(&key, lease).await) });
+    }
+}
+
+impl<S, T, I> FromRequest<S> for Incoming<T, I>
+where
+    S: Send + Sync,
+    T: EventData + Send,
+    I: Inbox + 'static,
+    Arc<Receiver<I>>: FromRef<S>,
+{
+    type Rejection = Answer;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Answer> {
+        match Received::from_request(request, state).await? {
             Received::Event { envelope, receipt } => Ok(Self { envelope, receipt }),
             Received::Undecodable { error, receipt } => {
                 // What cannot be released is free when its lease ends.
                 drop(receipt.release().await);
-                Err(refuse(Rejection::Handler(error)))
+                Err(Arc::<Receiver<I>>::from_ref(state).refuse(&Rejection::Handler(error)))
             }
             Received::Duplicate { .. } | Received::OtherType { .. } => Err(Answer::OK),
         }
@@ -252,7 +319,10 @@ where
     type Rejection = Answer;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Answer> {
-        Incoming::from_request(request, state).await.map(|incoming| incoming.envelope)
+        let incoming = Incoming::from_request(request, state).await?;
+        // Nothing is remembered, and so there is nothing to release.
+        drop(incoming.receipt.commit(OffsetDateTime::now_utc()).await);
+        Ok(incoming.envelope)
     }
 }
 
@@ -270,14 +340,26 @@ impl IntoResponse for Rejection {
 
 /// What a request has to keep to until its body has arrived.
 trait Bounds {
+    /// What is known of a request that was judged by its head.
+    type Judged;
+
     fn admitted(&self, now: OffsetDateTime) -> Result<Permit, Rejection>;
+    fn judged(&self, permit: Permit, arrival: &Arrival<'_>, length: u64) -> Result<Self::Judged, Rejection>;
     fn limit(&self) -> usize;
     fn deadline(&self) -> Duration;
 }
 
 impl<I> Bounds for Receiver<I> {
+    type Judged = Permit;
+
     fn admitted(&self, now: OffsetDateTime) -> Result<Permit, Rejection> {
         self.admit(now)
+    }
+
+    fn judged(&self, permit: Permit, arrival: &Arrival<'_>, length: u64) -> Result<Permit, Rejection> {
+        self.judge(arrival, length)?;
+        self.check_presence(arrival)?;
+        Ok(permit)
     }
 
     fn limit(&self) -> usize {
@@ -290,8 +372,19 @@ impl<I> Bounds for Receiver<I> {
 }
 
 impl Bounds for Senders {
+    type Judged = (Permit, Refused);
+
     fn admitted(&self, now: OffsetDateTime) -> Result<Permit, Rejection> {
         self.admit(now)
+    }
+
+    fn judged(
+        &self,
+        permit: Permit,
+        arrival: &Arrival<'_>,
+        length: u64,
+    ) -> Result<(Permit, Refused), Rejection> {
+        Ok((permit, self.judge(arrival, length)?))
     }
 
     fn limit(&self) -> usize {
@@ -312,13 +405,17 @@ struct Whole {
 
 impl Whole {
     /// Judges what can be judged without the body, and then reads it.
-    async fn read(bounds: &impl Bounds, request: Request) -> Result<(Permit, Self), Rejection> {
+    async fn read<B: Bounds>(bounds: &B, request: Request) -> Result<(B::Judged, Self), Rejection> {
+        use http_body::Body as _;
+
         let permit = bounds.admitted(OffsetDateTime::now_utc())?;
         let (mut parts, body) = request.into_parts();
         acceptable(&parts.method, &parts.headers)?;
-        let body = within(bounds.deadline(), collect(body, bounds.limit())).await?;
         let tenant = tenant(&mut parts).await;
-        Ok((permit, Self { parts, tenant, body }))
+        let mut whole = Self { parts, tenant, body: Bytes::new() };
+        let judged = bounds.judged(permit, &whole.arrival(), body.size_hint().lower())?;
+        whole.body = within(bounds.deadline(), collect(body, bounds.limit())).await?;
+        Ok((judged, whole))
     }
 
     fn arrival(&self) -> Arrival<'_> {
@@ -407,14 +504,9 @@ async fn within(
     }
 }
 
-/// The whole body, unless it is longer than `limit`: one that says so beforehand is not read at all.
+/// The whole body, unless it is longer than `limit`.
 async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Rejection> {
-    use http_body::Body as _;
-
     let too_large = || Rejection::TooLarge { limit };
-    if body.size_hint().lower() > limit as u64 {
-        return Err(too_large());
-    }
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {

@@ -62,6 +62,7 @@ impl<I: Intake> Receiver<I> {
     ) -> Result<Kept, Rejection> {
         let permit = self.admit(now)?;
         acceptable(method, arrival.headers)?;
+        self.judge(arrival, body.len() as u64)?;
         self.keep_admitted(permit, arrival, body, now).await
     }
 
@@ -81,7 +82,7 @@ impl<I: Intake> Receiver<I> {
             Proof::Nothing => "nothing",
         };
         let event = id_of(&read, &verified);
-        let key = self.key_of(arrival, &verified, || event.clone());
+        let key = self.key_of(arrival, &verified, || event.clone())?;
         let request = KeptRequest::new(key, now, Bytes::copy_from_slice(body))
             .with_queue(&*self.source)
             .with_event(event)

@@ -10,6 +10,7 @@ mod bell;
 mod guard;
 mod handlers;
 mod keep;
+mod lease;
 mod no_inbox;
 mod receipt;
 mod receiver;

@@ -48,7 +48,8 @@ pub enum Received<'r, T, I: Inbox> {
 /// The right to handle one event, until its lease ends.
 ///
 /// Dropped without a word it acts like a crash: the event stays reserved until the lease ends, and is handled then if the
-/// sender repeats it.
+/// sender repeats it. The one that an extractor of `receive::axum` gave has its event released then, so that the sender's next attempt
+/// is handled.
 #[derive(Debug)]
 #[must_use = "an event that is neither committed nor released stays reserved until its lease ends"]
 pub struct Receipt<'r, I: Inbox> {
@@ -57,6 +58,24 @@ pub struct Receipt<'r, I: Inbox> {
     pub(super) lease: Lease,
     pub(super) keep: Duration,
     pub(super) _permit: Permit,
+    pub(super) dropped: Option<Box<Dropped<I>>>,
+}
+
+/// Has an event released whose receipt was dropped without a word.
+#[derive(Debug)]
+pub(super) struct Dropped<I> {
+    held: Option<(Arc<Receiver<I>>, InboxKey, Lease)>,
+    release: Release<I>,
+}
+
+pub(super) type Release<I> = fn(Arc<Receiver<I>>, InboxKey, Lease);
+
+impl<I> Drop for Dropped<I> {
+    fn drop(&mut self) {
+        if let Some((receiver, key, lease)) = self.held.take() {
+            (self.release)(receiver, key, lease);
+        }
+    }
 }
 
 /// An inbox, for as long as its receiver is borrowed, or for as long as it is held.
@@ -84,7 +103,30 @@ impl<I: Inbox> Receipt<'_, I> {
             lease: self.lease,
             keep: self.keep,
             _permit: self._permit,
+            dropped: self.dropped,
         }
+    }
+
+    /// The same receipt, which has `release` called when it is dropped without a word.
+    #[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "an adapter's"))]
+    pub(super) fn released_by(mut self, release: Release<I>) -> Self {
+        if let Held::With(receiver) = &self.inbox {
+            let held = Some((Arc::clone(receiver), self.key.clone(), self.lease));
+            self.dropped = Some(Box::new(Dropped { held, release }));
+        }
+        self
+    }
+
+    /// What is said about the event from here on counts, though it may be that nobody waits for the inbox to hear it.
+    fn speak(&mut self) {
+        if let Some(dropped) = &mut self.dropped {
+            dropped.held = None;
+        }
+    }
+
+    /// What tells the event from others.
+    pub fn key(&self) -> &InboxKey {
+        &self.key
     }
 
     /// The event was handled: copies of it are duplicates for as long as the contract's
@@ -95,7 +137,8 @@ impl<I: Inbox> Receipt<'_, I> {
     /// # Errors
     ///
     /// The inbox's. The event will then be handled again when the sender repeats it.
-    pub async fn commit(self, now: OffsetDateTime) -> Result<bool, StoreError> {
+    pub async fn commit(mut self, now: OffsetDateTime) -> Result<bool, StoreError> {
+        self.speak();
         self.inbox.inbox().commit(&self.key, self.lease, now, self.keep).await
     }
 
@@ -109,13 +152,14 @@ impl<I: Inbox> Receipt<'_, I> {
     ///
     /// The inbox's. Roll the transaction back; the event will be handled again when the sender repeats it.
     pub async fn commit_in(
-        self,
+        mut self,
         connection: &mut I::Connection,
         now: OffsetDateTime,
     ) -> Result<bool, StoreError>
     where
         I: TransactionalInbox,
     {
+        self.speak();
         self.inbox.inbox().commit_in(connection, &self.key, self.lease, now, self.keep).await
     }
 
@@ -124,7 +168,8 @@ impl<I: Inbox> Receipt<'_, I> {
     /// # Errors
     ///
     /// The inbox's. The event is then free when its lease ends.
-    pub async fn release(self) -> Result<bool, StoreError> {
+    pub async fn release(mut self) -> Result<bool, StoreError> {
+        self.speak();
         self.inbox.inbox().release(&self.key, self.lease).await
     }
 }

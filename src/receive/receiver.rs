@@ -1,6 +1,7 @@
 //! [`Receiver`]: verify, dedupe, decode.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::receive::admission::{Admission, Permit};
 use crate::receive::answer::Answer;
 use crate::receive::bell::Bell;
 use crate::receive::guard::{Arrival, Guard};
+use crate::receive::lease::default_lease;
 use crate::receive::no_inbox::NoInbox;
 use crate::receive::receipt::{Held, Receipt, Received};
 use crate::receive::rejection::{Rejection, RejectionObserver, refuse};
@@ -63,6 +65,7 @@ pub struct Receiver<I = NoInbox> {
     body_deadline: Duration,
     is_retired: bool,
     observer: Option<RejectionObserver>,
+    overrun: Option<OverrunObserver>,
 }
 
 enum Check {
@@ -77,6 +80,9 @@ enum Check {
 
 /// An event, or what of its data did not fit.
 pub(super) type Read<T> = Result<Envelope<T>, Box<DataError>>;
+
+/// Is told of what was handled after its lease was lost.
+type OverrunObserver = Arc<dyn Fn(&InboxKey) + Send + Sync>;
 
 /// Says what tells one event from another.
 type KeyOf = Arc<dyn Fn(&Verified<'_>) -> Option<EventId> + Send + Sync>;
@@ -104,6 +110,7 @@ impl Receiver {
     /// What it answered is believed for a minute, of at most 10,000 tenants; [`by_tenant_kept`](Self::by_tenant_kept)
     /// changes that, [`forget_secrets`](Self::forget_secrets) ends it when a secret is rotated.
     /// About a tenant that it does not know, `source` is asked for each request: [`with_admission`](Self::with_admission) caps that.
+    /// Requests that come for one tenant while `source` is being asked about it share the answer.
     ///
     /// # Errors
     ///
@@ -142,6 +149,7 @@ impl Receiver {
     fn new(contract: Contract, check: Check) -> Self {
         let source = contract.name().into();
         Self {
+            lease: default_lease(&contract),
             contract,
             check,
             guards: Vec::new(),
@@ -150,11 +158,11 @@ impl Receiver {
             key: None,
             source,
             bell: Arc::default(),
-            lease: LEASE,
             max_body: MAX_BODY,
             body_deadline: BODY_DEADLINE,
             is_retired: false,
             observer: None,
+            overrun: None,
         }
     }
 }
@@ -185,6 +193,7 @@ impl<I> Receiver<I> {
             body_deadline: self.body_deadline,
             is_retired: self.is_retired,
             observer: self.observer,
+            overrun: self.overrun,
         }
     }
 
@@ -230,7 +239,12 @@ impl<I> Receiver<I> {
     }
 
     /// The same receiver, giving a handler this long before another copy of the event may be handled. The default is one
-    /// minute.
+    /// minute, or three quarters of the time for which the contract's sender tries where that is shorter: 5.25 s for Nectar Desk.
+    ///
+    /// Longer than the slowest handler, or the sender's retry meets the handler that it timed out on, and the event is handled twice
+    /// ([`with_overrun_observer`](Self::with_overrun_observer) tells). Shorter than the time for which the sender tries, or an event
+    /// whose process died is refused until its sender gives it up. Where both cannot be had, as for a slow handler of Nectar Desk's
+    /// events or any of [`Contract::allo_v1`]'s, whose sender tries once, [`keep`](Receiver::keep) the requests instead.
     pub fn with_handling_lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
@@ -265,9 +279,39 @@ impl<I> Receiver<I> {
         self
     }
 
-    #[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "an adapter's"))]
-    pub(super) fn refuse(&self, rejection: &Rejection) -> Answer {
-        refuse(self.observer.as_deref(), rejection)
+    /// The same receiver, telling `observer` of each event whose handler was done after its
+    /// [lease](Self::with_handling_lease) had ended and somebody else had been given the event: it may be handled twice. The sender
+    /// is answered 200 all the same, and the other's word counts in the inbox.
+    ///
+    /// [`answer`](Self::answer) and the ready routes tell this. Whoever commits a [`Receipt`] is told by what that returns.
+    ///
+    /// ```
+    /// use hookwire::receive::Receiver;
+    /// use hookwire::{Contract, Secret};
+    ///
+    /// let receiver = Receiver::signed(Contract::allison(), &Secret::generate())?
+    ///     .with_overrun_observer(|key| eprintln!("event {} of {} took longer than its lease", key.id, key.source));
+    /// # let _ = receiver;
+    /// # Ok::<(), hookwire::Error>(())
+    /// ```
+    pub fn with_overrun_observer(mut self, observer: impl Fn(&InboxKey) + Send + Sync + 'static) -> Self {
+        self.overrun = Some(Arc::new(observer));
+        self
+    }
+
+    pub(super) fn overrun(&self) -> Option<&(dyn Fn(&InboxKey) + Send + Sync)> {
+        self.overrun.as_deref()
+    }
+
+    /// What to answer to a request that was refused, with what this receiver's guards
+    /// [challenge](Guard::challenge) by; and tells the [observer](Self::with_rejection_observer). The ready routes do it by
+    /// themselves.
+    pub fn refuse(&self, rejection: &Rejection) -> Answer {
+        refuse(self.observer.as_deref(), rejection, self.challenge())
+    }
+
+    pub(super) fn challenge(&self) -> Option<&'static str> {
+        self.guards.iter().find_map(|guard| guard.challenge())
     }
 
     /// The same receiver, answering everything with 410, which has senders that heed it (Standard Webhooks) end the subscription.
@@ -310,10 +354,37 @@ impl<I> Receiver<I> {
 
     /// The place of a request among those that are handled at once, taken before anything of it is read.
     pub(super) fn admit(&self, now: OffsetDateTime) -> Result<Permit, Rejection> {
-        if self.is_retired {
-            return Err(Rejection::Retired);
-        }
+        self.check_alive()?;
         self.admission.admit(now).map_err(|retry_after| Rejection::Busy { retry_after })
+    }
+
+    pub(super) fn check_alive(&self) -> Result<(), Rejection> {
+        if self.is_retired { Err(Rejection::Retired) } else { Ok(()) }
+    }
+
+    /// Judges a request by its head and by what is known of the body's length.
+    pub(super) fn judge(&self, arrival: &Arrival<'_>, length: u64) -> Result<(), Rejection> {
+        if length > self.max_body as u64 {
+            return Err(Rejection::TooLarge { limit: self.max_body });
+        }
+        self.guards.iter().try_for_each(|guard| {
+            // A guard is the application's own: its panic fails this request and nothing else.
+            match catch_unwind(AssertUnwindSafe(|| guard.admits(arrival))) {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(Rejection::NotAdmitted { guard: guard.name() }),
+                Err(_panic) => Err(Rejection::GuardPanicked { guard: guard.name() }),
+            }
+        })
+    }
+
+    /// Whether there is what a proof needs besides the body: for whoever has not read that yet.
+    pub(super) fn check_presence(&self, arrival: &Arrival<'_>) -> Result<(), Rejection> {
+        match &self.check {
+            Check::Signature(verifier) => Ok(verifier.check_presence(arrival.headers)?),
+            Check::Tenants { .. } if arrival.tenant.is_none() => Err(Rejection::UnknownTenant),
+            Check::Tenants { nobody, .. } => Ok(nobody.check_presence(arrival.headers)?),
+            Check::Nothing => Ok(()),
+        }
     }
 }
 
@@ -363,6 +434,7 @@ impl<I: Inbox> Receiver<I> {
         I: 'static,
     {
         let permit = self.admit(now)?;
+        self.judge(arrival, body.len() as u64)?;
         self.receive_shared_admitted(permit, arrival, body, now).await
     }
 
@@ -387,7 +459,7 @@ impl<I: Inbox> Receiver<I> {
         })
     }
 
-    /// With a permit, or with one that is still to be had.
+    /// With a permit and judged by its head, or with both still to be had.
     pub(super) async fn receive_admitted<T: EventData>(
         &self,
         permit: Option<Permit>,
@@ -397,7 +469,11 @@ impl<I: Inbox> Receiver<I> {
     ) -> Result<Received<'_, T, I>, Rejection> {
         let permit = match permit {
             Some(permit) => permit,
-            None => self.admit(now)?,
+            None => {
+                let permit = self.admit(now)?;
+                self.judge(&arrival, body.len() as u64)?;
+                permit
+            }
         };
         let verified = self.prove(&arrival, body, now).await?;
         let read = match self.read::<T>(&verified) {
@@ -405,14 +481,15 @@ impl<I: Inbox> Receiver<I> {
             Err(DecodeError::UnexpectedType { event_type }) => return Ok(Received::OtherType { event_type }),
             Err(error) => return Err(Rejection::Malformed(error)),
         };
-        let key = self.key_of(&arrival, &verified, || id_of(&read, &verified));
+        let key = self.key_of(&arrival, &verified, || id_of(&read, &verified))?;
         let lease = match self.inbox.reserve(&key, now, self.lease).await? {
             Reservation::New(lease) => lease,
             Reservation::InFlight => return Err(Rejection::InFlight),
             Reservation::Done => return Ok(Received::Duplicate { id: key.id }),
         };
         let keep = self.contract.dedupe_window();
-        let receipt = Receipt { inbox: Held::By(&self.inbox), key, lease, keep, _permit: permit };
+        let receipt =
+            Receipt { inbox: Held::By(&self.inbox), key, lease, keep, _permit: permit, dropped: None };
         Ok(match read {
             Ok(envelope) => Received::Event { envelope, receipt },
             Err(error) => Received::Undecodable { error, receipt },
@@ -436,9 +513,15 @@ impl<I> Receiver<I> {
         arrival: &Arrival<'_>,
         verified: &Verified<'_>,
         id: impl FnOnce() -> EventId,
-    ) -> InboxKey {
-        let own = self.key.as_ref().and_then(|key| key(verified));
-        InboxKey::new(self.source_of(arrival), own.unwrap_or_else(id))
+    ) -> Result<InboxKey, Rejection> {
+        let own = match &self.key {
+            // The application's own, as a guard is.
+            Some(key) => {
+                catch_unwind(AssertUnwindSafe(|| key(verified))).map_err(|_| Rejection::KeyPanicked)?
+            }
+            None => None,
+        };
+        Ok(InboxKey::new(self.source_of(arrival), own.unwrap_or_else(id)))
     }
 
     fn source_of(&self, arrival: &Arrival<'_>) -> Arc<str> {
@@ -448,6 +531,7 @@ impl<I> Receiver<I> {
         }
     }
 
+    /// Proves what was judged by its head.
     pub(super) async fn prove<'r>(
         &self,
         arrival: &Arrival<'r>,
@@ -456,9 +540,6 @@ impl<I> Receiver<I> {
     ) -> Result<Verified<'r>, Rejection> {
         if body.len() > self.max_body {
             return Err(Rejection::TooLarge { limit: self.max_body });
-        }
-        if let Some(guard) = self.guards.iter().find(|guard| !guard.admits(arrival)) {
-            return Err(Rejection::NotAdmitted { guard: guard.name() });
         }
         match &self.check {
             Check::Signature(verifier) => Ok(verifier.verify_at(arrival.headers, body, now)?),
@@ -481,11 +562,19 @@ impl<I> Receiver<I> {
     }
 
     fn verifier_of(&self, secrets: &[Secret]) -> Result<Option<Verifier>, Rejection> {
-        let [first, others @ ..] = secrets else { return Ok(None) };
-        let verifier = self.contract.verifier(first).and_then(|verifier| {
-            others.iter().try_fold(verifier, |verifier, secret| verifier.with_secret(secret))
+        let verifier = self.verifier_of_all(secrets).or_else(|error| {
+            // One that is malformed proves nothing, and is no reason to refuse what another proves.
+            let is_good = |secret: &&Secret| self.contract.verifier(secret).is_ok();
+            let good: Vec<_> = secrets.iter().filter(is_good).cloned().collect();
+            if good.is_empty() { Err(error) } else { self.verifier_of_all(&good) }
         });
-        verifier.map(Some).map_err(|error| Rejection::Secrets(error.into()))
+        verifier.map_err(|error| Rejection::Secrets(error.into()))
+    }
+
+    fn verifier_of_all(&self, secrets: &[Secret]) -> Result<Option<Verifier>, Error> {
+        let [first, others @ ..] = secrets else { return Ok(None) };
+        let verifier = self.contract.verifier(first)?;
+        others.iter().try_fold(verifier, |verifier, secret| verifier.with_secret(secret)).map(Some)
     }
 }
 
@@ -503,7 +592,6 @@ impl<I> fmt::Debug for Receiver<I> {
     }
 }
 
-const LEASE: Duration = Duration::from_secs(60);
 const MAX_BODY: usize = 1024 * 1024;
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 const SECRETS_AGE: Duration = Duration::from_secs(60);

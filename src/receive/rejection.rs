@@ -28,6 +28,13 @@ pub enum Rejection {
         /// The guard's name.
         guard: &'static str,
     },
+    /// A guard panicked, so that nobody knows whether it admits the request.
+    #[error("guard `{guard}` panicked")]
+    #[non_exhaustive]
+    GuardPanicked {
+        /// The guard's name.
+        guard: &'static str,
+    },
     /// The request names no tenant whose secrets could prove it.
     #[error("request is for no tenant that is known")]
     UnknownTenant,
@@ -63,6 +70,9 @@ pub enum Rejection {
         /// How long the sender is asked to wait.
         retry_after: Duration,
     },
+    /// The function that makes an event's key panicked.
+    #[error("function of the event's key panicked")]
+    KeyPanicked,
     /// Another copy of the same event is being handled right now.
     #[error("another copy of the same event is being handled")]
     InFlight,
@@ -96,9 +106,12 @@ impl Rejection {
             Self::Incomplete => StatusCode::REQUEST_TIMEOUT,
             Self::Retired => StatusCode::GONE,
             Self::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::InFlight | Self::Inbox(_) | Self::Secrets(_) | Self::Handler(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::GuardPanicked { .. }
+            | Self::KeyPanicked
+            | Self::InFlight
+            | Self::Inbox(_)
+            | Self::Secrets(_)
+            | Self::Handler(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -106,7 +119,12 @@ impl Rejection {
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy { retry_after } => Some(*retry_after),
-            Self::InFlight | Self::Inbox(_) | Self::Secrets(_) | Self::Handler(_) => Some(RETRY_AFTER),
+            Self::GuardPanicked { .. }
+            | Self::KeyPanicked
+            | Self::InFlight
+            | Self::Inbox(_)
+            | Self::Secrets(_)
+            | Self::Handler(_) => Some(RETRY_AFTER),
             _ => None,
         }
     }
@@ -116,11 +134,17 @@ impl Rejection {
 pub(super) type RejectionObserver = Arc<dyn Fn(&Rejection) + Send + Sync>;
 
 /// Tells the observer, and then the sender. The observer is the caller's own: its panic ends the call and nothing else.
-pub(super) fn refuse(observer: Option<&(dyn Fn(&Rejection) + Send + Sync)>, rejection: &Rejection) -> Answer {
+pub(super) fn refuse(
+    observer: Option<&(dyn Fn(&Rejection) + Send + Sync)>,
+    rejection: &Rejection,
+    challenge: Option<&'static str>,
+) -> Answer {
     if let Some(observer) = observer {
         drop(catch_unwind(AssertUnwindSafe(|| observer(rejection))));
     }
-    Answer::from(rejection)
+    let answer = Answer::from(rejection);
+    // The receiver's, not the guard's that refused: which of them did is nobody's business.
+    Answer { challenge: challenge.filter(|_| answer.status == StatusCode::UNAUTHORIZED), ..answer }
 }
 
 const RETRY_AFTER: Duration = Duration::from_secs(5);

@@ -17,7 +17,7 @@ use crate::receive::guard::Arrival;
 use crate::receive::receiver::Receiver;
 use crate::receive::rejection::{Rejection, RejectionObserver, refuse};
 use crate::signature::VerifyError;
-use crate::store::Inbox;
+use crate::store::{Inbox, Intake};
 
 type Failure = Box<dyn StdError + Send + Sync>;
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -28,6 +28,9 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// where the contract signs nothing. So a receiver that anybody passes comes last. A request that none proves is answered as the one
 /// whose signature header it carries has it, and nothing of it is remembered; while one of them is busy or cannot look its secrets
 /// up, it is asked to come again.
+///
+/// What a receiver's guards and the headers of its scheme refuse is no longer offered to it when the body has come, and costs nothing
+/// of what it [admits](Receiver::with_admission).
 ///
 /// ```
 /// use hookwire::receive::{Arrival, Receiver, Senders};
@@ -92,6 +95,28 @@ impl Senders {
         self
     }
 
+    /// The same senders, and behind them those whom `receiver` proves, whose requests it [keeps](Receiver::keep) for a worker.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use hookwire::receive::{PathGuard, Receiver, Senders};
+    /// use hookwire::{allison, Contract, DataError, Envelope, MemoryStore, Secret};
+    ///
+    /// # let handle = async |event: Result<Envelope<allison::Event>, Box<DataError>>| Ok(event.map(drop)?);
+    /// # let token: Secret = "Zk3v9QpX7rT2mB8wLc5nH1yD".parse()?;
+    /// let store = Arc::new(MemoryStore::new());
+    /// // Whose sender tries for seven seconds: what is not written down is soon lost.
+    /// let desk = Receiver::guarded(Contract::nectar_desk(), PathGuard::new(&token)?).with_intake(store);
+    /// let allisons = Receiver::signed(Contract::allison(), &Secret::generate())?;
+    /// let senders = Senders::new().with(allisons, handle).with_kept(desk);
+    /// # let _ = senders;
+    /// # Ok::<(), hookwire::Error>(())
+    /// ```
+    pub fn with_kept<I: Intake + 'static>(mut self, receiver: impl Into<Arc<Receiver<I>>>) -> Self {
+        self.all.push(Box::new(KeptFor { receiver: receiver.into() }));
+        self
+    }
+
     /// The same senders, of whose requests no more are looked at than `admission` admits, on top of what each receiver admits.
     pub fn with_admission(mut self, admission: Admission) -> Self {
         self.admission = admission;
@@ -119,38 +144,49 @@ impl Senders {
     ) -> Result<Answer, Rejection> {
         let permit = self.admit(now)?;
         acceptable(method, arrival.headers)?;
-        self.answer_admitted(permit, arrival, body, now).await
+        let refused = self.judge(arrival, body.len() as u64)?;
+        self.answer_admitted((permit, refused), arrival, body, now).await
     }
 
-    #[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "an adapter's"))]
-    pub(super) fn refuse(&self, rejection: &Rejection) -> Answer {
-        refuse(self.observer.as_deref(), rejection)
+    /// What to answer to a request that was refused, with what the first guard that [challenges](crate::receive::Guard::challenge) does
+    /// so by; and tells the [observer](Self::with_rejection_observer). The ready route does it by itself.
+    pub fn refuse(&self, rejection: &Rejection) -> Answer {
+        let challenge = self.all.iter().find_map(|sender| sender.challenge());
+        refuse(self.observer.as_deref(), rejection, challenge)
     }
 
     pub(super) fn admit(&self, now: OffsetDateTime) -> Result<Permit, Rejection> {
         self.admission.admit(now).map_err(|retry_after| Rejection::Busy { retry_after })
     }
 
+    /// Judges a request by its head and by what is known of the body's length: why each refuses it already, or why all do.
+    pub(super) fn judge(&self, arrival: &Arrival<'_>, length: u64) -> Result<Refused, Rejection> {
+        let refused: Refused = self.all.iter().map(|sender| sender.judge(arrival, length).err()).collect();
+        match refused.iter().any(Option::is_none) {
+            true => Ok(refused),
+            false => Err(closest(refused.into_iter().flatten())),
+        }
+    }
+
     pub(super) async fn answer_admitted(
         &self,
-        _permit: Permit,
+        (_permit, refused): (Permit, Refused),
         arrival: &Arrival<'_>,
         body: &[u8],
         now: OffsetDateTime,
     ) -> Result<Answer, Rejection> {
-        let mut closest = None;
-        for sender in &self.all {
-            match sender.answer_dyn(arrival, body, now).await {
-                Err(rejection) if is_anothers(&rejection) => {
-                    let is_closer = |closest: &Rejection| distance(&rejection) < distance(closest);
-                    if closest.as_ref().is_none_or(is_closer) {
-                        closest = Some(rejection);
-                    }
-                }
+        let mut rejections = Vec::new();
+        for (sender, refused) in self.all.iter().zip(refused) {
+            let answered = match refused {
+                Some(rejection) => Err(rejection),
+                None => sender.answer_dyn(arrival, body, now).await,
+            };
+            match answered {
+                Err(rejection) if is_anothers(&rejection) => rejections.push(rejection),
                 answered => return answered,
             }
         }
-        Err(closest.unwrap_or(Rejection::UnknownTenant))
+        Err(closest(rejections.into_iter()))
     }
 
     /// How long a body may be that one of them takes: for whoever reads it.
@@ -175,6 +211,14 @@ impl fmt::Debug for Senders {
     }
 }
 
+/// Of each sender, why it refuses a request that it knows by the head alone.
+pub(super) type Refused = Vec<Option<Rejection>>;
+
+/// The rejection of the one whose request it is most likely, and of those the first.
+fn closest(rejections: impl Iterator<Item = Rejection>) -> Rejection {
+    rejections.min_by_key(distance).unwrap_or(Rejection::UnknownTenant)
+}
+
 /// Whether a request that was refused so may be another sender's.
 fn is_anothers(rejection: &Rejection) -> bool {
     matches!(
@@ -185,6 +229,7 @@ fn is_anothers(rejection: &Rejection) -> bool {
             | Rejection::Retired
             | Rejection::TooLarge { .. }
             // Whose it is was not found out.
+            | Rejection::GuardPanicked { .. }
             | Rejection::Busy { .. }
             | Rejection::Secrets(_)
     )
@@ -194,7 +239,7 @@ fn is_anothers(rejection: &Rejection) -> bool {
 fn distance(rejection: &Rejection) -> u8 {
     match rejection {
         // It may be theirs, and they can be asked again.
-        Rejection::Busy { .. } | Rejection::Secrets(_) => 0,
+        Rejection::GuardPanicked { .. } | Rejection::Busy { .. } | Rejection::Secrets(_) => 0,
         Rejection::TooLarge { .. } => 1,
         Rejection::Unverified(VerifyError::MissingHeader { .. }) => 3,
         Rejection::Unverified(_) => 2,
@@ -206,6 +251,8 @@ fn distance(rejection: &Rejection) -> u8 {
 
 /// A receiver and its handler without their types.
 trait Sender: Send + Sync {
+    fn judge(&self, arrival: &Arrival<'_>, length: u64) -> Result<(), Rejection>;
+    /// Answers what was judged.
     fn answer_dyn<'a>(
         &'a self,
         arrival: &'a Arrival<'a>,
@@ -215,6 +262,7 @@ trait Sender: Send + Sync {
     fn max_body(&self) -> usize;
     fn body_deadline(&self) -> Duration;
     fn lease(&self) -> Duration;
+    fn challenge(&self) -> Option<&'static str>;
 }
 
 struct Handled<T, I, F> {
@@ -229,6 +277,12 @@ where
     I: Inbox + 'static,
     F: Fn(Result<Envelope<T>, Box<DataError>>) -> Boxed<'static, Result<(), Failure>> + Send + Sync,
 {
+    fn judge(&self, arrival: &Arrival<'_>, length: u64) -> Result<(), Rejection> {
+        self.receiver.check_alive()?;
+        self.receiver.judge(arrival, length)?;
+        self.receiver.check_presence(arrival)
+    }
+
     fn answer_dyn<'a>(
         &'a self,
         arrival: &'a Arrival<'a>,
@@ -251,5 +305,49 @@ where
 
     fn lease(&self) -> Duration {
         self.receiver.lease()
+    }
+
+    fn challenge(&self) -> Option<&'static str> {
+        self.receiver.challenge()
+    }
+}
+
+struct KeptFor<I> {
+    receiver: Arc<Receiver<I>>,
+}
+
+impl<I: Intake + 'static> Sender for KeptFor<I> {
+    fn judge(&self, arrival: &Arrival<'_>, length: u64) -> Result<(), Rejection> {
+        self.receiver.check_alive()?;
+        self.receiver.judge(arrival, length)?;
+        self.receiver.check_presence(arrival)
+    }
+
+    fn answer_dyn<'a>(
+        &'a self,
+        arrival: &'a Arrival<'a>,
+        body: &'a [u8],
+        now: OffsetDateTime,
+    ) -> Boxed<'a, Result<Answer, Rejection>> {
+        Box::pin(async move {
+            let permit = self.receiver.admit(now)?;
+            Ok(self.receiver.keep_admitted(permit, arrival, body, now).await?.into())
+        })
+    }
+
+    fn max_body(&self) -> usize {
+        self.receiver.max_body()
+    }
+
+    fn body_deadline(&self) -> Duration {
+        self.receiver.body_deadline()
+    }
+
+    fn lease(&self) -> Duration {
+        self.receiver.lease()
+    }
+
+    fn challenge(&self) -> Option<&'static str> {
+        self.receiver.challenge()
     }
 }

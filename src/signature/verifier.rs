@@ -145,6 +145,11 @@ impl Verifier {
         })
     }
 
+    /// Whether every header of the scheme is there, once: what can be said before the body has come.
+    pub(crate) fn check_presence(&self, headers: &HeaderMap) -> Result<(), VerifyError> {
+        self.find_headers(headers).map(drop)
+    }
+
     /// Every header of the scheme, once and in its form.
     fn read_headers<'h>(
         &self,

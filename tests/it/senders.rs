@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 const NOW: OffsetDateTime = datetime!(2026-04-17 12:00 UTC);
+const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
 const ALLISON: [u8; 32] = [1; 32];
 const ALLO: [u8; 32] = [2; 32];
 const RECEPT_AI: [u8; 32] = [3; 32];
@@ -195,6 +196,45 @@ async fn one_that_is_busy_or_cannot_look_its_secrets_up_costs_the_others_nothing
         assert!(rejection.retry_after().is_some());
     }
     assert_eq!(log.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_one_keeps_is_answered_at_once_and_handled_by_its_worker() {
+    let log = Log::default();
+    let store = Arc::new(MemoryStore::new());
+    let token: Secret = PATH.rsplit('/').next().unwrap().parse().unwrap();
+    let desk = Receiver::guarded(Contract::nectar_desk(), PathGuard::new(&token).unwrap());
+    let desk = Arc::new(desk.with_max_body(500).with_intake(Arc::clone(&store)));
+    let key = Secret::from_random(ALLISON);
+    let allison = Receiver::signed(Contract::allison(), &key).unwrap().with_inbox(Arc::clone(&store));
+    let senders =
+        Senders::new().with(allison, into::<allison::Event>(&log, "allison")).with_kept(Arc::clone(&desk));
+    let kept = sample(Contract::nectar_desk(), [4; 32], "Call Ended", "unsent");
+    let handled = sample(Contract::allison(), ALLISON, "call.ended", "evt_00000000000000000000000000000001");
+    for request in [&kept, &handled, &kept] {
+        assert_eq!(answer(&senders, request).await.unwrap(), Answer::OK);
+    }
+    let names = || log.lock().unwrap().iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    assert_eq!(names(), ["allison"], "nothing has handled the other yet");
+    let stranger = Arrival::new(kept.headers()).with_path("/hooks/x");
+    let rejection = senders.answer(&Method::POST, &stranger, kept.body(), NOW).await.unwrap_err();
+    assert_eq!(rejection.status(), StatusCode::UNAUTHORIZED);
+    let no_event = Request::new(Bytes::from_static(b"[]"));
+    assert_eq!(answer(&senders, &no_event).await.unwrap_err().status(), StatusCode::BAD_REQUEST);
+    let long = Request::new(Bytes::from(vec![b' '; 501]));
+    assert_eq!(answer(&senders, &long).await.unwrap_err().status(), StatusCode::PAYLOAD_TOO_LARGE);
+
+    let all = hookwire::store::Take::new("nectar_desk", NOW, SECOND, 9);
+    let [taken] = &hookwire::Intake::take(&*store, &all).await.unwrap().requests[..] else {
+        panic!("it was kept, once")
+    };
+    assert_eq!(&taken.request.body, kept.body());
+    #[cfg(feature = "dispatch")]
+    {
+        let worker = desk.worker(into::<nectar_desk::Event>(&log, "nectar_desk"));
+        assert_eq!(worker.step(NOW + SECOND).await.unwrap().done, 1);
+        assert_eq!(names(), ["allison", "nectar_desk"]);
+    }
 }
 
 #[tokio::test]

@@ -90,8 +90,7 @@ async fn a_body_is_not_waited_for_that_is_too_long_already() {
     ] {
         let address = program.url.strip_prefix("http://").unwrap().trim_end_matches('/');
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
-        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(HEAD.as_bytes()).await.unwrap();
         // One byte more than it takes, and the end of the body never comes.
         let chunk = [format!("{:x}\r\n", (1 << 20) + 1).as_bytes(), &vec![b' '; (1 << 20) + 1]].concat();
         stream.write_all(&chunk).await.unwrap();
@@ -111,8 +110,7 @@ async fn a_body_whose_chunks_are_none_is_answered_400() {
     ] {
         let address = program.url.strip_prefix("http://").unwrap().trim_end_matches('/');
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
-        stream.write_all(format!("{head}xyz\r\n").as_bytes()).await.unwrap();
+        stream.write_all(format!("{HEAD}xyz\r\n").as_bytes()).await.unwrap();
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"HTTP/1.1 400", "{}", program.name);
@@ -438,3 +436,7 @@ fn now() -> OffsetDateTime {
 const ANY: &str = "127.0.0.1:0";
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const CONTACT: &str = "con_7f3a";
+
+/// One that is not refused before its body is looked at.
+const HEAD: &str = "POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\
+                    x-allison-signature: v1=00\r\nx-allison-timestamp: 1\r\nx-allison-event-id: evt_1\r\n\r\n";

@@ -137,13 +137,14 @@ fn judge(
         && is_empty
         && is_silent(&headers)
         && headers.contains("retry-after") == (status == 503)
-        && headers.contains("allow") == (status == 405);
+        && headers.contains("allow") == (status == 405)
+        && headers.contains("www-authenticate") == (status == 401);
     (!is_right).then(|| format!("{status} with {headers:?} and {has_seen:?}, expected {told:?}"))
 }
 
 /// No header but those that every response of a status has.
 fn is_silent(headers: &BTreeSet<String>) -> bool {
-    let told = ["allow", "connection", "content-length", "date", "retry-after"];
+    let told = ["allow", "connection", "content-length", "date", "retry-after", "www-authenticate"];
     headers.iter().all(|header| told.contains(&header.as_str()))
 }
 

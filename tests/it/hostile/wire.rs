@@ -218,6 +218,28 @@ pub(super) const ROWS: &[Row] = &[
         &[410],
     ),
     ("too slow, and not proven", || then_waits(slow().with(SIGNATURE, "x").head()), &[408]),
+    // What its head refuses is answered by it, and nothing of its body is waited for.
+    ("stops after its head, and no signature", || then_waits(genuine().without(SIGNATURE).head()), &[401]),
+    (
+        "drips for ever, and two signatures",
+        || drips(genuine().twice(SIGNATURE).head_with("content-length: 900\r\n")),
+        &[401],
+    ),
+    (
+        "stops after its head, and no token",
+        || then_waits(AlloV1.genuine().without("authorization").head()),
+        &[401],
+    ),
+    (
+        "too long by its chunks, and no signature",
+        || all(chunked(&small().without(SIGNATURE).tampered(|_| vec![b'x'; 5_000]), 5_000)),
+        &[401],
+    ),
+    (
+        "too long by its length, and no token",
+        || then_waits(AlloV1.genuine().without("authorization").head_with("content-length: 9000000\r\n")),
+        &[413],
+    ),
     (
         "a token with a space behind it",
         || all(AlloV1.genuine().edited("authorization", |v| format!("{v} ")).bytes()),

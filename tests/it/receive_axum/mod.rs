@@ -1,5 +1,9 @@
 //! Receiving in axum, under real HTTP: what is sent slowly, too long or only in part, and what handlers get.
 
+mod extractors;
+mod head;
+mod http2;
+
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,11 +14,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
-use axum::routing::post;
-use hookwire::receive::axum::{Incoming, hook, keep, senders};
-use hookwire::receive::{
-    Answer, Handlers, NetworkGuard, NoInbox, PathGuard, Receiver, Rejection, SecretSource, Senders,
-};
+use hookwire::receive::axum::{hook, keep, senders};
+use hookwire::receive::{Handlers, NetworkGuard, PathGuard, Receiver, SecretSource, Senders};
 use hookwire::testing::Samples;
 use hookwire::{Contract, DataError, Envelope, MemoryStore, Secret, allison};
 use time::OffsetDateTime;
@@ -58,7 +59,9 @@ async fn a_body_that_is_too_long_or_too_slow_or_never_ends_is_refused() {
     let receiver = receiver().with_max_body(1_000).with_body_deadline(Duration::from_millis(50));
     let app = Router::new().route("/", hook(receiver, async |_: Arrived| panic!("nothing is to be handled")));
     let address = serve(app).await;
-    let head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
+    // A head that does not refuse it.
+    let head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nx-allison-signature: v1=00\r\n\
+                x-allison-timestamp: 1\r\nx-allison-event-id: evt_1\r\n";
     // By what it says, without waiting for it; and by what comes.
     assert_eq!(send(address, format!("{head}content-length: 1001\r\n\r\n").as_bytes()).await, 413);
     let chunks = format!("{head}transfer-encoding: chunked\r\n\r\n3e9\r\n{}\r\n", "x".repeat(1001));
@@ -186,49 +189,6 @@ impl Drop for Told {
     fn drop(&mut self) {
         let _ = self.0.send(());
     }
-}
-
-#[tokio::test]
-async fn extractors_give_the_event_and_its_receipt() {
-    async fn with_receipt(incoming: Incoming<allison::Event, MemoryStore>) -> Result<Answer, Rejection> {
-        assert_eq!(incoming.envelope.event_type(), "call.ended");
-        incoming.receipt.commit(OffsetDateTime::now_utc()).await?;
-        Ok(Answer::OK)
-    }
-    async fn alone(envelope: Envelope<allison::CallEnded>) -> String {
-        envelope.data.call_id
-    }
-    let remembers: Arc<Receiver<MemoryStore>> = Arc::new(receiver().with_inbox(MemoryStore::new()));
-    let forgets: Arc<Receiver<NoInbox>> = Arc::new(receiver());
-    let app = Router::new()
-        .route("/receipt", post(with_receipt))
-        .with_state(remembers)
-        .merge(Router::new().route("/alone", post(alone)).with_state(forgets));
-    let address = serve(app).await;
-    for path in ["/receipt", "/alone"] {
-        for _ in 0..2 {
-            assert_eq!(send(address, &signed("evt_1", &secret(), path)).await, 200, "{path}");
-        }
-        assert_eq!(send(address, &signed("evt_2", &Secret::from_random([9; 32]), path)).await, 401, "{path}");
-    }
-}
-
-#[tokio::test]
-async fn data_that_does_not_fit_an_extractor_leaves_its_event_free_for_the_next_attempt() {
-    async fn handle(_: Incoming<allison::Event, MemoryStore>) -> Answer {
-        panic!("there is nothing to handle")
-    }
-    let told: Arc<Mutex<Vec<String>>> = Arc::default();
-    let tells = Arc::clone(&told);
-    let receiver = receiver()
-        .with_inbox(MemoryStore::new())
-        .with_rejection_observer(move |rejection| tells.lock().unwrap().push(rejection.to_string()));
-    let address = serve(Router::new().route("/", post(handle)).with_state(Arc::new(receiver))).await;
-    let body = br#"{"id":"evt_1","type":"call.ended","created_at":"2026-04-17T12:00:00.000Z","api_version":"v1","data":{"call_id":[7]}}"#;
-    for _ in 0..2 {
-        assert_eq!(send(address, &signed_body("evt_1", body, &secret(), "/")).await, 503);
-    }
-    assert_eq!(*told.lock().unwrap(), ["handler failed", "handler failed"], "no copy of it is in flight");
 }
 
 #[tokio::test]

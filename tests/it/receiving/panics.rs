@@ -1,0 +1,96 @@
+//! What the application's own parts do when they panic: an answer comes of it, and everything that was held is free again.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use hookwire::MemoryStore;
+use hookwire::receive::{Admission, Answer, Arrival, Guard, HeaderGuard, Receiver, Rejection, Senders};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+use super::{Arrived, NOON, Request, receiver};
+
+/// Panics the first time.
+struct Startled(AtomicU32);
+
+impl Guard for Startled {
+    fn name(&self) -> &'static str {
+        "startled"
+    }
+
+    fn admits(&self, _: &Arrival<'_>) -> bool {
+        assert!(self.0.fetch_add(1, Ordering::SeqCst) > 0, "a bug of the guard's");
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_guard_that_panics_is_answered_503_and_holds_no_place() {
+    let receiver = one_at_once().with_guard(Startled(AtomicU32::new(0)));
+    let rejection = answer(&receiver).await.unwrap_err();
+    assert_eq!(rejection.to_string(), "guard `startled` panicked");
+    assert_repeats(&rejection);
+    assert_eq!(answer(&receiver).await.unwrap(), Answer::OK);
+
+    // And so is the check of a ready one.
+    let checks = AtomicU32::new(0);
+    let checked = HeaderGuard::bearer_checked(move |_| {
+        assert!(checks.fetch_add(1, Ordering::SeqCst) > 0, "a bug of the check's");
+        true
+    });
+    let receiver = one_at_once().with_guard(checked);
+    let rejection = answer(&receiver).await.unwrap_err();
+    assert_eq!(rejection.to_string(), "guard `bearer` panicked");
+    assert_repeats(&rejection);
+    assert_eq!(answer(&receiver).await.unwrap(), Answer::OK);
+}
+
+#[tokio::test]
+async fn a_key_that_panics_is_answered_503_and_holds_neither_a_place_nor_the_event() {
+    let calls = AtomicU32::new(0);
+    let receiver = one_at_once().with_key(move |_| {
+        assert!(calls.fetch_add(1, Ordering::SeqCst) > 0, "a bug of the key's");
+        None
+    });
+    let rejection = answer(&receiver).await.unwrap_err();
+    assert!(matches!(rejection, Rejection::KeyPanicked), "{rejection:?}");
+    assert_repeats(&rejection);
+    assert_eq!(answer(&receiver).await.unwrap(), Answer::OK);
+
+    let kept = self::receiver().with_key(|_| panic!("a bug of the key's")).with_intake(MemoryStore::new());
+    let request = Request::new("evt_1");
+    let arrival = Arrival::new(&request.headers);
+    let rejection = kept.keep(&Method::POST, &arrival, &request.body, NOON).await.unwrap_err();
+    assert!(matches!(rejection, Rejection::KeyPanicked), "{rejection:?}");
+}
+
+#[tokio::test]
+async fn a_guard_of_one_sender_that_panics_keeps_no_request_from_the_others() {
+    let startled = || receiver().with_guard(Startled(AtomicU32::new(0)));
+    let handle = async |event: Arrived| Ok(event.map(drop)?);
+    let request = Request::new("evt_1");
+    let arrival = Arrival::new(&request.headers);
+    let senders = Senders::new().with(startled(), handle).with(receiver(), handle);
+    let answered = senders.answer(&Method::POST, &arrival, &request.body, NOON).await;
+    assert_eq!(answered.unwrap(), Answer::OK);
+    // It may have been theirs, where it is nobody else's.
+    let senders = Senders::new().with(startled(), handle);
+    let rejection = senders.answer(&Method::POST, &arrival, &request.body, NOON).await.unwrap_err();
+    assert_repeats(&rejection);
+}
+
+fn one_at_once() -> Receiver<MemoryStore> {
+    receiver().with_inbox(MemoryStore::new()).with_admission(Admission::new().with_max_concurrent(1))
+}
+
+/// A genuine event, always the same.
+async fn answer(receiver: &Receiver<MemoryStore>) -> Result<Answer, Rejection> {
+    let request = Request::new("evt_1");
+    let mut headers: HeaderMap = request.headers;
+    headers.insert("authorization", HeaderValue::from_static("Bearer x"));
+    let handle = async |event: Arrived| event.map(drop);
+    receiver.answer(&Method::POST, &Arrival::new(&headers), &request.body, NOON, handle).await
+}
+
+fn assert_repeats(rejection: &Rejection) {
+    assert_eq!(rejection.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(rejection.retry_after().is_some());
+}
