@@ -5,11 +5,11 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookwire::receive::{HeaderGuard, Received, Receiver, Rejection};
-use hookwire::testing::{Faults, Miss, RecordingClient, Reply, Samples};
+use hookwire::receive::{HeaderGuard, NetworkGuard, PathGuard, Received, Receiver, Rejection, SecretSource};
+use hookwire::testing::{Faults, Miss, RecordingClient, RecordingReceiver, Reply, Samples};
 use hookwire::{
-    AddressError, AddressPolicy, Contract, Envelope, ErrorClass, ErrorKind, HttpClient as _, Limits,
-    MemoryStore, Outcome, RawEvent, Scheme, Secret, allison, nectar_desk,
+    AddressError, AddressPolicy, Contract, DataError, Envelope, ErrorClass, ErrorKind, HttpClient as _,
+    Limits, MemoryStore, Outcome, RawEvent, Scheme, Secret, allison, nectar_desk,
 };
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, StatusCode};
@@ -273,6 +273,102 @@ async fn a_recorded_request_is_judged_as_a_receiver_would() {
     assert_eq!(refused(other.event(&contract, &secret, NOW)), 405);
     let as_another = sent.event::<nectar_desk::Event>(&Contract::nectar_desk(), &secret, NOW);
     assert_eq!(as_another.unwrap_err().status(), 400);
+}
+
+#[tokio::test]
+async fn a_recording_receiver_tells_of_each_request_what_was_handled_and_what_was_answered() {
+    let contract = Contract::allison();
+    let receiver = RecordingReceiver::new(
+        receiver_of(&contract).with_inbox(MemoryStore::new()),
+        async |event: Result<Envelope<allison::Event>, Box<DataError>>| {
+            let envelope = event?;
+            if envelope.event_type() == "contact.created" {
+                return Err("no room for contacts".into());
+            }
+            Ok(())
+        },
+    );
+    let samples = samples(&contract);
+    let sample = |event_type, id: &str| samples.request(event_type, &id.parse().unwrap(), NOW).unwrap();
+    let misfit = br#"{"id":"evt_3","type":"call.ended","created_at":"2026-04-17T12:00:00.000Z","api_version":"v1","data":{"call_id":[7]}}"#;
+    let mut forged = sample("call.ended", "evt_4");
+    forged.headers_mut().insert("x-allison-signature", HeaderValue::from_static("v1=00"));
+    let mut got = sample("call.ended", "evt_5");
+    *got.method_mut() = http::Method::GET;
+    for request in [
+        sample("call.ended", "evt_1"),
+        sample("call.ended", "evt_1"),
+        sample("contact.created", "evt_2"),
+        samples.request_with(&misfit[..], &"evt_3".parse().unwrap(), NOW).unwrap(),
+        forged,
+        got,
+    ] {
+        let uri = request.uri().clone();
+        let told = receiver.receive(request, NOW).await;
+        assert_eq!((told.request.uri(), told.at), (&uri, NOW));
+    }
+    let recorded = receiver.clone().recorded();
+    let answers: Vec<_> = recorded.iter().map(|told| told.answer.status.as_u16()).collect();
+    assert_eq!(answers, [200, 200, 503, 503, 401, 405]);
+    let handled: Vec<_> = recorded
+        .iter()
+        .map(|told| told.event.as_ref().map(|event| (event.id.as_str(), event.event_type())))
+        .collect();
+    let expected = [
+        Some(("evt_1", "call.ended")),
+        None,
+        Some(("evt_2", "contact.created")),
+        Some(("evt_3", "call.ended")),
+        None,
+        None,
+    ];
+    assert_eq!(handled, expected);
+    let [first, copy, failed, misfit, forged, _] = &recorded[..] else { panic!("six requests") };
+    assert!(first.rejection.is_none() && copy.rejection.is_none());
+    assert_eq!(first.event.as_ref().unwrap().created_at, NOW);
+    assert_eq!(misfit.event.as_ref().unwrap().data.data().get(), r#"{"call_id":[7]}"#);
+    let cause = failed.rejection.as_ref().unwrap().source().unwrap().to_string();
+    assert_eq!(cause, "no room for contacts");
+    assert!(matches!(**forged.rejection.as_ref().unwrap(), Rejection::Unverified(_)));
+    assert!(!format!("{receiver:?}").contains("[7]"), "{receiver:?}");
+    // What failed was released: its next copy is handled.
+    assert!(receiver.receive(sample("contact.created", "evt_2"), NOW).await.event.is_some());
+}
+
+#[tokio::test]
+async fn a_recording_receivers_requests_come_from_an_address_to_a_path_for_a_tenant() {
+    struct Tenants;
+
+    impl SecretSource for Tenants {
+        async fn secrets(
+            &self,
+            tenant: &str,
+        ) -> Result<Vec<Secret>, Box<dyn std::error::Error + Send + Sync>> {
+            Ok(if tenant == "acme" { vec![secret()] } else { Vec::new() })
+        }
+    }
+
+    let token: Secret = "Zk3v9QpX7rT2mB8wLc5nH1yD".parse().unwrap();
+    let receiver = Receiver::by_tenant(Contract::allo(), Tenants)
+        .unwrap()
+        .with_guard(NetworkGuard::new(["203.0.113.0/24"]).unwrap())
+        .with_guard(PathGuard::new(&token).unwrap());
+    let handler = async |event: Result<Envelope<RawEvent>, Box<DataError>>| Ok(event.map(drop)?);
+    let plain = RecordingReceiver::new(receiver, handler);
+    let samples = samples(&Contract::allo()).with_uri(format!("/hooks/{}", token.expose()).parse().unwrap());
+    let status = async |receiver: &RecordingReceiver| {
+        let request = samples.request("call.completed", &"msg_1".parse().unwrap(), NOW).unwrap();
+        receiver.receive(request, NOW).await.answer.status.as_u16()
+    };
+    let near = plain.clone().with_peer([203, 0, 113, 9]);
+    assert_eq!(status(&plain).await, 401);
+    assert_eq!(status(&near).await, 401);
+    assert_eq!(status(&near.clone().with_tenant("other")).await, 401);
+    assert_eq!(status(&near.with_tenant("acme")).await, 200);
+    let recorded = plain.recorded();
+    assert_eq!(recorded.len(), 4, "of all of them");
+    // The id is in the header alone, and proven.
+    assert_eq!(recorded[3].event.as_ref().unwrap().id.as_str(), "msg_1");
 }
 
 /// All that have a name.
