@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -9,8 +10,9 @@ use axum::extract::State;
 use axum::routing::post;
 use hookwire::receive::axum::Incoming;
 use hookwire::receive::{Answer, NoInbox, Received, Receiver, Rejection};
+use hookwire::store::{InboxKey, Lease, Reservation};
 use hookwire::testing::Samples;
-use hookwire::{Contract, Envelope, MemoryStore, Secret, allison};
+use hookwire::{Contract, Envelope, Inbox, MemoryStore, Secret, StoreError, allison};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
@@ -110,6 +112,7 @@ async fn an_event_is_free_for_the_next_attempt_when_its_sender_hung_up_before_it
     assert_eq!(app.call(request()).await.unwrap().status(), 200, "it is handled from the start");
     assert_eq!(app.call(request()).await.unwrap().status(), 200, "and then it is a copy");
     assert_eq!(hung.calls.load(Ordering::SeqCst), 2);
+    assert_eq!(hung.inbox.releases.load(Ordering::SeqCst), 1, "of the first, and not of what was committed");
 }
 
 #[tokio::test]
@@ -119,11 +122,13 @@ async fn an_event_that_was_committed_stays_so_when_its_sender_hangs_up() {
     hung.up(&mut app).await;
     assert_eq!(app.call(request()).await.unwrap().status(), 200);
     assert_eq!(hung.calls.load(Ordering::SeqCst), 1, "it was handled");
+    assert_eq!(hung.inbox.releases.load(Ordering::SeqCst), 0, "there was nothing to release");
 }
 
 /// A handler whose first call comes to no end.
 #[derive(Default)]
 struct Hung {
+    inbox: Arc<Counted>,
     calls: Arc<AtomicU32>,
     is_called: Arc<Notify>,
 }
@@ -131,7 +136,7 @@ struct Hung {
 impl Hung {
     fn app(&self, commits_first: bool) -> Router {
         let (calls, is_called) = (Arc::clone(&self.calls), Arc::clone(&self.is_called));
-        let handle = move |incoming: Incoming<allison::Event, MemoryStore>| {
+        let handle = move |incoming: Incoming<allison::Event, Arc<Counted>>| {
             let (calls, is_called) = (Arc::clone(&calls), Arc::clone(&is_called));
             async move {
                 let mut receipt = Some(incoming.receipt);
@@ -147,7 +152,8 @@ impl Hung {
                 Answer::OK
             }
         };
-        Router::new().route("/", post(handle)).with_state(Arc::new(receiver().with_inbox(MemoryStore::new())))
+        let receiver = receiver().with_inbox(Arc::clone(&self.inbox));
+        Router::new().route("/", post(handle)).with_state(Arc::new(receiver))
     }
 
     /// Sends a request, and hangs up while it is handled.
@@ -160,6 +166,43 @@ impl Hung {
         for _ in 0..10 {
             yield_now().await;
         }
+    }
+}
+
+/// An inbox that counts what is released.
+#[derive(Default)]
+struct Counted {
+    inbox: MemoryStore,
+    releases: AtomicU32,
+}
+
+impl Inbox for Counted {
+    async fn reserve(
+        &self,
+        key: &InboxKey,
+        now: OffsetDateTime,
+        lease: Duration,
+    ) -> Result<Reservation, StoreError> {
+        self.inbox.reserve(key, now, lease).await
+    }
+
+    async fn commit(
+        &self,
+        key: &InboxKey,
+        lease: Lease,
+        now: OffsetDateTime,
+        keep: Duration,
+    ) -> Result<bool, StoreError> {
+        self.inbox.commit(key, lease, now, keep).await
+    }
+
+    async fn release(&self, key: &InboxKey, lease: Lease) -> Result<bool, StoreError> {
+        self.releases.fetch_add(1, Ordering::SeqCst);
+        self.inbox.release(key, lease).await
+    }
+
+    async fn prune(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
+        Inbox::prune(&self.inbox, now, limit).await
     }
 }
 
