@@ -43,7 +43,9 @@ async fn a_body_that_is_too_long_is_refused_by_what_it_says_and_by_what_comes() 
     assert_eq!(answer.await.unwrap().status(), 413, "and nothing of it has come");
     // Without a word about its length, in frames of any size.
     let (unsaid, _) = parts(genuine("evt_1"));
-    assert_eq!(connection.whole(unsaid, Bytes::from_static(LONG)).await, 413);
+    let (answer, mut open) = connection.begin(unsaid).await;
+    open.send_data(Bytes::from_static(LONG), false).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 413, "and its end is not waited for");
     let (request, body) = parts(genuine("evt_1"));
     assert_eq!(connection.whole(request, body).await, 200, "the connection goes on");
     assert_eq!(site.handled(), 1);
