@@ -11,6 +11,8 @@
 mod ending;
 #[path = "shared/flags.rs"]
 mod flags;
+#[path = "shared/refused.rs"]
+mod refused;
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -52,13 +54,15 @@ impl Options {
         let receiver = Receiver::signed(Contract::allison(), &flags.needed("--secret").parse()?)?;
         Ok(Self {
             listen: flags.needed("--listen").to_owned(),
-            receiver: receiver.with_inbox(MemoryStore::new()).with_rejection_observer(log),
+            receiver: receiver.with_inbox(MemoryStore::new()).with_rejection_observer(refused::log),
         })
     }
 }
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
-    let listener = TcpListener::bind(options.listen).await?;
+    let listener = TcpListener::bind(&options.listen)
+        .await
+        .map_err(|error| format!("--listen {} is not possible: {error}", options.listen))?;
     let ending = ending::ending()?;
     eprintln!("listening on http://{}/", listener.local_addr()?);
     serve(listener, Arc::new(options.receiver), ending).await;
@@ -108,14 +112,6 @@ async fn respond(receiver: &Endpoint, peer: SocketAddr, request: Request<Incomin
     };
     let answer = answered.await.unwrap_or_else(|rejection| receiver.refuse(&rejection));
     answer.into_response().map(Full::new)
-}
-
-/// The sender is told the status alone.
-fn log(rejection: &Rejection) {
-    match rejection.source() {
-        Some(cause) => eprintln!("{}: {rejection}: {cause}", rejection.status()),
-        None => eprintln!("{}: {rejection}", rejection.status()),
-    }
 }
 
 /// The body, or just enough of it for the receiver to find it too long.

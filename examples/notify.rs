@@ -12,6 +12,8 @@
 mod ending;
 #[path = "shared/flags.rs"]
 mod flags;
+#[path = "shared/refused.rs"]
+mod refused;
 #[path = "shared/serving.rs"]
 mod serving;
 
@@ -57,7 +59,8 @@ impl Options {
 
 async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let chat = Arc::new(options.chat);
-    let receiver = Arc::new(options.receiver.with_inbox(MemoryStore::new()));
+    let receiver = options.receiver.with_inbox(MemoryStore::new()).with_rejection_observer(refused::log);
+    let receiver = Arc::new(receiver);
     // Events of other types are handled by doing nothing.
     let handlers = Handlers::new().on(move |event: Envelope<EscalationTriggered>| {
         let chat = Arc::clone(&chat);

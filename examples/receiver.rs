@@ -6,13 +6,16 @@
 //!
 //! Senders POST to `/`. A line holds `id`, `type`, `created_at` (null where the platform sends none), `data` as it came, and
 //! `duplicate`, which is always false: an event that comes again is answered 200 and not printed. An event counts as handled
-//! when its line was written, so that a full disk or a closed pipe has the sender repeat it. With `--inbox sqlite:FILE` that is
+//! when its line was written, so that a full disk or a closed pipe has the sender repeat it. What is refused is told on the standard
+//! error. With `--inbox sqlite:FILE` that is
 //! remembered when the program starts anew; otherwise as long as it runs.
 
 #[path = "shared/ending.rs"]
 mod ending;
 #[path = "shared/flags.rs"]
 mod flags;
+#[path = "shared/refused.rs"]
+mod refused;
 #[path = "shared/serving.rs"]
 mod serving;
 
@@ -55,7 +58,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve<I: Inbox + 'static>(listen: &str, receiver: Receiver<I>) -> io::Result<()> {
-    let receiver = Arc::new(receiver);
+    let receiver = Arc::new(receiver.with_rejection_observer(refused::log));
     let format = receiver.contract().format();
     // An event is committed when its handler comes back without an error.
     let handler =
@@ -122,6 +125,11 @@ impl Options {
     fn parse(flags: &Flags) -> Result<Self, Box<dyn Error>> {
         let contract: Contract = flags.needed("--contract").parse()?;
         let receiver = match (flags.get("--secret"), flags.get("--unsigned")) {
+            (Some(_), None) if contract.scheme().is_none() => {
+                return Err(
+                    "this contract signs nothing, so that --unsigned is needed in place of --secret".into()
+                );
+            }
             (Some(secret), None) => Receiver::signed(contract, &secret.parse::<Secret>()?)?,
             (None, Some(_)) => Receiver::dangerous_unguarded(contract),
             _ => return Err("either --secret or --unsigned is needed".into()),

@@ -12,6 +12,8 @@
 mod ending;
 #[path = "../shared/flags.rs"]
 mod flags;
+#[path = "../shared/refused.rs"]
+mod refused;
 #[path = "../shared/serving.rs"]
 mod serving;
 mod tables;
@@ -62,7 +64,7 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let pool = SqlitePool::connect_with(options).await?;
     tables::create(&pool).await?;
     let inbox = SqliteStore::builder().open_pool(pool.clone()).await?;
-    let receiver = Arc::new(receiver.with_inbox(inbox));
+    let receiver = Arc::new(receiver.with_inbox(inbox).with_rejection_observer(refused::log));
     let crm = Crm { pool, receiver: Arc::clone(&receiver) };
     let app = Router::new().route("/", post(receive)).with_state(crm);
     Ok(serving::serve(&listen, app, receiver).await?)

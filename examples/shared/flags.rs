@@ -37,7 +37,13 @@ where
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{program}: {error}");
+            let mut line = format!("{program}: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                line += &format!(": {error}");
+                cause = error.source();
+            }
+            eprintln!("{line}");
             ExitCode::FAILURE
         }
     }
@@ -52,6 +58,12 @@ pub(crate) struct Names<'a> {
     pub(crate) optional: &'a [&'a str],
     /// Without one.
     pub(crate) alone: &'a [&'a str],
+}
+
+impl<'a> Names<'a> {
+    fn all(self) -> impl Iterator<Item = &'a str> {
+        [self.needed, self.optional, self.alone].into_iter().flatten().copied()
+    }
 }
 
 /// `--name value`, `--name=value` and `--name`, each at most once.
@@ -77,7 +89,13 @@ impl Flags {
                 (_, Some(value)) if has_value => value,
                 (_, None) if has_value => {
                     let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
-                    value.into_string().map_err(|_| format!("the value of {name} is not UTF-8"))?
+                    let value =
+                        value.into_string().map_err(|_| format!("the value of {name} is not UTF-8"))?;
+                    // A variable that was not set, and not quoted either.
+                    if names.all().any(|known| known == value) {
+                        return Err(format!("{name} needs a value"));
+                    }
+                    value
                 }
                 (flag, None) if names.alone.contains(&flag) => String::new(),
                 _ => return Err("an argument is none of those below".to_owned()),

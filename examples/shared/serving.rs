@@ -18,7 +18,9 @@ pub(crate) async fn serve<I>(listen: &str, app: Router, receiver: Arc<Receiver<I
 where
     I: Inbox + 'static,
 {
-    let listener = TcpListener::bind(listen).await?;
+    let listener = TcpListener::bind(listen).await.map_err(|error| {
+        io::Error::new(error.kind(), format!("--listen {listen} is not possible: {error}"))
+    })?;
     let (stopping, late) = (ending()?, ending()?);
     eprintln!("listening on http://{}/", listener.local_addr()?);
     tokio::spawn(prune(receiver));

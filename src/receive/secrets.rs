@@ -157,11 +157,11 @@ impl<S> CachedSecrets<S> {
             return Found::Kept(kept.secrets.clone());
         }
         let forgotten = known.forgotten;
-        if self.age.is_zero() || known.questions.len() >= self.most {
-            return Found::Nothing { forgotten };
-        }
         if let Some(question) = known.questions.get(tenant) {
             return Found::Asked(Arc::clone(question));
+        }
+        if self.age.is_zero() || known.questions.len() >= self.most {
+            return Found::Nothing { forgotten };
         }
         let question = Arc::new(Question::default());
         known.questions.insert(tenant.to_owned(), Arc::clone(&question));

@@ -83,6 +83,52 @@ async fn receiver_and_bare_hyper_give_the_right_answer_to_every_fault_of_senders
 }
 
 #[tokio::test]
+async fn what_is_refused_is_told_on_the_standard_error_with_its_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = folder.path().join("crm.db").display().to_string();
+    for mut program in [
+        receiver(&Contract::allison(), &[]),
+        Program::start("bare_hyper", &["--listen", ANY, "--secret", SECRET]),
+        Program::start("crm_sync", &["--listen", ANY, "--secret", SECRET, "--db", &db]),
+        Program::start(
+            "notify",
+            &["--listen", ANY, "--secret", SECRET, "--hook", "https://chat.example.com/"],
+        ),
+    ] {
+        let mut unsigned = program.sample("call.ended", "evt_1");
+        unsigned.headers_mut().remove("x-allison-timestamp");
+        assert_eq!(program.send(unsigned).await, 401, "{}", program.name);
+        let cause = "401 Unauthorized: request is not proven: header x-allison-timestamp is missing";
+        assert_eq!(program.told.recv().await.as_deref(), Some(cause), "{}", program.name);
+        program.ended_by_sigterm().await;
+    }
+}
+
+#[test]
+fn a_program_that_cannot_start_says_why() {
+    let at = |listen, inbox: &str| {
+        run(
+            "receiver",
+            &["--listen", listen, "--contract", "allison", "--secret", SECRET, "--inbox", inbox],
+            b"",
+        )
+    };
+    let nowhere = at(ANY, "sqlite:/nowhere/inbox.db");
+    assert_eq!(nowhere.code, 1);
+    assert!(nowhere.err.contains("unable to open database file"), "{}", nowhere.err);
+    let folder = tempfile::tempdir().unwrap();
+    let no_address = at("nonsense", &format!("sqlite:{}", folder.path().join("inbox.db").display()));
+    assert_eq!(no_address.code, 1);
+    assert!(no_address.err.contains("--listen nonsense is not possible"), "{}", no_address.err);
+    let unsigned = run("receiver", &["--listen", ANY, "--contract", "allo_v1", "--secret", SECRET], b"");
+    assert!(unsigned.err.contains("--unsigned is needed"), "{}", unsigned.err);
+    // `--secret $WEBHOOK_SECRET` without the variable.
+    let swallowed = run("receiver", &["--contract", "allison", "--secret", "--listen", ANY], b"");
+    assert_eq!(swallowed.code, 2);
+    assert!(swallowed.err.contains("--secret needs a value"), "{}", swallowed.err);
+}
+
+#[tokio::test]
 async fn a_body_is_not_waited_for_that_is_too_long_already() {
     for mut program in [
         receiver(&Contract::allison(), &[]),
@@ -330,6 +376,8 @@ struct Program {
     child: Child,
     url: String,
     lines: mpsc::UnboundedReceiver<String>,
+    /// What it says on the standard error.
+    told: mpsc::UnboundedReceiver<String>,
     client: HyperClient,
 }
 
@@ -348,7 +396,12 @@ impl Program {
         assert!(!url.contains(":0/"), "the port that it got: {url}");
         let url = url.to_owned();
         // A pipe that nobody reads would stop it.
-        std::thread::spawn(move || std::io::copy(&mut told, &mut std::io::sink()));
+        let (tells, told_lines) = mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            for line in told.lines() {
+                let _ = tells.send(line.unwrap());
+            }
+        });
         let (sender, lines) = mpsc::unbounded_channel();
         if let Some(out) = child.stdout.take() {
             std::thread::spawn(move || {
@@ -357,7 +410,7 @@ impl Program {
                 }
             });
         }
-        Self { name, child, url, lines, client: HyperClient::new() }
+        Self { name, child, url, lines, told: told_lines, client: HyperClient::new() }
     }
 
     fn samples(&self, contract: Contract) -> Samples {

@@ -1,0 +1,15 @@
+//! A line on the standard error for each request that is refused: senders and strangers are told a status and no more.
+
+use std::error::Error as _;
+
+use hookwire::receive::Rejection;
+
+pub(crate) fn log(rejection: &Rejection) {
+    let mut line = format!("{}: {rejection}", rejection.status());
+    let mut cause = rejection.source();
+    while let Some(error) = cause {
+        line += &format!(": {error}");
+        cause = error.source();
+    }
+    eprintln!("{line}");
+}
