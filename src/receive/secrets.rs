@@ -109,7 +109,10 @@ struct Question {
 
 impl Question {
     fn answer(&self, told: &Told) {
-        let answer = told.as_ref().map(Vec::clone).map_err(|error| error.to_string());
+        let answer = match told {
+            Ok(secrets) => Ok(secrets.clone()),
+            Err(error) => Err(error.to_string()),
+        };
         // It is asked once.
         let _ = self.answer.set(answer);
     }
