@@ -29,7 +29,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// After how long the sender should repeat, for `Retry-After`.
     pub retry_after: Option<Duration>,
-    /// What a sender that is answered 401 should show, for `WWW-Authenticate`; nothing for a challenge that says nothing.
+    /// What a sender that is answered 401 should show, for `WWW-Authenticate`; nothing for a challenge that says nothing. What a
+    /// receiver's guards challenge by is put in by [`Receiver::refuse`].
     pub challenge: Option<&'static str>,
 }
 
@@ -111,7 +112,7 @@ impl<I: Inbox> Receiver<I> {
     /// };
     /// let response = match receiver.answer(&Method::POST, &Arrival::new(&headers), body, now, handle).await {
     ///     Ok(answer) => answer.into_response(),
-    ///     Err(rejection) => hookwire::receive::Answer::from(&rejection).into_response(),
+    ///     Err(rejection) => receiver.refuse(&rejection).into_response(),
     /// };
     /// assert_eq!(response.status(), 401);
     /// # Ok::<(), hookwire::Error>(())
@@ -120,7 +121,7 @@ impl<I: Inbox> Receiver<I> {
     ///
     /// # Errors
     ///
-    /// [`Rejection`], for one's own log; an [`Answer`] can be made of it.
+    /// [`Rejection`], for one's own log; [`refuse`](Self::refuse) makes an [`Answer`] of it.
     pub async fn answer<T, F, R, E>(
         &self,
         method: &Method,

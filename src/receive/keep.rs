@@ -43,7 +43,7 @@ impl<I: Intake> Receiver<I> {
     /// # let headers = contract.signer(&secret)?.sign(sent.id.as_str(), now, &body)?;
     /// let answer = match receiver.keep(&Method::POST, &Arrival::new(&headers), &body, now).await {
     ///     Ok(kept) => Answer::from(kept),
-    ///     Err(rejection) => Answer::from(&rejection),
+    ///     Err(rejection) => receiver.refuse(&rejection),
     /// };
     /// assert_eq!(answer.status, 200);
     /// # Ok::<(), hookwire::Error>(())

@@ -130,7 +130,7 @@ impl<I: Inbox> Receipt<'_, I> {
     }
 
     /// The event was handled: copies of it are duplicates for as long as the contract's
-    /// [`dedupe_window`](Contract::dedupe_window).
+    /// [`dedupe_window`](crate::Contract::dedupe_window).
     ///
     /// `false` tells that the lease had ended and somebody else took the event meanwhile.
     ///

@@ -197,7 +197,8 @@ impl<I> Receiver<I> {
         }
     }
 
-    /// The same receiver, with one more guard. All of them have to admit a request, before its signature is looked at.
+    /// The same receiver, with one more guard. All of them have to admit a request, before its body is read and its signature looked
+    /// at.
     pub fn with_guard(mut self, guard: impl Guard + 'static) -> Self {
         self.guards.push(Arc::new(guard));
         self
