@@ -22,9 +22,18 @@ macro_rules! prefixed_id {
             ///
             /// When the operating system has no random bytes to give, as [`std::collections::HashMap`] would.
             pub fn generate() -> Self {
+                Self::generate_at(OffsetDateTime::now_utc())
+            }
+
+            /// A fresh id of time `at` from the system's random source.
+            ///
+            /// # Panics
+            ///
+            /// As [`generate`](Self::generate).
+            pub fn generate_at(at: OffsetDateTime) -> Self {
                 let mut random = [0; 10];
                 getrandom::fill(&mut random).expect("the operating system gives random bytes");
-                Self::from_parts(OffsetDateTime::now_utc(), random)
+                Self::from_parts(at, random)
             }
 
             /// The id of time `at` (to the millisecond; before 1970 counts as 1970) and these random bytes: the pure

@@ -41,6 +41,7 @@
 //! - A [`RetryPolicy`] computes when attempt *n* is, and whether there is one.
 //! - A [`Subscription`] is an organization's endpoint; a [`Delivery`] one event on its way there; an [`Attempt`] one POST.
 //! - A [`Store`] holds them, an [`HttpClient`] sends; `dispatch` has the outbox that writes and the dispatcher that delivers.
+//! - `manage` has the [`Subscription`]s as a product: a service that a platform's own users register, rotate, replay and look through.
 //! - A [`Receiver`](receive::Receiver) verifies, asks an [`Inbox`] whether the event was handled, and decodes.
 //!
 //! # The guide
@@ -66,6 +67,7 @@ pub mod event;
 pub mod guide;
 mod id;
 pub mod keyring;
+pub mod manage;
 mod outcome;
 mod pause;
 mod platform;
@@ -98,10 +100,10 @@ pub use signature::{
     DangerousVerifier, Part, Proof, Scheme, SealedSecret, Secret, SecretUse, Signer, StoredSecret, Verified,
     Verifier, VerifyError,
 };
-pub use store::{Inbox, Intake, Store, StoreError, StoreExt, TransactionalStore};
+pub use store::{Inbox, Intake, Records, Store, StoreError, StoreExt, TransactionalStore};
 pub use subscription::{
-    Authentication, DisabledReason, EventFilter, Health, Options, Subscription, SubscriptionStatus,
-    TokenSource,
+    Authentication, Candidate, Condition, DisabledReason, EventFilter, Health, Options, Subject,
+    Subscription, SubscriptionStatus, TokenSource,
 };
 pub use transport::{Exchange, HttpClient, Limits, TransportError};
 

@@ -171,7 +171,9 @@ impl Store for ListStore {
             && lists.change(subscription.id, |stored| {
                 let health = std::mem::take(&mut stored.health);
                 *stored = subscription.clone();
-                stored.health = health;
+                let is_enabled_again =
+                    subscription.status == SubscriptionStatus::Enabled && seen.status != subscription.status;
+                stored.health = if is_enabled_again { Health::default() } else { health };
             }))
     }
 

@@ -32,6 +32,10 @@ pub struct Delivery {
     pub due_at: Option<OffsetDateTime>,
     /// When it was made.
     pub created_at: OffsetDateTime,
+    /// Why it was discarded, where somebody did.
+    pub note: Option<String>,
+    /// Whether it is a test event's: neither retried nor replayed, and in no statistics.
+    pub is_test: bool,
 }
 
 impl Delivery {
@@ -52,6 +56,8 @@ impl Delivery {
             attempts: 0,
             due_at: Some(created_at),
             created_at,
+            note: None,
+            is_test: false,
         }
     }
 }
@@ -70,7 +76,7 @@ pub enum DeliveryState {
 
 impl DeliveryState {
     /// Every state.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Pending,
         Self::Delivered,
         Self::Dead(DeadReason::Exhausted),
@@ -78,7 +84,12 @@ impl DeliveryState {
         Self::Dead(DeadReason::Gone),
         Self::Dead(DeadReason::Cancelled),
         Self::Dead(DeadReason::Replayed),
+        Self::Dead(DeadReason::Discarded),
     ];
+
+    /// The states of the dead letters that somebody may want to see to: replay, or discard.
+    pub const LETTERS: [Self; 3] =
+        [Self::Dead(DeadReason::Exhausted), Self::Dead(DeadReason::Refused), Self::Dead(DeadReason::Gone)];
 
     /// The state as stored and shown: `snake_case`, stable across versions.
     pub const fn as_str(self) -> &'static str {
@@ -90,6 +101,7 @@ impl DeliveryState {
             Self::Dead(DeadReason::Gone) => "gone",
             Self::Dead(DeadReason::Cancelled) => "cancelled",
             Self::Dead(DeadReason::Replayed) => "replayed",
+            Self::Dead(DeadReason::Discarded) => "discarded",
         }
     }
 
@@ -113,6 +125,8 @@ pub enum DeadReason {
     Cancelled,
     /// It was a dead letter and a new delivery of the same event was made in its place.
     Replayed,
+    /// It was a dead letter and somebody said that it is not wanted any more; [`Delivery::note`] says why.
+    Discarded,
 }
 
 /// One attempt of a delivery, as it is logged.

@@ -179,7 +179,7 @@ impl Sender {
         let headers = request.headers_mut();
         headers.reserve(HEADERS);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(signer) = self.signer(&claimed.subscription)? {
+        if let Some(signer) = self.signer(&claimed.subscription, now)? {
             signer.sign_into(headers, claimed.event.as_str(), now, &claimed.payload)?;
         }
         self.keys.options(&claimed.subscription)?.apply(headers, token.as_ref().map(Secret::expose))?;
@@ -199,11 +199,12 @@ impl Sender {
         })
     }
 
-    fn signer(&self, subscription: &Subscription) -> Result<Option<Signer>, Error> {
+    fn signer(&self, subscription: &Subscription, now: OffsetDateTime) -> Result<Option<Signer>, Error> {
         if self.contract.scheme().is_none() {
             return Ok(None);
         }
-        let [newest, older @ ..] = subscription.secrets.as_slice() else {
+        let mut secrets = subscription.signing_secrets(now);
+        let Some(newest) = secrets.next() else {
             return Err(Error::new(
                 ErrorKind::Secret,
                 "subscription has no secret and its contract signs; expected one",
@@ -211,7 +212,7 @@ impl Sender {
         };
         let signer = self.contract.signer(&*self.keys.secret(subscription.id, newest)?)?;
         let with = |signer: Signer, older| signer.with_secret(&*self.keys.secret(subscription.id, older)?);
-        older.iter().try_fold(signer, with).map(Some)
+        secrets.try_fold(signer, with).map(Some)
     }
 }
 

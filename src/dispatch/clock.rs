@@ -9,14 +9,14 @@ use crate::clock::Clock;
 
 /// A clock that several parts share.
 #[derive(Clone)]
-pub(super) struct SharedClock(Arc<dyn Clock>);
+pub(crate) struct SharedClock(Arc<dyn Clock>);
 
 impl SharedClock {
-    pub(super) fn new(clock: impl Clock + 'static) -> Self {
+    pub(crate) fn new(clock: impl Clock + 'static) -> Self {
         Self(Arc::new(clock))
     }
 
-    pub(super) fn now(&self) -> OffsetDateTime {
+    pub(crate) fn now(&self) -> OffsetDateTime {
         self.0.now()
     }
 }

@@ -2,7 +2,7 @@
 #![cfg(feature = "dispatch")]
 
 mod attempt;
-mod clock;
+pub(crate) mod clock;
 mod dispatcher;
 mod erased;
 mod flight;
@@ -11,9 +11,11 @@ mod housekeeping;
 mod lanes;
 mod observer;
 mod outbox;
+#[cfg(feature = "manage")]
+pub(crate) mod probe;
 mod relay;
 mod routes;
-mod sealing;
+pub(crate) mod sealing;
 pub mod telemetry;
 mod wake;
 

@@ -15,10 +15,10 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{DataOf, Envelope, EventData, EventId};
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{Inserted, NewEvent, Store, StoreError, TransactionalStore};
-use crate::subscription::Subscription;
+use crate::subscription::{Candidate, Subscription};
 
 /// Puts an event and its deliveries into the store: one delivery for each subscription of the organization that asks for
-/// the event's type.
+/// it.
 ///
 /// The envelope is encoded once; those bytes are stored, signed and sent. In a [`TransactionalStore`] the event can join
 /// the caller's transaction with [`emit_in`](Self::emit_in), so that no event is without its business row and no row
@@ -221,7 +221,9 @@ impl<S: Store> Outbox<S> {
     /// One delivery for each subscription that asks for the event.
     fn fan_out(&self, event: &NewEvent, routes: &[Route]) -> Vec<(DeliveryId, SubscriptionId)> {
         let kept = |route: &&Route| self.while_disabled == WhileDisabled::Keep || route.is_enabled;
-        let wanted = |route: &&Route| route.wants(event.event_type.as_str());
+        let judged =
+            Candidate::new(&self.contract, event.event_type.as_str(), &event.payload, &event.attributes);
+        let wanted = |route: &&Route| route.wants(&judged);
         let targets = routes.iter().filter(kept).filter(wanted);
         targets.map(|route| (DeliveryId::generate(), route.subscription)).collect()
     }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::id::SubscriptionId;
 use crate::store::StoreError;
-use crate::subscription::{EventFilter, Subscription, SubscriptionStatus};
+use crate::subscription::{Candidate, EventFilter, Subscription, SubscriptionStatus};
 
 /// Where an event may go: of a subscription what decides it, and no secret.
 #[derive(Clone, Debug)]
@@ -29,8 +29,8 @@ impl Route {
         }
     }
 
-    pub(super) fn wants(&self, event_type: &str) -> bool {
-        self.filter.matches(event_type)
+    pub(super) fn wants(&self, event: &Candidate<'_>) -> bool {
+        self.filter.passes(event)
     }
 }
 

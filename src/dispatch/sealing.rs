@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-pub(super) use imp::Keys;
+pub(crate) use imp::Keys;
 
 use crate::error::{Error, ErrorKind};
 use crate::id::SubscriptionId;
@@ -64,7 +64,7 @@ mod imp {
 
     /// What opens sealed secrets, if the dispatcher was given it.
     #[derive(Clone, Debug, Default)]
-    pub(in super::super) struct Keys(Option<Arc<KeyRing>>);
+    pub(crate) struct Keys(Option<Arc<KeyRing>>);
 
     impl Keys {
         pub(super) fn open(
@@ -75,6 +75,24 @@ mod imp {
         ) -> Result<Secret, Error> {
             let ring = self.0.as_ref().ok_or_else(|| no_ring(sealed))?;
             Ok(ring.open(sealed, subscription, used)?)
+        }
+    }
+
+    #[cfg(feature = "manage")]
+    impl Keys {
+        pub(crate) const fn new(ring: Arc<KeyRing>) -> Self {
+            Self(Some(ring))
+        }
+
+        /// The subscription with what is in the clear sealed, where there is a ring. What is sealed stays as it is, so that a secret
+        /// that does not open keeps nobody from changing the rest.
+        pub(crate) fn seal(&self, subscription: Subscription) -> Result<Subscription, Error> {
+            let Some(ring) = &self.0 else { return Ok(subscription) };
+            let id = subscription.id;
+            subscription.try_map_secrets(|used, secret| match secret {
+                StoredSecret::Plain(plain) => Ok(ring.seal(plain, id, used)?.into()),
+                StoredSecret::Sealed(_) => Ok(secret.clone()),
+            })
         }
     }
 
@@ -260,10 +278,20 @@ mod imp {
     use crate::error::Error;
     use crate::id::SubscriptionId;
     use crate::signature::{SealedSecret, Secret, SecretUse};
+    #[cfg(feature = "manage")]
+    use crate::subscription::Subscription;
 
     /// Opens nothing.
     #[derive(Clone, Debug, Default)]
-    pub(in super::super) struct Keys(());
+    pub(crate) struct Keys(());
+
+    #[cfg(feature = "manage")]
+    impl Keys {
+        /// As it is: there is no ring.
+        pub(crate) fn seal(&self, subscription: Subscription) -> Result<Subscription, Error> {
+            Ok(subscription)
+        }
+    }
 
     impl Keys {
         pub(super) fn open(

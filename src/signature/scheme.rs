@@ -235,6 +235,12 @@ impl Scheme {
         self.timestamp_header
     }
 
+    /// Whether its header can carry several signatures, so that old secrets can sign beside the newest. Under the others the newest
+    /// signs alone.
+    pub const fn carries_several(&self) -> bool {
+        !matches!(self.layout, Layout::Single { .. })
+    }
+
     /// Whether the signature covers the message's id.
     pub const fn signs_id(&self) -> bool {
         self.id_separator.is_some()

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, Error as _};
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -128,6 +129,18 @@ impl Secret {
     pub fn decoded_len(&self) -> Option<usize> {
         let text = self.text.strip_prefix(WHSEC).unwrap_or(&self.text);
         encoding::read_key(text).map(|key| key.len())
+    }
+
+    /// What two secrets share when one could be taken for the other: a hash of the bytes that they hold, by which a store finds
+    /// a secret that is in use without keeping it. Of 24 random bytes or more it tells nothing about them.
+    #[doc(hidden)]
+    pub fn digest(&self) -> [u8; 32] {
+        let text = self.text.strip_prefix(WHSEC).unwrap_or(&self.text);
+        let hash = Sha256::new().chain_update(b"hookwire secret ");
+        match encoding::read_key(text) {
+            Some(key) => hash.chain_update(&*key).finalize().into(),
+            None => hash.chain_update(text).finalize().into(),
+        }
     }
 
     /// A text that says whether the secret is text or raw bytes and loses neither, for a store to keep.

@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -15,7 +16,7 @@ use crate::delivery::{Attempt, Delivery, DeliveryState};
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::outcome::{ErrorClass, Outcome, Timings};
 use crate::signature::StoredSecret;
-use crate::store::{Lease, StoreError, StoreErrorKind};
+use crate::store::{Count, Cursor, EventRecord, Latency, Lease, Page, StoreError, StoreErrorKind};
 use crate::subscription::{DisabledReason, EventFilter, Health, Options, Subscription, SubscriptionStatus};
 
 /// A row of a driver, read by the names of its columns.
@@ -23,6 +24,7 @@ pub(super) trait Columns {
     fn text(&self, column: &str) -> Result<&str, Unread>;
     /// Text is its UTF-8.
     fn optional_bytes(&self, column: &str) -> Result<Option<&[u8]>, Unread>;
+    fn optional_text(&self, column: &str) -> Result<Option<&str>, Unread>;
     fn optional_number(&self, column: &str) -> Result<Option<i64>, Unread>;
     fn uuid(&self, column: &str) -> Result<u128, Unread>;
 
@@ -102,8 +104,6 @@ pub(super) fn fault(error: sqlx::Error, told: impl FnOnce(&str) -> StoreErrorKin
 
 /// The subscription whose id is in the column of this name.
 pub(super) fn subscription(row: &impl Columns, id: &str) -> Result<Subscription, Unread> {
-    let filter: Vec<String> = serde_json::from_str(row.text("filter")?)
-        .map_err(|_| "column filter is no list of patterns in JSON")?;
     // The policy is left to the client, which judges URL and addresses on every dial: a policy that was narrowed
     // since has to refuse an attempt, visibly, and not make the subscription unreadable.
     let url = EndpointUrl::from_storage(row.text("url")?)?;
@@ -112,9 +112,9 @@ pub(super) fn subscription(row: &impl Columns, id: &str) -> Result<Subscription,
         row.instant("created_at")?,
         row.text("organization")?,
         url,
-        EventFilter::new(filter)?,
+        EventFilter::from_storage(row.text("filter")?)?,
     );
-    subscription.secrets = secrets(row.text("secrets")?)?;
+    (subscription.secrets, subscription.secrets_until) = secrets(row.text("secrets")?)?;
     subscription.status = status(row.text("status")?, row.optional_instant("disabled_at")?)?;
     subscription.options = Options::from_storage(row.text("options")?)?;
     subscription.health = Health::from_storage(row.text("health")?)?;
@@ -136,19 +136,45 @@ pub(super) fn delivery(row: &impl Columns) -> Result<Delivery, Unread> {
         DeliveryState::Pending => row.optional_instant("due_at")?,
         _ => None,
     };
+    delivery.note = row.optional_text("note")?.map(str::to_owned);
+    delivery.is_test = row.optional_number("is_test")?.is_some_and(|is_test| is_test != 0);
     Ok(delivery)
 }
 
+/// An event, with its payload where that was asked for.
+pub(super) fn event(row: &impl Columns) -> Result<EventRecord, Unread> {
+    let mut event =
+        EventRecord::new(row.text("id")?.parse()?, row.text("type")?.parse()?, row.instant("created_at")?);
+    event.payload = row.optional_bytes("payload")?.map(Bytes::copy_from_slice);
+    Ok(event)
+}
+
+/// A page of events, which come with their numbers.
+pub(super) fn events(rows: &[impl Columns], limit: u32) -> Result<Page<EventRecord>, Unread> {
+    let read = |row| Ok::<_, Unread>((Columns::number(row, "pk")?, event(row)?));
+    let found = rows.iter().map(read).collect::<Result<_, _>>()?;
+    let cursor = |(pk, _): &(i64, EventRecord)| Cursor::new(0, u128::try_from(*pk).unwrap_or(0));
+    Ok(Page::cut(found, limit, cursor).map(|(_, event)| event))
+}
+
+/// How many attempts of which slot ended in one way.
+pub(super) fn counted(row: &impl Columns) -> Result<(u64, Count), Unread> {
+    let count = Count { outcome: outcome(row)?, attempts: u64::try_from(row.number("attempts")?)? };
+    Ok((u64::try_from(row.number("slot")?)?, count))
+}
+
+/// Nothing when no attempt was answered.
+pub(super) fn latency(row: &impl Columns) -> Result<Option<Latency>, Unread> {
+    let Some(median) = row.optional_duration("median")? else { return Ok(None) };
+    let (p95, p99) = (row.duration("p95")?, row.duration("p99")?);
+    Ok(Some(Latency { median, p95, p99, max: row.duration("longest")? }))
+}
+
 pub(super) fn attempt(row: &impl Columns) -> Result<Attempt, Unread> {
-    let outcome = match row.optional_number("status")? {
-        Some(status) => Outcome::answered(StatusCode::from_u16(u16::try_from(status)?)?)
-            .with_retry_after(row.optional_duration("retry_after")?),
-        None => {
-            let class = row.text("error")?;
-            let class = ErrorClass::ALL.into_iter().find(|known| known.as_str() == class);
-            Outcome::Failed(class.ok_or("column error is none that this version knows")?)
-        }
-    };
+    let mut outcome = outcome(row)?;
+    if outcome.status().is_some() {
+        outcome = outcome.with_retry_after(row.optional_duration("retry_after")?);
+    }
     let attempt =
         Attempt::new(row.count("number")?, row.instant("started_at")?, row.duration("duration")?, outcome);
     let mut timings = Timings::new(row.duration("total")?);
@@ -158,6 +184,17 @@ pub(super) fn attempt(row: &impl Columns) -> Result<Attempt, Unread> {
     timings.first_byte = row.optional_duration("first_byte")?;
     let excerpt = std::str::from_utf8(row.optional_bytes("excerpt")?.ok_or("column excerpt is empty")?)?;
     Ok(attempt.with_timings(timings).with_response_excerpt(excerpt))
+}
+
+fn outcome(row: &impl Columns) -> Result<Outcome, Unread> {
+    Ok(match row.optional_number("status")? {
+        Some(status) => Outcome::answered(StatusCode::from_u16(u16::try_from(status)?)?),
+        None => {
+            let class = row.text("error")?;
+            let class = ErrorClass::ALL.into_iter().find(|known| known.as_str() == class);
+            Outcome::Failed(class.ok_or("column error is none that this version knows")?)
+        }
+    })
 }
 
 /// The least id behind `after`, as its number; nothing behind the last that there can be.
@@ -170,13 +207,18 @@ pub(super) fn stored_lease(lease: Lease) -> Option<i64> {
     i64::try_from(lease.number()).ok().filter(|number| *number > 0)
 }
 
-pub(super) fn filter_text(filter: &EventFilter) -> String {
-    let patterns: Vec<_> = filter.patterns().iter().map(ToString::to_string).collect();
-    json(&patterns)
-}
-
-pub(super) fn secrets_text(secrets: &[StoredSecret]) -> Zeroizing<String> {
-    let stored: Vec<_> = secrets.iter().map(StoredSecret::to_storage).collect();
+/// The secrets of a subscription, an old one behind the time until which it signs.
+pub(super) fn secrets_text(subscription: &Subscription) -> Zeroizing<String> {
+    let until = subscription.secrets_until.iter().map(|until| format!("{UNTIL}{}:", micros(*until)));
+    let until = [String::new()].into_iter().chain(until).chain(std::iter::repeat(String::new()));
+    let with = |(secret, until): (&StoredSecret, String)| {
+        let stored = secret.to_storage();
+        let mut text = Zeroizing::new(String::with_capacity(until.len() + stored.len()));
+        text.push_str(&until);
+        text.push_str(&stored);
+        text
+    };
+    let stored: Vec<_> = subscription.secrets.iter().zip(until).map(with).collect();
     let texts: Vec<&str> = stored.iter().map(|text| text.as_str()).collect();
     // Written into room enough, so that no outgrown buffer is left behind unwiped.
     let room = texts.iter().map(|text| 6 * text.len() + 3).sum::<usize>() + 2;
@@ -223,13 +265,25 @@ fn duration(micros: i64) -> Result<Duration, Unread> {
     Ok(Duration::from_micros(u64::try_from(micros).map_err(|_| "a duration is negative")?))
 }
 
-fn secrets(stored: &str) -> Result<Vec<StoredSecret>, Unread> {
+fn secrets(stored: &str) -> Result<(Vec<StoredSecret>, Vec<OffsetDateTime>), Unread> {
     let texts: Vec<Zeroizing<String>> = serde_json::from_str::<Vec<String>>(stored)
         .map_err(|_| "column secrets is no list of texts in JSON")?
         .into_iter()
         .map(Zeroizing::new)
         .collect();
-    Ok(texts.iter().map(|text| StoredSecret::from_storage(text)).collect::<Result<_, _>>()?)
+    let mut secrets = Vec::with_capacity(texts.len());
+    let mut times = Vec::new();
+    for text in &texts {
+        let text = match text.strip_prefix(UNTIL).and_then(|text| text.split_once(':')) {
+            Some((until, text)) => {
+                times.push(instant(until.parse()?)?);
+                text
+            }
+            None => text,
+        };
+        secrets.push(StoredSecret::from_storage(text)?);
+    }
+    Ok((secrets, times))
 }
 
 fn status(text: &str, disabled_at: Option<OffsetDateTime>) -> Result<SubscriptionStatus, Unread> {
@@ -240,6 +294,9 @@ fn status(text: &str, disabled_at: Option<OffsetDateTime>) -> Result<Subscriptio
     let at = disabled_at.ok_or("column disabled_at is empty on a disabled subscription")?;
     Ok(SubscriptionStatus::disabled(reason, at))
 }
+
+/// Before an old secret, which begins otherwise. As stored: never change it.
+const UNTIL: &str = "until:";
 
 /// As stored: never change it.
 pub(super) const ENABLED: &str = "enabled";

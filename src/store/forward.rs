@@ -9,8 +9,9 @@ use crate::delivery::{Attempt, Delivery};
 use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{
-    Claim, Claims, GivenUpRequest, Inbox, InboxKey, Inserted, Intake, Kept, KeptRequest, Lease, Look,
-    NewEvent, Replay, Replayed, RequestSettlement, Reservation, Retention, Settled, Settlement, Store,
+    Added, Claim, Claims, Cursor, DeliveryQuery, EventRecord, GivenUpRequest, Inbox, InboxKey, Inserted,
+    Intake, Kept, KeptRequest, Lease, Look, NewEvent, Page, Period, Records, Replay, Replayed,
+    RequestSettlement, Reservation, Retention, SecretDigest, Settled, Settlement, Statistics, Store,
     StoreError, Take, Taken, TransactionalInbox, TransactionalStore,
 };
 use crate::subscription::{Health, Subscription, SubscriptionStatus};
@@ -166,6 +167,107 @@ macro_rules! forward {
                 events: &[NewEvent],
             ) -> Result<Vec<Inserted>, StoreError> {
                 S::insert_in(self, connection, events).await
+            }
+        }
+
+        #[deny(clippy::missing_trait_methods)]
+        impl<S: Records + ?Sized> Records for $pointer {
+            async fn list_subscriptions(
+                &self,
+                organization: &str,
+                after: Option<Cursor>,
+                limit: u32,
+            ) -> Result<Page<Subscription>, StoreError> {
+                S::list_subscriptions(self, organization, after, limit).await
+            }
+
+            async fn add_subscription(
+                &self,
+                subscription: &Subscription,
+                secret: Option<&SecretDigest>,
+                limit: u32,
+            ) -> Result<Added, StoreError> {
+                S::add_subscription(self, subscription, secret, limit).await
+            }
+
+            async fn hold_secret(
+                &self,
+                id: SubscriptionId,
+                secret: &SecretDigest,
+            ) -> Result<bool, StoreError> {
+                S::hold_secret(self, id, secret).await
+            }
+
+            async fn find_delivery(
+                &self,
+                organization: &str,
+                id: DeliveryId,
+            ) -> Result<Option<Delivery>, StoreError> {
+                S::find_delivery(self, organization, id).await
+            }
+
+            async fn list_deliveries(
+                &self,
+                organization: &str,
+                query: &DeliveryQuery,
+                after: Option<Cursor>,
+                limit: u32,
+            ) -> Result<Page<Delivery>, StoreError> {
+                S::list_deliveries(self, organization, query, after, limit).await
+            }
+
+            async fn list_dead_letters(
+                &self,
+                organization: &str,
+                after: Option<Cursor>,
+                limit: u32,
+            ) -> Result<Page<Delivery>, StoreError> {
+                S::list_dead_letters(self, organization, after, limit).await
+            }
+
+            async fn discard(
+                &self,
+                organization: &str,
+                id: DeliveryId,
+                note: &str,
+            ) -> Result<bool, StoreError> {
+                S::discard(self, organization, id, note).await
+            }
+
+            async fn find_event(
+                &self,
+                organization: &str,
+                id: &EventId,
+            ) -> Result<Option<EventRecord>, StoreError> {
+                S::find_event(self, organization, id).await
+            }
+
+            async fn list_events(
+                &self,
+                organization: &str,
+                after: Option<Cursor>,
+                limit: u32,
+            ) -> Result<Page<EventRecord>, StoreError> {
+                S::list_events(self, organization, after, limit).await
+            }
+
+            async fn list_event_deliveries(
+                &self,
+                organization: &str,
+                event: &EventId,
+                after: Option<Cursor>,
+                limit: u32,
+            ) -> Result<Page<Delivery>, StoreError> {
+                S::list_event_deliveries(self, organization, event, after, limit).await
+            }
+
+            async fn statistics(
+                &self,
+                organization: &str,
+                subscription: SubscriptionId,
+                period: &Period,
+            ) -> Result<Option<Statistics>, StoreError> {
+                S::statistics(self, organization, subscription, period).await
             }
         }
 

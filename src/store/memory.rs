@@ -4,6 +4,7 @@
 mod inbox;
 mod intake;
 mod prune;
+mod records;
 mod state;
 
 use std::fmt;

@@ -39,8 +39,10 @@ mod leased;
 pub(crate) mod memory;
 mod notifications;
 pub mod postgres;
+mod records;
 mod requests;
 pub mod sqlite;
+mod statistics;
 mod tables;
 mod waiting;
 
@@ -55,6 +57,8 @@ pub use intake::{
     UnreadableRequest,
 };
 pub use notifications::Notifications;
+pub use records::{Added, Cursor, DeliveryQuery, EventRecord, Page, Period, Records, SecretDigest};
+pub use statistics::{Backlog, Count, Latency, Slot, Statistics};
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -102,7 +106,8 @@ pub trait Store: Send + Sync {
     /// Writes a subscription in place of `seen`, the one of the same id as it was read, unless somebody else wrote it since or
     /// deleted it; `false` tells that, and then nothing was written.
     ///
-    /// The health and a pause stay, and are not compared ([`Subscription::is_as`]).
+    /// The health and a pause stay, and are not compared ([`Subscription::is_as`]); but one that was disabled and is enabled starts
+    /// healthy, as by [`set_subscription_status`](Self::set_subscription_status).
     fn replace_subscription(
         &self,
         seen: &Subscription,

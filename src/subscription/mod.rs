@@ -1,10 +1,12 @@
 //! [`Subscription`]: an organization's endpoint, what it asks for, and the secrets that sign for it.
 
 mod authentication;
+mod filter;
 mod health;
 mod options;
 
 pub use authentication::{Authentication, TokenSource};
+pub use filter::{Candidate, Condition, EventFilter, Subject};
 pub use health::Health;
 pub use options::Options;
 
@@ -12,7 +14,6 @@ use time::OffsetDateTime;
 
 use crate::address::EndpointUrl;
 use crate::error::Error;
-use crate::event::EventPattern;
 use crate::id::SubscriptionId;
 use crate::signature::{Secret, SecretUse, StoredSecret};
 
@@ -40,6 +41,9 @@ pub struct Subscription {
     pub filter: EventFilter,
     /// What signs its requests, newest first; none where the contract does not sign. In the clear, unless a key ring sealed them.
     pub secrets: Vec<StoredSecret>,
+    /// Until when each secret but the newest signs, in their order: the first time is the second secret's. One without a time signs
+    /// until it is taken out.
+    pub secrets_until: Vec<OffsetDateTime>,
     /// Whether it is sent to.
     pub status: SubscriptionStatus,
     /// How its requests are sent: caps, credentials, extra headers.
@@ -73,6 +77,7 @@ impl Subscription {
             url,
             filter,
             secrets: Vec::new(),
+            secrets_until: Vec::new(),
             status: SubscriptionStatus::Enabled,
             options: Options::new(),
             health: Health::default(),
@@ -83,7 +88,18 @@ impl Subscription {
     /// The same subscription, signing with `secret` before any that it had.
     pub fn with_secret(mut self, secret: Secret) -> Self {
         self.secrets.insert(0, secret.into());
+        if !self.secrets_until.is_empty() {
+            self.secrets_until.insert(0, FOR_EVER);
+        }
         self
+    }
+
+    /// The secrets that sign at `now`, newest first: old ones until their time.
+    pub fn signing_secrets(&self, now: OffsetDateTime) -> impl Iterator<Item = &StoredSecret> {
+        let until = self.secrets_until.iter().map(Some).chain(std::iter::repeat(None));
+        let old = self.secrets.iter().skip(1).zip(until);
+        let signing = old.filter(move |(_, until)| until.is_none_or(|until| now < *until));
+        self.secrets.first().into_iter().chain(signing.map(|(secret, _)| secret))
     }
 
     /// The same subscription, sent to in this way.
@@ -119,12 +135,14 @@ impl Subscription {
             && self.url == other.url
             && self.filter == other.filter
             && self.secrets == other.secrets
+            && self.secrets_until == other.secrets_until
             && self.status == other.status
             && self.options == other.options
             && self.created_at == other.created_at
     }
 
-    /// Whether an event of the type named `event_type` goes to this endpoint.
+    /// Whether an event of the type named `event_type` may go to this endpoint, as far as the type says;
+    /// [`EventFilter::passes`] judges the rest.
     ///
     /// One for a disabled endpoint waits until the endpoint is enabled again, unless the outbox is told to drop it.
     pub fn wants(&self, event_type: &str) -> bool {
@@ -183,45 +201,5 @@ impl DisabledReason {
     }
 }
 
-/// Which events a subscription asks for: any that one of its patterns matches.
-///
-/// ```
-/// use hookwire::EventFilter;
-///
-/// let filter = EventFilter::new(["call.*", "contact.created"])?;
-/// assert!(filter.matches("call.ended") && filter.matches("contact.created"));
-/// assert!(EventFilter::all().matches("anything"));
-/// # Ok::<(), hookwire::Error>(())
-/// ```
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct EventFilter {
-    patterns: Vec<EventPattern>,
-}
-
-impl EventFilter {
-    /// Every event.
-    pub fn all() -> Self {
-        Self { patterns: vec![EventPattern::All] }
-    }
-
-    /// The events that one of `patterns` matches: a type's name, `prefix.*` or `*`.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Event`](crate::ErrorKind::Event) for a pattern that is neither.
-    pub fn new<P: AsRef<str>>(patterns: impl IntoIterator<Item = P>) -> Result<Self, Error> {
-        let patterns =
-            patterns.into_iter().map(|pattern| pattern.as_ref().parse()).collect::<Result<_, _>>()?;
-        Ok(Self { patterns })
-    }
-
-    /// The patterns, in the order given.
-    pub fn patterns(&self) -> &[EventPattern] {
-        &self.patterns
-    }
-
-    /// Whether an event of the type named `event_type` passes. A filter of no patterns passes none.
-    pub fn matches(&self, event_type: &str) -> bool {
-        self.patterns.iter().any(|pattern| pattern.matches(event_type))
-    }
-}
+/// The last instant that every store can hold.
+const FOR_EVER: OffsetDateTime = time::macros::datetime!(9999-12-31 23:59:59 UTC);

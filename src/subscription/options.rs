@@ -42,6 +42,8 @@ pub struct Options {
     authentication: Authentication,
     /// Each name once; every value is marked sensitive, so that `Debug` does not show it.
     headers: HeaderMap,
+    /// Which writing of the subscription this is, where management wrote it.
+    edition: u64,
 }
 
 impl Options {
@@ -190,6 +192,18 @@ impl Options {
         Ok(())
     }
 
+    /// Which writing of the subscription this is; 0 where management did not write it.
+    #[cfg(feature = "manage")]
+    pub(crate) const fn edition(&self) -> u64 {
+        self.edition
+    }
+
+    #[cfg(feature = "manage")]
+    pub(crate) const fn with_edition(mut self, edition: u64) -> Self {
+        self.edition = edition;
+        self
+    }
+
     /// A text that [`from_storage`](Self::from_storage) reads back, with the credentials in it: for stores.
     #[doc(hidden)]
     pub fn to_storage(&self) -> Zeroizing<String> {
@@ -205,6 +219,7 @@ impl Options {
                     (name.to_string(), Zeroizing::new(value.to_owned()))
                 })
                 .collect(),
+            edition: self.edition,
         };
         Zeroizing::new(
             serde_json::to_string(&stored).expect("invariant: numbers and text can be written as JSON"),
@@ -232,6 +247,7 @@ impl Options {
         for (name, value) in stored.headers {
             options = options.with_header(&name, &value)?;
         }
+        options.edition = stored.edition;
         Ok(options)
     }
 }
@@ -288,6 +304,12 @@ struct Stored {
     authentication: StoredAuthentication,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     headers: Vec<(String, Zeroizing<String>)>,
+    #[serde(default, skip_serializing_if = "is_none")]
+    edition: u64,
+}
+
+const fn is_none(edition: &u64) -> bool {
+    *edition == 0
 }
 
 const HOP_BY_HOP: [HeaderName; 5] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];

@@ -36,6 +36,15 @@ mod hyper_client;
 mod keeping;
 #[cfg(feature = "keyring")]
 mod keyring;
+#[cfg(all(
+    feature = "keyring",
+    feature = "manage",
+    feature = "memory",
+    feature = "postgres",
+    feature = "sqlite",
+    feature = "testing"
+))]
+mod manage;
 #[cfg(feature = "hyper")]
 mod names;
 #[cfg(all(feature = "postgres", feature = "testing"))]

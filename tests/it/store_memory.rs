@@ -30,6 +30,20 @@ mod shared_store {
     }
 }
 
+mod records {
+    hookwire::records_conformance! {
+        #[tokio::test]
+        async { (hookwire::MemoryStore::new(), ()) }
+    }
+}
+
+mod shared_records {
+    hookwire::records_conformance! {
+        #[tokio::test]
+        async { (std::sync::Arc::new(hookwire::MemoryStore::new()), ()) }
+    }
+}
+
 mod inbox {
     hookwire::inbox_conformance! {
         #[tokio::test]

@@ -38,6 +38,20 @@ mod shared_store {
     }
 }
 
+mod records {
+    hookwire::records_conformance! {
+        #[tokio::test]
+        async { super::fresh().await }
+    }
+}
+
+mod shared_records {
+    hookwire::records_conformance! {
+        #[tokio::test]
+        async { super::fresh_shared().await }
+    }
+}
+
 mod inbox {
     hookwire::inbox_conformance! {
         #[tokio::test]
@@ -636,7 +650,9 @@ mod workers {
         let (store, mut application) = fresh_with_application().await;
         let many = 9_000;
         let sql = format!(
-            "INSERT INTO {}subscriptions SELECT ('00000000-0000-0000-0000-' || lpad(to_hex(i), 12, '0'))::uuid, 'org_1', \
+            "INSERT INTO {}subscriptions \
+               (id, organization, url, filter, secrets, status, disabled_at, paused_until, options, health, created_at) \
+             SELECT ('00000000-0000-0000-0000-' || lpad(to_hex(i), 12, '0'))::uuid, 'org_1', \
              'https://hooks.example.com/', '[]', '[]', 'enabled', NULL, 0, '{{}}', '', 0 FROM generate_series(1, {many}) i",
             store.1
         );

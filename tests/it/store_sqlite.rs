@@ -40,6 +40,20 @@ mod shared_store {
     }
 }
 
+mod records {
+    hookwire::records_conformance! {
+        #[tokio::test]
+        async { super::fresh().await }
+    }
+}
+
+mod shared_records {
+    hookwire::records_conformance! {
+        #[tokio::test]
+        async { super::fresh_shared().await }
+    }
+}
+
 mod inbox {
     hookwire::inbox_conformance! {
         #[tokio::test]

@@ -1,6 +1,7 @@
-//! What every [`Store`], [`Inbox`](crate::Inbox) and [`Intake`](crate::Intake) has to keep to, one test per rule.
+//! What every [`Store`], [`Records`](crate::Records), [`Inbox`](crate::Inbox) and [`Intake`](crate::Intake) has to keep to, one test
+//! per rule.
 //!
-//! [`store_conformance!`](crate::store_conformance), [`inbox_conformance!`](crate::inbox_conformance),
+//! [`store_conformance!`](crate::store_conformance), [`records_conformance!`](crate::records_conformance), [`inbox_conformance!`](crate::inbox_conformance),
 //! [`transactional_inbox_conformance!`](crate::transactional_inbox_conformance) and
 //! [`intake_conformance!`](crate::intake_conformance) write the tests, so that a store of your own is tested as ours are. A rule
 //! that is broken panics and says what was found.
@@ -13,6 +14,7 @@ mod history;
 mod inbox;
 mod intake;
 mod order;
+mod records;
 mod settlements;
 mod subscriptions;
 mod transactions;
@@ -22,6 +24,7 @@ pub use history::*;
 pub use inbox::*;
 pub use intake::*;
 pub use order::*;
+pub use records::*;
 pub use settlements::*;
 pub use subscriptions::*;
 pub use transactions::*;
@@ -67,6 +70,8 @@ macro_rules! store_conformance {
             a_subscription_written_again_is_replaced
             a_subscription_written_again_keeps_its_health
             a_subscription_is_replaced_only_in_place_of_what_was_seen
+            a_replacement_that_enables_starts_healthy
+            the_times_of_old_secrets_are_read_back
             ids_of_subscriptions_are_listed_in_order_and_in_pages
             an_organization_sees_its_own_subscriptions_oldest_first
             a_status_is_written_and_a_missing_subscription_is_told
@@ -139,6 +144,27 @@ macro_rules! store_conformance {
             no_more_is_pruned_than_the_limit_and_calls_again_prune_the_rest
             what_is_kept_for_ever_is_not_pruned
             nothing_is_asked_and_nothing_happens
+        }
+    };
+}
+
+/// Writes a test for every rule of [`Records`](crate::Records); takes what [`store_conformance!`](crate::store_conformance) takes.
+#[macro_export]
+macro_rules! records_conformance {
+    ($(#[$attribute:meta])* async $make:block) => {
+        $crate::__conformance! {
+            ($(#[$attribute])*) ($make)
+            a_secret_of_another_subscription_is_refused
+            additions_at_once_keep_the_limit_and_share_no_secret
+            subscriptions_are_listed_oldest_first_in_pages
+            deliveries_are_listed_as_asked_for
+            a_narrowed_page_looks_through_no_more_than_it_may
+            pages_of_deliveries_are_stable_under_inserts
+            dead_letters_are_listed_until_they_are_seen_to
+            events_are_listed_last_first_in_pages
+            an_events_deliveries_are_listed_in_pages
+            statistics_count_the_attempts_of_a_period
+            what_is_anothers_is_answered_as_what_is_not_there
         }
     };
 }

@@ -73,11 +73,49 @@ pub async fn a_subscription_is_replaced_only_in_place_of_what_was_seen(store: &i
     assert_eq!(subscription(store, seen.id).await.health, failing);
     let mut healthy = rotated.clone();
     healthy.health = Health::default();
-    assert!(replaces(&healthy, &seen).await, "health is not compared");
-    assert_same(&subscription(store, seen.id).await, &seen);
+    let mut disabled = seen.clone();
+    disabled.status = rotated.status.clone();
+    assert!(replaces(&healthy, &disabled).await, "health is not compared");
+    assert_same(&subscription(store, seen.id).await, &disabled);
     assert_eq!(subscription(store, seen.id).await.health, failing);
     assert!(!replaces(&a_subscription(9), &a_subscription(9)).await, "there is none");
     assert!(store.subscription(subscription_id(9)).await.expect("store answers").is_none());
+}
+
+/// As [`Store::set_subscription_status`] has it; another replacement leaves the health.
+pub async fn a_replacement_that_enables_starts_healthy(store: &impl Store) {
+    let seen = subscribe(store, 1).await;
+    let failing = Health::default().failed(at(1), None);
+    assert!(store.put_health(seen.id, &Health::default(), &failing).await.expect("store answers"));
+    let mut moved = seen.clone();
+    moved.url = url("b");
+    let mut disabled = moved.clone();
+    disabled.status = SubscriptionStatus::disabled(DisabledReason::Failing, at(2));
+    for (seen, written) in [(&seen, &moved), (&moved, &disabled)] {
+        assert!(store.replace_subscription(seen, written).await.expect("store answers"));
+        assert_eq!(subscription(store, seen.id).await.health, failing);
+    }
+    assert!(store.replace_subscription(&disabled, &moved).await.expect("store answers"));
+    assert_eq!(subscription(store, seen.id).await.health, Health::default());
+}
+
+/// Until when old secrets sign comes back with them, also with a claim, and tells one writing from another.
+pub async fn the_times_of_old_secrets_are_read_back(store: &impl Store) {
+    let mut rotated = a_subscription(1);
+    rotated.secrets = [91, 92, 93, 94].map(|byte| Secret::from_random([byte; 32]).into()).into();
+    rotated.secrets_until = vec![at(60), at(-60)];
+    store.put_subscription(&rotated).await.expect("subscription is written");
+    emit(store, 1, 0, 1).await;
+    let claimed = claim_one(store, at(0)).await;
+    for read in [&subscription(store, rotated.id).await, &claimed.subscription] {
+        assert_eq!(read.secrets_until, rotated.secrets_until);
+        assert_eq!(read.secrets, rotated.secrets);
+    }
+    let mut longer = rotated.clone();
+    longer.secrets_until[0] = at(61);
+    assert!(!store.replace_subscription(&longer, &rotated).await.expect("store answers"));
+    assert!(store.replace_subscription(&rotated, &longer).await.expect("store answers"));
+    assert_eq!(subscription(store, rotated.id).await.secrets_until, longer.secrets_until);
 }
 
 /// Of every organization, each once, also when others are written and deleted between two pages.

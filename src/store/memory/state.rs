@@ -14,22 +14,26 @@ use crate::delivery::{Attempt, DeadReason, Delivery, DeliveryState, Next};
 use crate::event::{EventId, EventType};
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{
-    Claimed, Inserted, Lease, Look, NewEvent, Replay, Replayed, Settled, Settlement, Share, StoreError,
-    StoreErrorKind,
+    Claimed, Inserted, Lease, Look, NewEvent, Replay, Replayed, SecretDigest, Settled, Settlement, Share,
+    StoreError, StoreErrorKind,
 };
-use crate::subscription::{Subscription, SubscriptionStatus};
+use crate::subscription::{Health, Subscription, SubscriptionStatus};
 
 #[derive(Default)]
 pub(super) struct State {
-    subscriptions: HashMap<SubscriptionId, Arc<Subscription>>,
-    organizations: HashMap<String, BTreeSet<(OffsetDateTime, SubscriptionId)>>,
-    queues: HashMap<SubscriptionId, Queue>,
+    pub(super) subscriptions: HashMap<SubscriptionId, Arc<Subscription>>,
+    pub(super) organizations: HashMap<String, BTreeSet<(OffsetDateTime, SubscriptionId)>>,
+    /// Which subscription holds which secret.
+    pub(super) secrets: HashMap<SecretDigest, SubscriptionId>,
+    pub(super) queues: HashMap<SubscriptionId, Queue>,
     /// When each enabled subscription that has something pending can be claimed from.
     turns: BTreeSet<(OffsetDateTime, SubscriptionId)>,
     /// The last subscription that a look had no room after.
     last_listed: Option<SubscriptionId>,
     pub(super) events: HashMap<u64, Event>,
     event_numbers: HashMap<Arc<str>, HashMap<EventId, u64>>,
+    /// By organization, in the order of their insertion.
+    pub(super) events_of: HashMap<Arc<str>, BTreeSet<u64>>,
     pub(super) rows: HashMap<DeliveryId, Row>,
     pub(super) ends: Ends,
     /// Numbers events, and deliveries in the order of their insertion.
@@ -38,7 +42,7 @@ pub(super) struct State {
 
 /// A delivery.
 pub(super) struct Row {
-    subscription: SubscriptionId,
+    pub(super) subscription: SubscriptionId,
     pub(super) event: u64,
     /// Which insertion it was.
     number: u64,
@@ -51,21 +55,29 @@ pub(super) struct Row {
     claims: u64,
     /// Whether that claim has not been settled.
     is_leased: bool,
-    created_at: OffsetDateTime,
+    pub(super) created_at: OffsetDateTime,
     pub(super) ended_at: Option<OffsetDateTime>,
+    pub(super) note: Option<String>,
+    pub(super) is_test: bool,
     pub(super) log: Vec<Attempt>,
 }
 
 impl Row {
+    /// Where it stands among the dead of its queue.
+    pub(super) const fn place(&self, id: DeliveryId) -> (OffsetDateTime, u64, DeliveryId) {
+        (self.created_at, self.number, id)
+    }
+
     fn holds(&self, lease: Lease) -> bool {
         self.is_leased && Lease::new(self.claims) == lease
     }
 }
 
 pub(super) struct Event {
-    organization: Arc<str>,
-    id: EventId,
-    event_type: EventType,
+    pub(super) organization: Arc<str>,
+    pub(super) id: EventId,
+    pub(super) event_type: EventType,
+    pub(super) created_at: OffsetDateTime,
     pub(super) payload: Payload,
     ordering_key: Option<Arc<str>>,
     /// As they were made; they are pruned in about that order.
@@ -105,16 +117,18 @@ impl Payload {
 
 /// The deliveries of one subscription.
 #[derive(Default)]
-struct Queue {
-    all: BTreeSet<DeliveryId>,
+pub(super) struct Queue {
+    pub(super) all: BTreeSet<DeliveryId>,
     /// Pending ones that wait for nothing but their time, by due time and insertion.
-    due: BTreeSet<(OffsetDateTime, u64, DeliveryId)>,
+    pub(super) due: BTreeSet<(OffsetDateTime, u64, DeliveryId)>,
     /// Pending ones with an ordering key by insertion: only the first of each key is in `due`.
-    keys: HashMap<Arc<str>, BTreeMap<u64, DeliveryId>>,
+    pub(super) keys: HashMap<Arc<str>, BTreeMap<u64, DeliveryId>>,
     /// How many pending deliveries an event has here.
     pending: HashMap<u64, u32>,
     /// Dead ones in whose place none was made, oldest first.
-    dead: BTreeSet<(OffsetDateTime, u64, DeliveryId)>,
+    pub(super) dead: BTreeSet<(OffsetDateTime, u64, DeliveryId)>,
+    /// All that are dead, by why.
+    pub(super) ended: BTreeSet<(&'static str, DeliveryId)>,
     paused_until: Option<OffsetDateTime>,
     /// What [`State::turns`] holds of it.
     turn: Option<OffsetDateTime>,
@@ -153,7 +167,14 @@ impl State {
     pub(super) fn replace_subscription(&mut self, seen: &Subscription, subscription: &Subscription) -> bool {
         let is_seen = self.subscriptions.get(&subscription.id).is_some_and(|stored| stored.is_as(seen));
         if is_seen {
+            let is_enabled_again = subscription.status == SubscriptionStatus::Enabled
+                && seen.status != SubscriptionStatus::Enabled;
             self.put_subscription(subscription.clone());
+            if is_enabled_again {
+                self.change_subscription(subscription.id, |subscription| {
+                    subscription.health = Health::default()
+                });
+            }
         }
         is_seen
     }
@@ -173,6 +194,7 @@ impl State {
     pub(super) fn delete_subscription(&mut self, id: SubscriptionId, now: OffsetDateTime) -> bool {
         let Some(old) = self.subscriptions.remove(&id) else { return false };
         self.leave_organization(&old);
+        self.secrets.retain(|_, holder| *holder != id);
         if let Some(queue) = self.queues.get_mut(&id) {
             queue.paused_until = None;
             let keyed = queue.keys.values().flat_map(BTreeMap::values);
@@ -215,6 +237,7 @@ impl State {
             organization: Arc::clone(&organization),
             id: new.id.clone(),
             event_type: new.event_type.clone(),
+            created_at: new.inserted_at,
             payload: Payload::Kept(new.payload.clone()),
             ordering_key: new.ordering_key.as_deref().map(Arc::from),
             deliveries: VecDeque::with_capacity(new.deliveries.len()),
@@ -225,7 +248,8 @@ impl State {
             self.ends.event_ended(number, &event);
         }
         self.events.insert(number, event);
-        self.event_numbers.entry(organization).or_default().insert(new.id.clone(), number);
+        self.event_numbers.entry(Arc::clone(&organization)).or_default().insert(new.id.clone(), number);
+        self.events_of.entry(organization).or_default().insert(number);
         for (id, subscription) in &new.deliveries {
             self.add(*id, *subscription, number, new.inserted_at);
         }
@@ -247,6 +271,8 @@ impl State {
             is_leased: false,
             created_at: at,
             ended_at: None,
+            note: None,
+            is_test: false,
             log: Vec::new(),
         };
         self.rows.insert(id, row);
@@ -404,13 +430,22 @@ impl State {
             let row = self.rows.get_mut(id).expect(ROW);
             let (subscription, event) = (row.subscription, row.event);
             if let DeliveryState::Dead(_) = row.state {
-                row.state = DeliveryState::Dead(DeadReason::Replayed);
-                let place = (row.created_at, row.number, *id);
-                self.queues.get_mut(&subscription).expect(QUEUE).dead.remove(&place);
+                self.bury(*id, DeadReason::Replayed);
             }
             self.add(self.id_after(*id, now), subscription, event, now);
         }
         Ok(Replayed::new(chosen.len().try_into().expect("invariant: no more than the limit"), more))
+    }
+
+    /// Gives a dead one another reason, by which no replay of many makes it again.
+    pub(super) fn bury(&mut self, id: DeliveryId, reason: DeadReason) {
+        let row = self.rows.get_mut(&id).expect(ROW);
+        let (old, new) = (row.state, DeliveryState::Dead(reason));
+        row.state = new;
+        let queue = self.queues.get_mut(&row.subscription).expect(QUEUE);
+        queue.dead.remove(&row.place(id));
+        queue.ended.remove(&(old.as_str(), id));
+        queue.ended.insert((new.as_str(), id));
     }
 
     /// A fresh id for a delivery that is made at `now` in place of another. Drawn from what is there already, which came from the
@@ -471,6 +506,8 @@ impl State {
             state: row.state,
             attempts: row.attempts,
             due_at: (row.state == DeliveryState::Pending).then_some(row.due_at),
+            note: row.note.clone(),
+            is_test: row.is_test,
             ..Delivery::new(id, row.subscription, event.id.clone(), event.event_type.clone(), row.created_at)
         })
     }
@@ -502,7 +539,8 @@ impl State {
         let row = self.rows.remove(&id).expect(ROW);
         let queue = self.queues.get_mut(&row.subscription).expect(QUEUE);
         queue.all.remove(&id);
-        queue.dead.remove(&(row.created_at, row.number, id));
+        queue.dead.remove(&row.place(id));
+        queue.ended.remove(&(row.state.as_str(), id));
         if queue.all.is_empty() && !self.subscriptions.contains_key(&row.subscription) {
             self.queues.remove(&row.subscription);
         }
@@ -521,6 +559,12 @@ impl State {
         if numbers.is_empty() {
             self.event_numbers.remove(&event.organization);
         }
+        if let Some(numbers) = self.events_of.get_mut(&event.organization) {
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                self.events_of.remove(&event.organization);
+            }
+        }
     }
 
     /// Ends a pending delivery, and lets the next one of its ordering key go.
@@ -535,6 +579,7 @@ impl State {
         let queue = self.queues.get_mut(&subscription).expect(QUEUE);
         if let DeliveryState::Dead(_) = state {
             queue.dead.insert((row.created_at, number, id));
+            queue.ended.insert((state.as_str(), id));
         }
         let pending = queue.pending.get_mut(&event_number).expect("invariant: a pending delivery is counted");
         *pending -= 1;
@@ -605,7 +650,7 @@ impl State {
         }
     }
 
-    fn event_number(&self, organization: &str, id: &EventId) -> Option<u64> {
+    pub(super) fn event_number(&self, organization: &str, id: &EventId) -> Option<u64> {
         self.event_numbers.get(organization)?.get(id).copied()
     }
 
@@ -615,6 +660,6 @@ impl State {
     }
 }
 
-const ROW: &str = "invariant: every list names deliveries that there are";
+pub(super) const ROW: &str = "invariant: every list names deliveries that there are";
 const QUEUE: &str = "invariant: every delivery stands in its subscription's queue";
 pub(super) const EVENT: &str = "invariant: every delivery has its event";

@@ -31,6 +31,7 @@ mod inbox;
 mod intake;
 mod notifications;
 mod queue;
+mod records;
 mod rows;
 mod schema;
 mod statements;
@@ -167,8 +168,8 @@ impl Store for PostgresStore {
     async fn put_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
         let organization = indexed("organization", &subscription.organization)?;
         let (status, disabled_at) = columns::status_columns(&subscription.status);
-        let filter = columns::filter_text(&subscription.filter);
-        let secrets = columns::secrets_text(&subscription.secrets);
+        let filter = subscription.filter.to_storage();
+        let secrets = columns::secrets_text(subscription);
         let options = subscription.options.to_storage();
         let health = subscription.health.to_storage();
         self.rows(|| {
@@ -227,11 +228,8 @@ impl Store for PostgresStore {
         }
         indexed("organization", &subscription.organization)?;
         let both = [subscription, seen].map(|written| {
-            let texts = (
-                columns::secrets_text(&written.secrets),
-                written.options.to_storage(),
-                columns::filter_text(&written.filter),
-            );
+            let texts =
+                (columns::secrets_text(written), written.options.to_storage(), written.filter.to_storage());
             (written, texts, columns::status_columns(&written.status))
         });
         let done = self
@@ -372,13 +370,13 @@ impl Store for PostgresStore {
         after: Option<DeliveryId>,
         limit: u32,
     ) -> Result<Vec<Delivery>, StoreError> {
-        let last = after.map_or(Some(u128::MAX), |after| after.as_u128().checked_sub(1));
-        let Some(last) = last else { return Ok(Vec::new()) };
+        let before = after.map_or(u128::MAX, DeliveryId::as_u128);
         let rows = self
             .rows(|| {
                 sqlx::query(self.shared.sql.deliveries.clone())
                     .bind(Uuid::from_u128(subscription.as_u128()))
-                    .bind(Uuid::from_u128(last))
+                    .bind(Uuid::nil())
+                    .bind(Uuid::from_u128(before))
                     .bind(i64::from(limit))
             })
             .await?;

@@ -28,6 +28,10 @@ impl Columns for PgRow {
         Ok(self.try_get(column)?)
     }
 
+    fn optional_text(&self, column: &str) -> Result<Option<&str>, Unread> {
+        Ok(self.try_get(column)?)
+    }
+
     fn optional_number(&self, column: &str) -> Result<Option<i64>, Unread> {
         Ok(self.try_get(column)?)
     }

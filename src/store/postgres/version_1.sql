@@ -5,6 +5,7 @@
 -- lane tells subscription and ordering key by a hash; one that two share keeps more in order than was asked for.
 -- The head of a lane is what was begun already, or else what was inserted first: ORDER BY (lease = 0), seq.
 -- pruned says what retention has seen to: 1 the attempts, 2 the payload.
+-- note and is_test are empty but for few.
 -- unwanted_at is set on an event that was inserted without deliveries.
 -- An excerpt is bytes, for an endpoint may answer a NUL, which text cannot hold.
 -- Instants are microseconds since 1970 in UTC, durations microseconds.
@@ -31,7 +32,14 @@ CREATE TABLE {p}subscriptions (
   health text NOT NULL,
   created_at bigint NOT NULL
 );
-CREATE INDEX {p}subscriptions_organization ON {p}subscriptions (organization, created_at);
+CREATE INDEX {p}subscriptions_organization ON {p}subscriptions (organization, created_at, id);
+
+-- Tells by hashes which subscription holds which secret.
+CREATE TABLE {p}secrets (
+  digest bytea PRIMARY KEY,
+  subscription uuid NOT NULL REFERENCES {p}subscriptions (id) ON DELETE CASCADE
+);
+CREATE INDEX {p}secrets_subscription ON {p}secrets (subscription);
 
 CREATE TABLE {p}events (
   pk bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -45,6 +53,7 @@ CREATE TABLE {p}events (
   payload bytea,
   UNIQUE (organization, id)
 );
+CREATE INDEX {p}events_organization ON {p}events (organization, pk);
 CREATE INDEX {p}events_unwanted ON {p}events (unwanted_at) WHERE unwanted_at IS NOT NULL;
 CREATE INDEX {p}events_unwanted_payload ON {p}events (unwanted_at)
   WHERE unwanted_at IS NOT NULL AND payload IS NOT NULL;
@@ -63,7 +72,9 @@ CREATE TABLE {p}deliveries (
   finished_at bigint CHECK ((finished_at IS NULL) = (state = 'pending')),
   attempts bigint NOT NULL DEFAULT 0,
   pruned smallint NOT NULL DEFAULT 0,
-  state text NOT NULL
+  state text NOT NULL,
+  note text,
+  is_test bigint
 ) WITH (
   autovacuum_vacuum_scale_factor = 0.01,
   autovacuum_vacuum_threshold = 10000,
@@ -77,6 +88,8 @@ CREATE INDEX {p}deliveries_subscription ON {p}deliveries (subscription, id);
 CREATE INDEX {p}deliveries_event ON {p}deliveries (event, subscription);
 CREATE INDEX {p}deliveries_dead ON {p}deliveries (subscription, created_at, id)
   WHERE state IN ('exhausted', 'refused', 'gone', 'cancelled');
+CREATE INDEX {p}deliveries_letters ON {p}deliveries (subscription, state, id)
+  WHERE state IN ('exhausted', 'refused', 'gone', 'cancelled', 'replayed', 'discarded');
 CREATE INDEX {p}deliveries_finished ON {p}deliveries (pruned, finished_at) WHERE finished_at IS NOT NULL;
 
 -- delivery is the delivery's seq, and lease the one that the attempt was settled under: no delivery has it twice.
@@ -147,6 +160,34 @@ $body$;
 -- What is added to an instant never leads beyond the last one that can be read back, the end of the year 9999.
 CREATE FUNCTION {p}later_1(p_at bigint, p_span bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS $body$
   SELECT CASE WHEN p_at + p_span > 253402300799000000 THEN 253402300799000000 ELSE p_at + p_span END
+$body$;
+
+-- Writes a new subscription that holds a secret, where its organization has room for it. Those who add to one organization wait for
+-- one another, so that its limit is not judged by what changes meanwhile.
+CREATE FUNCTION {p}add_subscription_1(
+  p_id uuid, p_organization text, p_url text, p_filter text, p_secrets text, p_status text, p_disabled_at bigint,
+  p_options text, p_health text, p_created_at bigint, p_digest bytea, p_limit bigint
+) RETURNS text LANGUAGE plpgsql AS $body$
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtext('{p}subscriptions'), hashtext(p_organization));
+  IF EXISTS (SELECT 1 FROM {p}subscriptions s WHERE s.id = p_id) THEN
+    RETURN 'exists';
+  END IF;
+  IF (SELECT count(*) FROM (SELECT 1 FROM {p}subscriptions s WHERE s.organization = p_organization LIMIT p_limit) AS n) >= p_limit
+  THEN
+    RETURN 'full';
+  END IF;
+  INSERT INTO {p}subscriptions (id, organization, url, filter, secrets, status, disabled_at, options, health, created_at)
+  VALUES (p_id, p_organization, p_url, p_filter, p_secrets, p_status, p_disabled_at, p_options, p_health, p_created_at);
+  IF p_digest IS NOT NULL THEN
+    INSERT INTO {p}secrets (digest, subscription) VALUES (p_digest, p_id) ON CONFLICT (digest) DO NOTHING;
+    IF NOT FOUND THEN
+      DELETE FROM {p}subscriptions s WHERE s.id = p_id;
+      RETURN 'secret in use';
+    END IF;
+  END IF;
+  RETURN 'done';
+END
 $body$;
 
 -- Waits for lanes in the order of their locks, so that two who wait for several do not wait for each other.
@@ -968,7 +1009,7 @@ DECLARE
   v_name text;
 BEGIN
   FOREACH v_name IN ARRAY ARRAY['insert_1', 'look_1', 'claim_1', 'extend_1', 'settle_1', 'cancel_1',
-    'delete_subscription_1', 'expunge_1', 'replay_1', 'prune_attempts_1', 'prune_payloads_1', 'prune_deliveries_1',
+    'add_subscription_1', 'delete_subscription_1', 'expunge_1', 'replay_1', 'prune_attempts_1', 'prune_payloads_1', 'prune_deliveries_1',
     'reserve_1', 'keep_1', 'take_1', 'extend_taken_1', 'settle_taken_1']
   LOOP
     v_function := ('{p}' || v_name)::regproc;

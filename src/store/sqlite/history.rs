@@ -29,6 +29,8 @@ pub(super) async fn delete_subscription(
     if delete.execute(&mut *connection).await.map_err(failed)?.rows_affected() == 0 {
         return Ok(false);
     }
+    let forget = sqlx::query(sql.forget_secrets.clone()).bind(id.as_slice());
+    forget.execute(&mut *connection).await.map_err(failed)?;
     for cancel in [&sql.cancel_due_of_subscription, &sql.cancel_waiting_of_subscription] {
         let cancel = sqlx::query(cancel.clone()).bind(id.as_slice()).bind(micros(now));
         cancel.execute(&mut *connection).await.map_err(failed)?;

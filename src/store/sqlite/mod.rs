@@ -16,6 +16,7 @@ mod history;
 mod inbox;
 mod intake;
 mod queue;
+mod records;
 mod rows;
 mod savepoint;
 mod schema;
@@ -155,24 +156,8 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     async fn put_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
-        let (status, disabled_at) = columns::status_columns(&subscription.status);
-        let secrets = columns::secrets_text(&subscription.secrets);
-        let options = subscription.options.to_storage();
         let mut writing = self.writer.begin().await?;
-        sqlx::query(self.sql.put_subscription.clone())
-            .bind(rows::blob(subscription.id.as_u128()))
-            .bind(subscription.organization.as_str())
-            .bind(subscription.url.as_str())
-            .bind(columns::filter_text(&subscription.filter))
-            .bind(secrets.as_str())
-            .bind(status)
-            .bind(disabled_at)
-            .bind(options.as_str())
-            .bind(subscription.health.to_storage())
-            .bind(columns::micros(subscription.created_at))
-            .execute(writing.connection())
-            .await
-            .map_err(failed)?;
+        records::write(&self.sql.put_subscription, writing.connection(), subscription, None).await?;
         writing.commit().await
     }
 
@@ -213,7 +198,7 @@ impl Store for SqliteStore {
         if seen.id != subscription.id {
             return Ok(false);
         }
-        let secrets = [subscription, seen].map(|written| columns::secrets_text(&written.secrets));
+        let secrets = [subscription, seen].map(columns::secrets_text);
         let options = [subscription, seen].map(|written| written.options.to_storage());
         let mut query =
             sqlx::query(self.sql.replace_subscription.clone()).bind(rows::blob(subscription.id.as_u128()));
@@ -224,7 +209,7 @@ impl Store for SqliteStore {
             query = query
                 .bind(written.organization.as_str())
                 .bind(written.url.as_str())
-                .bind(columns::filter_text(&written.filter))
+                .bind(written.filter.to_storage())
                 .bind(secrets.as_str())
                 .bind(status)
                 .bind(disabled_at)
@@ -415,6 +400,7 @@ impl Store for SqliteStore {
         let before = after.map_or_else(|| AFTER_EVERY_ID.to_vec(), |after| rows::blob(after.as_u128()));
         let rows = sqlx::query(self.sql.deliveries.clone())
             .bind(rows::blob(subscription.as_u128()))
+            .bind(Vec::new())
             .bind(before)
             .bind(limit)
             .fetch_all(&self.readers)

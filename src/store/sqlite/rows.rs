@@ -21,6 +21,10 @@ impl Columns for SqliteRow {
         Ok(self.try_get(column)?)
     }
 
+    fn optional_text(&self, column: &str) -> Result<Option<&str>, Unread> {
+        Ok(self.try_get(column)?)
+    }
+
     fn optional_number(&self, column: &str) -> Result<Option<i64>, Unread> {
         Ok(self.try_get(column)?)
     }
@@ -100,6 +104,10 @@ impl Columns for DueRow<'_> {
     }
 
     fn optional_bytes(&self, column: &str) -> Result<Option<&[u8]>, Unread> {
+        Err(missing(column))
+    }
+
+    fn optional_text(&self, column: &str) -> Result<Option<&str>, Unread> {
         Err(missing(column))
     }
 

@@ -58,6 +58,8 @@ const MIGRATIONS: [Migration; 1] = [Migration {
     // ordering key, has none and is in no index that a look or a claim walks.
     // `place` is the order of insertion among those of one subscription and key.
     // `was_due_at` keeps the claim's order: RETURNING sees new values only.
+    // `secrets` tells by hashes which subscription holds which secret.
+    // `note` and `is_test` are empty but for few.
     // `pruned` says what retention has seen to: 1 the attempts, 2 the payload.
     // `unwanted_at` is set on an event that was inserted without deliveries.
     // A request of the intake waits or is leased (`due_at`), was given up (`given_up_at`), or is done (`keep_until`).
@@ -85,6 +87,12 @@ CREATE TABLE {p}subscriptions (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX {p}subscriptions_organization ON {p}subscriptions (organization, created_at);
 
+CREATE TABLE {p}secrets (
+  digest BLOB NOT NULL PRIMARY KEY,
+  subscription BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX {p}secrets_subscription ON {p}secrets (subscription);
+
 CREATE TABLE {p}events (
   pk INTEGER PRIMARY KEY,
   organization TEXT NOT NULL,
@@ -97,6 +105,7 @@ CREATE TABLE {p}events (
   payload BLOB,
   UNIQUE (organization, id)
 ) STRICT;
+CREATE INDEX {p}events_organization ON {p}events (organization, pk);
 CREATE INDEX {p}events_unwanted ON {p}events (unwanted_at) WHERE unwanted_at IS NOT NULL;
 CREATE INDEX {p}events_unwanted_payload ON {p}events (unwanted_at)
   WHERE unwanted_at IS NOT NULL AND payload IS NOT NULL;
@@ -115,7 +124,9 @@ CREATE TABLE {p}deliveries (
   finished_at INTEGER CHECK (finished_at IS NULL = (state = 'pending')),
   pruned INTEGER NOT NULL DEFAULT 0,
   place INTEGER,
-  ordering_key TEXT
+  ordering_key TEXT,
+  note TEXT,
+  is_test INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX {p}deliveries_due ON {p}deliveries (subscription, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX {p}deliveries_order ON {p}deliveries (subscription, ordering_key, place)
@@ -124,6 +135,8 @@ CREATE INDEX {p}deliveries_subscription ON {p}deliveries (subscription, id);
 CREATE INDEX {p}deliveries_event ON {p}deliveries (event, subscription);
 CREATE INDEX {p}deliveries_dead ON {p}deliveries (subscription, created_at)
   WHERE state IN ('exhausted', 'refused', 'gone', 'cancelled');
+CREATE INDEX {p}deliveries_letters ON {p}deliveries (subscription, state, id)
+  WHERE state IN ('exhausted', 'refused', 'gone', 'cancelled', 'replayed', 'discarded');
 CREATE INDEX {p}deliveries_finished ON {p}deliveries (pruned, finished_at) WHERE finished_at IS NOT NULL;
 
 CREATE TABLE {p}attempts (

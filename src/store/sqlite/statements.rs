@@ -14,6 +14,25 @@ ON CONFLICT (id) DO UPDATE SET organization = excluded.organization, url = exclu
   secrets = excluded.secrets, status = excluded.status, disabled_at = excluded.disabled_at,
   options = excluded.options, created_at = excluded.created_at";
 
+    add_subscription: "\
+INSERT INTO {p}subscriptions
+  (id, organization, url, filter, secrets, status, disabled_at, options, health, created_at)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
+WHERE (SELECT count(*) FROM (SELECT 1 FROM {p}subscriptions WHERE organization = ?2 LIMIT ?11)) < ?11";
+
+    hold_secret: "\
+INSERT INTO {p}secrets (digest, subscription) SELECT ?2, ?1
+WHERE EXISTS (SELECT 1 FROM {p}subscriptions WHERE id = ?1)
+ON CONFLICT (digest) DO NOTHING";
+
+    holds_secret: "SELECT 1 FROM {p}secrets WHERE digest = ?2 AND subscription = ?1";
+
+    forget_secrets: "DELETE FROM {p}secrets WHERE subscription = ?1";
+
+    list_subscriptions: "\
+SELECT * FROM {p}subscriptions WHERE organization = ?1 AND (created_at, id) > (?2, ?3)
+ORDER BY created_at, id LIMIT ?4";
+
     subscription: "SELECT * FROM {p}subscriptions WHERE id = ?1";
 
     subscriptions: "SELECT * FROM {p}subscriptions WHERE organization = ?1 ORDER BY created_at, id";
@@ -21,7 +40,8 @@ ON CONFLICT (id) DO UPDATE SET organization = excluded.organization, url = exclu
     /// From ?10 on what was seen.
     replace_subscription: "\
 UPDATE {p}subscriptions
-SET organization = ?2, url = ?3, filter = ?4, secrets = ?5, status = ?6, disabled_at = ?7, options = ?8, created_at = ?9
+SET organization = ?2, url = ?3, filter = ?4, secrets = ?5, status = ?6, disabled_at = ?7, options = ?8, created_at = ?9,
+  health = iif(?6 = 'enabled' AND status <> 'enabled', '', health)
 WHERE id = ?1 AND organization = ?10 AND url = ?11 AND filter = ?12 AND secrets = ?13 AND status = ?14
   AND disabled_at IS ?15 AND options = ?16 AND created_at = ?17";
 
@@ -245,12 +265,66 @@ SELECT unhex(row ->> 'delivery'), row ->> 'number', row ->> 'started_at', row ->
   row ->> 'retry_after', row ->> 'error', row ->> 'excerpt'
 FROM j";
 
-    delivery: "\
-SELECT d.*, e.id AS event_id, e.type FROM {p}deliveries d LEFT JOIN {p}events e ON e.pk = d.event WHERE d.id = ?1";
+    delivery: &deliveries("d.id = ?1");
 
-    deliveries: "\
-SELECT d.*, e.id AS event_id, e.type FROM {p}deliveries d LEFT JOIN {p}events e ON e.pk = d.event
-WHERE d.subscription = ?1 AND d.id < ?2 ORDER BY d.id DESC LIMIT ?3";
+    deliveries: &deliveries(&format!("{OF_SUBSCRIPTION} ORDER BY d.id DESC LIMIT ?4"));
+
+    /// Where what is looked through for a page ends. The same of dead ones, below.
+    floor: "\
+SELECT d.id FROM {p}deliveries d INDEXED BY {p}deliveries_subscription
+WHERE d.subscription = ?1 AND d.id >= ?2 AND d.id < ?3 ORDER BY d.id DESC LIMIT 1 OFFSET ?4";
+
+    floor_of_dead: &format!("\
+SELECT d.id FROM {{p}}deliveries d INDEXED BY {{p}}deliveries_letters
+WHERE {OF_SUBSCRIPTION} AND d.state = ?5 AND d.state IN ({DEAD}) ORDER BY d.id DESC LIMIT 1 OFFSET ?4");
+
+    /// ?5 is a state and ?6 a type, each of which may be empty.
+    deliveries_that: &deliveries(&format!(
+        "{OF_SUBSCRIPTION} AND (?5 IS NULL OR d.state = ?5) AND (?6 IS NULL OR e.type = ?6) ORDER BY d.id DESC LIMIT ?4"
+    ));
+
+    dead_deliveries_that: &deliveries_by("INDEXED BY {p}deliveries_letters", &format!(
+        "{OF_SUBSCRIPTION} AND d.state = ?5 AND d.state IN ({DEAD}) AND (?6 IS NULL OR e.type = ?6) ORDER BY d.id DESC LIMIT ?4"
+    ));
+
+    ids_of_organization: "SELECT id FROM {p}subscriptions WHERE organization = ?1";
+
+    discard: "\
+UPDATE {p}deliveries SET state = 'discarded', note = ?3
+WHERE id = ?2 AND state IN ('exhausted', 'refused', 'gone')
+  AND EXISTS (SELECT 1 FROM {p}events e WHERE e.pk = event AND e.organization = ?1)";
+
+    event: "SELECT id, type, created_at, payload FROM {p}events WHERE organization = ?1 AND id = ?2";
+
+    list_events: "\
+SELECT pk, id, type, created_at, NULL AS payload FROM {p}events
+WHERE organization = ?1 AND pk < ?2 ORDER BY pk DESC LIMIT ?3";
+
+    deliveries_of_event: &deliveries(
+        "d.event = (SELECT pk FROM {p}events WHERE organization = ?1 AND id = ?2)
+  AND (d.subscription, d.id) > (?3, ?4) ORDER BY d.subscription, d.id LIMIT ?5"
+    );
+
+    /// ?5 and ?6 are the period's begin and end, ?7 the length of a slot.
+    counts_of_period: &attempts_of_period("\
+SELECT (started_at - ?5) / ?7 AS slot, status, error, count(*) AS attempts FROM a GROUP BY 1, 2, 3");
+
+    latency_of_period: &attempts_of_period("\
+SELECT max(duration) FILTER (WHERE place = (50 * total + 99) / 100) AS median,
+  max(duration) FILTER (WHERE place = (95 * total + 99) / 100) AS p95,
+  max(duration) FILTER (WHERE place = (99 * total + 99) / 100) AS p99, max(duration) AS longest
+FROM (SELECT duration, row_number() OVER (ORDER BY duration) AS place, count(*) OVER () AS total
+  FROM a WHERE status IS NOT NULL)");
+
+    /// What waits behind another of its key has no due time.
+    backlog: "\
+SELECT count(*) AS pending, min(created_at) AS oldest FROM (
+  SELECT created_at FROM (
+    SELECT created_at FROM {p}deliveries WHERE subscription = ?1 AND due_at IS NOT NULL ORDER BY due_at LIMIT ?2)
+  UNION ALL SELECT created_at FROM (
+    SELECT created_at FROM {p}deliveries
+    WHERE subscription = ?1 AND ordering_key IS NOT NULL AND state = 'pending' AND due_at IS NULL LIMIT ?2)
+  LIMIT ?2)";
 
     attempts: "SELECT * FROM {p}attempts WHERE delivery = ?1 ORDER BY number, pk";
 
@@ -386,6 +460,36 @@ fn due(shares: usize) -> String {
     )
 }
 
+/// Deliveries that a condition, with order and limit, says.
+fn deliveries(condition: &str) -> String {
+    deliveries_by("", condition)
+}
+
+fn deliveries_by(index: &str, condition: &str) -> String {
+    format!(
+        "SELECT d.*, e.id AS event_id, e.type, e.organization FROM {{p}}deliveries d {index} \
+         LEFT JOIN {{p}}events e ON e.pk = d.event WHERE {condition}"
+    )
+}
+
+/// ?1 is the subscription, ?2 and ?3 are the ids from and before which its deliveries are looked at, ?4 is how many.
+fn attempts_of_period(told: &str) -> String {
+    format!(
+        "WITH d AS MATERIALIZED (
+  SELECT id, is_test FROM {{p}}deliveries WHERE subscription = ?1 AND id >= ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4),
+a AS MATERIALIZED (
+  SELECT a.started_at, a.duration, a.status, a.error FROM d CROSS JOIN {{p}}attempts a ON a.delivery = d.id
+  WHERE d.is_test IS NULL AND a.started_at >= ?5 AND a.started_at < ?6)
+{told}"
+    )
+}
+
+/// The states of the dead, as the index of them has it.
+const DEAD: &str = "'exhausted', 'refused', 'gone', 'cancelled', 'replayed', 'discarded'";
+
+/// Of which subscription, and the ids from and before which.
+const OF_SUBSCRIPTION: &str = "d.subscription = ?1 AND d.id >= ?2 AND d.id < ?3";
+
 /// For how many shares there is a statement; more take several.
 const FEW_SHARES: usize = 4;
 const SOME_SHARES: usize = 16;
@@ -432,6 +536,26 @@ mod tests {
             let finished = plan(&mut connection, finished).await;
             assert!(finished.contains("deliveries_finished (pruned=? AND finished_at<?)"), "{finished}");
         }
+        for (list, index) in [
+            (&sql.deliveries, "deliveries_subscription (subscription=? AND id>? AND id<?)"),
+            (&sql.deliveries_that, "deliveries_subscription (subscription=? AND id>? AND id<?)"),
+            (&sql.floor, "deliveries_subscription (subscription=? AND id>? AND id<?)"),
+            (&sql.dead_deliveries_that, "deliveries_letters (subscription=? AND state=? AND id>? AND id<?)"),
+            (&sql.floor_of_dead, "deliveries_letters (subscription=? AND state=? AND id>? AND id<?)"),
+            (&sql.counts_of_period, "deliveries_subscription (subscription=? AND id>? AND id<?)"),
+            (&sql.counts_of_period, "attempts_delivery (delivery=?)"),
+            (&sql.backlog, "deliveries_due (subscription=? AND due_at>?)"),
+            (&sql.backlog, "deliveries_order (subscription=? AND ordering_key>?)"),
+            (&sql.list_events, "events_organization (organization=? AND pk<?)"),
+            (
+                &sql.list_subscriptions,
+                "subscriptions_organization (organization=? AND (created_at,id)>(?,?))",
+            ),
+            (&sql.deliveries_of_event, "deliveries_event (event=? AND (subscription,id)>(?,?))"),
+        ] {
+            let plan = plan(&mut connection, list).await;
+            assert!(plan.contains(index), "{plan}");
+        }
         let all = [
             &sql.attempts,
             &sql.cancel,
@@ -439,8 +563,22 @@ mod tests {
             &sql.cancel_of_event,
             &sql.cancel_waiting_of_subscription,
             &sql.delete_subscription,
+            &sql.add_subscription,
+            &sql.dead_deliveries_that,
             &sql.deliveries,
+            &sql.deliveries_of_event,
+            &sql.deliveries_that,
             &sql.delivery,
+            &sql.discard,
+            &sql.event,
+            &sql.floor,
+            &sql.floor_of_dead,
+            &sql.forget_secrets,
+            &sql.hold_secret,
+            &sql.holds_secret,
+            &sql.ids_of_organization,
+            &sql.list_events,
+            &sql.list_subscriptions,
             &sql.events,
             &sql.expunge,
             &sql.extend,

@@ -1,0 +1,677 @@
+//! Subscriptions as a service, over every store.
+#![cfg(all(
+    feature = "keyring",
+    feature = "manage",
+    feature = "memory",
+    feature = "postgres",
+    feature = "sqlite",
+    feature = "testing"
+))]
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use hookwire::allison::{CallEnded, ContactCreated};
+use hookwire::dispatch::{Dispatcher, Outbox, Routing};
+use hookwire::keyring::{Key, KeyRing};
+use hookwire::manage::{
+    ConditionDraft, ManageError, Rotate, Service, Shown, SubscriptionDraft, SubscriptionPatch,
+};
+use hookwire::store::postgres::PostgresStore;
+use hookwire::store::sqlite::SqliteStore;
+use hookwire::store::{DeliveryQuery, Period};
+use hookwire::testing::{ManualClock, RecordingClient, Reply};
+use hookwire::{
+    AddressPolicy, Contract, DeadReason, DeliveryState, DisabledReason, Envelope, Records, Rotation, Secret,
+    SubscriptionId, SubscriptionStatus,
+};
+use http::StatusCode;
+use time::OffsetDateTime;
+
+use crate::postgres_server;
+
+/// Writes a test of every story for each store.
+macro_rules! stories {
+    ($($story:ident)*) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story(std::sync::Arc::new(hookwire::MemoryStore::new())).await;
+            })*
+        }
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $story() {
+                let directory = tempfile::tempdir().unwrap();
+                super::$story(super::sqlite_in(&directory).await).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $story() {
+                super::$story(super::on_postgres().await).await;
+            })*
+        }
+    };
+}
+
+stories! {
+    a_subscription_is_made_shown_once_and_read_without_its_secret
+    what_cannot_be_used_is_refused_with_its_field
+    secrets_are_checked_and_nobody_elses
+    an_organization_has_no_more_subscriptions_than_it_may
+    a_patch_merges_and_a_replacement_replaces
+    an_update_of_what_was_changed_since_is_told
+    disabling_says_why_and_when_and_enabling_sends_what_waited
+    updates_and_rotations_at_once_lose_nothing
+    old_secrets_sign_until_their_time_and_no_longer
+    ten_old_secrets_sign_and_no_more
+    with_a_key_ring_nothing_secret_is_stored_in_the_clear
+    a_filter_decides_which_events_are_delivered
+    a_test_event_is_sent_at_once_also_to_a_disabled_endpoint
+    dead_letters_are_listed_replayed_discarded_and_recovered
+    a_delivery_is_shown_cancelled_and_sent_again
+    nobody_sees_or_changes_what_is_anothers
+}
+
+async fn a_subscription_is_made_shown_once_and_read_without_its_secret(
+    store: impl Records + Clone + 'static,
+) {
+    let stage = Stage::new(store);
+    let made = stage.create("call.*").await;
+    let secret = made.secret.unwrap();
+    assert_eq!(secret.decoded_len(), Some(32));
+    assert!(Shown::WARNING.contains("not be shown again"));
+    let read = stage.service.get(ORG, made.subscription.id).await.unwrap();
+    assert_eq!(read, made.subscription);
+    assert_eq!(read.secret_preview, Some(secret.preview()));
+    assert_eq!(
+        (read.enabled, read.created_at, &read.events[..]),
+        (true, start(), &["call.*".to_owned()][..])
+    );
+    let page = stage.service.list(ORG, None, 10).await.unwrap();
+    assert_eq!(page.items, [read]);
+    for text in
+        [format!("{page:?}"), serde_json::to_string(&page.items).unwrap(), format!("{:?}", stage.service)]
+    {
+        assert!(!text.contains(secret.expose()), "{text}");
+    }
+    stage.service.delete(ORG, made.subscription.id).await.unwrap();
+    assert!(is_missing(stage.service.get(ORG, made.subscription.id).await, "subscription"));
+    assert!(is_missing(stage.service.delete(ORG, made.subscription.id).await, "subscription"));
+}
+
+async fn what_cannot_be_used_is_refused_with_its_field(store: impl Records + Clone + 'static) {
+    let stage = Stage::new(store);
+    let right = || SubscriptionDraft::new(URL, ["call.*"]);
+    let json = |text: &str| serde_json::from_str::<SubscriptionDraft>(text).unwrap();
+    let with = |rest: &str| json(&format!(r#"{{"url": "{URL}", "events": ["*"], {rest}}}"#));
+    for (draft, field, text) in [
+        (SubscriptionDraft::new("http://hooks.example.com/", ["*"]), "url", "scheme"),
+        (SubscriptionDraft::new("https://127.0.0.1/", ["*"]), "url", "address:loopback"),
+        (SubscriptionDraft::new("nonsense", ["*"]), "url", "expected"),
+        (SubscriptionDraft::new(URL, Vec::<String>::new()), "events", "call.ended, "),
+        (
+            SubscriptionDraft::new(URL, ["call.*", "call.begun"]),
+            "events[1]",
+            "call.ended, call.callback_requested",
+        ),
+        (SubscriptionDraft::new(URL, ["invoice.*"]), "events[0]", "call.ended, "),
+        (SubscriptionDraft::new(URL, ["ca*ll"]), "events[0]", "full stop"),
+        (right().with_header("host", "x"), "headers", "is the HTTP client's"),
+        (right().with_condition(ConditionDraft::data("a", ["x"])), "conditions[0]", "RFC 6901"),
+        (right().with_attribute("list", Vec::<String>::new()), "attributes.list", "no values"),
+        (with(r#""max_in_flight": 0"#), "max_in_flight", "1 or more"),
+        (with(r#""rate": {"per_second": 0}"#), "rate", "0.00001"),
+        (
+            with(r#""authentication": {"type": "basic", "user": "a:b", "password": "p"}"#),
+            "authentication",
+            "RFC 7617",
+        ),
+        (with(r#""allo_number": "+49301234""#), "allo_number", "knows no numbers"),
+    ] {
+        let told = stage.service.create(ORG, draft).await.unwrap_err();
+        assert_eq!(told.field(), Some(field), "{told}");
+        let ManageError::Refused(refusal) = &told else { panic!("{told:?}") };
+        assert!(told.to_string().contains(text) || refusal.rule.is_some_and(|rule| rule == text), "{told}");
+        assert!(!refusal.what.is_empty() && !refusal.expected.is_empty(), "{refusal:?}");
+    }
+    assert!(stage.service.list(ORG, None, 10).await.unwrap().items.is_empty());
+    for limit in [0, 201] {
+        assert_eq!(stage.service.list(ORG, None, limit).await.unwrap_err().field(), Some("limit"));
+    }
+    let allo = Service::new(stage.store.clone(), Contract::allo_v1());
+    let draft =
+        json(&format!(r#"{{"url": "{URL}", "topics": ["CALL_RECEIVED"], "allo_number": "+49301234"}}"#));
+    let made = allo.create(ORG, draft).await.unwrap();
+    assert!(made.secret.is_none(), "its contract does not sign");
+    assert_eq!(made.subscription.attributes["allo_number"], ["+49301234"]);
+    let patch = serde_json::from_str(r#"{"allo_number": null}"#).unwrap();
+    let changed = allo.update(ORG, made.subscription.id, patch, None).await.unwrap();
+    assert!(changed.attributes.is_empty());
+}
+
+async fn secrets_are_checked_and_nobody_elses(store: impl Records + Clone + 'static) {
+    let stage = Stage::new(store);
+    for (secret, is_right) in [
+        (Secret::from_bytes([1; 23]), false),
+        (Secret::from_bytes([2; 24]), true),
+        (Secret::from_bytes([3; 64]), true),
+        (Secret::from_bytes([4; 65]), false),
+        ("not base64, but long enough to be one".parse().unwrap(), false),
+    ] {
+        let text = secret.expose().to_owned();
+        let told = stage.service.create(ORG, SubscriptionDraft::new(URL, ["*"]).with_secret(secret)).await;
+        assert_eq!(told.is_ok(), is_right, "{told:?}");
+        if let Err(error) = told {
+            assert_eq!(error.field(), Some("secret"));
+            assert!(!error.to_string().contains(&text) && !format!("{error:?}").contains(&text));
+        }
+    }
+    let made = stage.create("*").await;
+    let (id, secret) = (made.subscription.id, made.secret.unwrap());
+    let other =
+        stage.service.create("org_2", SubscriptionDraft::new(URL, ["*"]).with_secret(secret.clone())).await;
+    assert_eq!(other.unwrap_err().field(), Some("secret"));
+    let other =
+        stage.service.create("org_2", SubscriptionDraft::new(URL, ["*"])).await.unwrap().subscription.id;
+    let told = stage.service.rotate("org_2", other, Rotate::new().with_secret(secret.clone())).await;
+    assert_eq!(told.unwrap_err().field(), Some("secret"));
+    // Also after a rotation: only what was deleted leaves its secrets to others.
+    stage.service.rotate(ORG, id, Rotate::new().with_overlap(Duration::ZERO)).await.unwrap();
+    let again = || Rotate::new().with_secret(secret.clone());
+    let told = stage.service.rotate("org_2", other, again()).await;
+    assert_eq!(told.unwrap_err().field(), Some("secret"));
+    stage.service.rotate(ORG, id, again()).await.unwrap();
+    stage.service.delete(ORG, id).await.unwrap();
+    stage.service.rotate("org_2", other, again()).await.unwrap();
+    let unsigned = Service::new(stage.store.clone(), Contract::nectar_desk());
+    assert!(matches!(
+        unsigned.rotate("org_2", other, Rotate::new()).await,
+        Err(ManageError::Conflict { .. })
+    ));
+}
+
+async fn an_organization_has_no_more_subscriptions_than_it_may(store: impl Records + Clone + 'static) {
+    let mut stage = Stage::new(store);
+    stage.service = stage.service.with_limit(3);
+    let made = join_all((0..6).map(|_| stage.service.create(ORG, SubscriptionDraft::new(URL, ["*"])))).await;
+    let refused = |told: &&Result<Shown, _>| matches!(told, Err(ManageError::LimitReached { limit: 3, .. }));
+    assert_eq!(made.iter().filter(refused).count(), 3, "{made:?}");
+    assert_eq!(stage.service.list(ORG, None, 10).await.unwrap().items.len(), 3);
+    assert!(stage.service.create("org_2", SubscriptionDraft::new(URL, ["*"])).await.is_ok());
+}
+
+async fn a_patch_merges_and_a_replacement_replaces(store: impl Records + Clone + 'static) {
+    let stage = Stage::new(store);
+    let draft = || {
+        SubscriptionDraft::new(URL, ["call.*"])
+            .with_header("x-tenant", "acme")
+            .with_attribute("list", ["a"])
+            .with_condition(ConditionDraft::data("/location_id", ["loc_1"]))
+    };
+    let mut with_cap = draft();
+    with_cap.max_in_flight = Some(4);
+    let made = stage.service.create(ORG, with_cap).await.unwrap().subscription;
+    let patch = SubscriptionPatch::new().with_events(["contact.created"]);
+    let patched = stage.service.update(ORG, made.id, patch, None).await.unwrap();
+    assert_eq!(patched.events, ["contact.created"]);
+    assert_eq!((&patched.headers, &patched.attributes), (&made.headers, &made.attributes));
+    assert_eq!((&patched.conditions, patched.max_in_flight), (&made.conditions, Some(4)));
+    let patch = serde_json::from_str(r#"{"max_in_flight": null, "headers": {"x-other": "1"}}"#).unwrap();
+    let patched = stage.service.update(ORG, made.id, patch, None).await.unwrap();
+    assert_eq!((patched.max_in_flight, &patched.headers[..]), (None, &["x-other".to_owned()][..]));
+    let bare = SubscriptionDraft::new("https://other.example.com/", ["*"]);
+    let replaced = stage.service.replace(ORG, made.id, bare, None).await.unwrap();
+    assert_eq!(replaced.url, "https://other.example.com/");
+    assert!(replaced.headers.is_empty() && replaced.attributes.is_empty() && replaced.conditions.is_empty());
+    assert_eq!((replaced.secret_preview, replaced.created_at), (made.secret_preview, made.created_at));
+    let secret = draft().with_secret(Secret::generate());
+    assert_eq!(stage.service.replace(ORG, made.id, secret, None).await.unwrap_err().field(), Some("secret"));
+    let wrong = SubscriptionPatch::new().with_url("ftp://x").with_enabled(false);
+    assert_eq!(stage.service.update(ORG, made.id, wrong, None).await.unwrap_err().field(), Some("url"));
+    assert!(stage.service.get(ORG, made.id).await.unwrap().enabled, "nothing of it was written");
+}
+
+async fn an_update_of_what_was_changed_since_is_told(store: impl Records + Clone + 'static) {
+    let stage = Stage::new(store);
+    let made = stage.create("*").await.subscription;
+    let patch = || SubscriptionPatch::new().with_max_in_flight(Some(2));
+    let first = stage.service.update(ORG, made.id, patch(), Some(made.revision)).await.unwrap();
+    assert_ne!(first.revision, made.revision);
+    let told = stage.service.update(ORG, made.id, patch(), Some(made.revision)).await;
+    assert!(matches!(told, Err(ManageError::Changed)), "{told:?}");
+    // By the dispatcher too.
+    let status = SubscriptionStatus::disabled(DisabledReason::Failing, start());
+    assert!(stage.store.set_subscription_status(made.id, &status).await.unwrap());
+    let told = stage.service.update(ORG, made.id, patch(), Some(first.revision)).await;
+    assert!(matches!(told, Err(ManageError::Changed)), "{told:?}");
+    let read = stage.service.get(ORG, made.id).await.unwrap();
+    assert_eq!((read.enabled, read.auto_disabled_reason), (false, Some("failing")));
+}
+
+async fn disabling_says_why_and_when_and_enabling_sends_what_waited(store: impl Records + Clone + 'static) {
+    let stage = Stage::new(store);
+    let id = stage.create("*").await.subscription.id;
+    stage.clock.advance(SECOND);
+    let enabled = |enabled| SubscriptionPatch::new().with_enabled(enabled);
+    let off = stage.service.update(ORG, id, enabled(false), None).await.unwrap();
+    assert_eq!((off.enabled, off.disabled_reason, off.auto_disabled_reason), (false, Some("manual"), None));
+    assert_eq!(off.disabled_at, Some(start() + SECOND));
+    stage.clock.advance(SECOND);
+    let again = stage.service.update(ORG, id, enabled(false), None).await.unwrap();
+    assert_eq!(again.disabled_at, off.disabled_at, "it was disabled then");
+    stage.emit(CallEnded::new("c1")).await;
+    stage.deliver().await;
+    assert!(stage.client.recorded().is_empty());
+    let on = stage.service.update(ORG, id, enabled(true), None).await.unwrap();
+    assert_eq!((on.enabled, on.disabled_reason, on.disabled_at), (true, None, None));
+    stage.deliver().await;
+    assert_eq!(stage.client.recorded().len(), 1);
+}
+
+async fn updates_and_rotations_at_once_lose_nothing(store: impl Records + Clone + 'static) {
+    let stage = Stage::under(store, overlapping());
+    let made = stage.create("*").await;
+    let id = made.subscription.id;
+    let overlap = Rotate::new().with_overlap(Duration::from_secs(3_600));
+    let rotations = join_all((0..5).map(|_| stage.service.rotate(ORG, id, overlap.clone())));
+    let updates = join_all((1..=5).map(|number| {
+        let patch: SubscriptionPatch = serde_json::from_str(&match number {
+            1 => r#"{"url": "https://other.example.com/"}"#.to_owned(),
+            2 => r#"{"events": ["contact.*"]}"#.to_owned(),
+            3 => r#"{"headers": {"x-a": "1"}}"#.to_owned(),
+            4 => r#"{"max_in_flight": 9}"#.to_owned(),
+            _ => r#"{"attributes": {"list": ["a"]}}"#.to_owned(),
+        })
+        .unwrap();
+        stage.service.update(ORG, id, patch, None)
+    }));
+    let (rotated, updated) = tokio::join!(rotations, updates);
+    assert!(updated.iter().all(Result::is_ok), "{updated:?}");
+    let read = stage.service.get(ORG, id).await.unwrap();
+    assert_eq!(read.url, "https://other.example.com/");
+    assert_eq!(
+        (&read.events[..], &read.headers[..]),
+        (&["contact.*".to_owned()][..], &["x-a".to_owned()][..])
+    );
+    assert_eq!((read.max_in_flight, read.attributes.len()), (Some(9), 1));
+    assert_eq!(read.signing_secrets, 6, "each rotation's, and the first");
+    // Every secret that was shown is there.
+    let stored = stage.store.subscription(id).await.unwrap().unwrap();
+    for shown in rotated {
+        let secret = shown.unwrap().secret.unwrap();
+        assert!(stored.secrets.iter().any(|stored| *stored == secret));
+    }
+    let first = made.secret.unwrap();
+    assert!(stored.secrets.iter().any(|stored| *stored == first));
+}
+
+async fn old_secrets_sign_until_their_time_and_no_longer(store: impl Records + Clone + 'static) {
+    let stage = Stage::under(store, overlapping());
+    let made = stage.create("*").await;
+    let (id, old) = (made.subscription.id, made.secret.unwrap());
+    let shown = stage.service.rotate(ORG, id, Rotate::new()).await.unwrap();
+    let new = shown.secret.unwrap();
+    assert_eq!(shown.subscription.signing_secrets, 2);
+    assert_ne!(shown.subscription.secret_preview, made.subscription.secret_preview);
+    for (wait, old_signs) in [(59, true), (1, false)] {
+        stage.clock.advance(wait * SECOND);
+        stage.emit(CallEnded::new("c1")).await;
+        stage.deliver().await;
+        let sent = stage.client.recorded().pop().unwrap();
+        let now = stage.now();
+        assert!(sent.event::<CallEnded>(&stage.contract, &new, now).is_ok());
+        let by_old = sent.event::<CallEnded>(&stage.contract, &old, now);
+        assert_eq!(by_old.is_ok(), old_signs, "{:?}", by_old.err());
+    }
+    assert_eq!(stage.service.get(ORG, id).await.unwrap().signing_secrets, 1);
+    // At once: what signed a moment ago signs no more.
+    let last = stage.service.rotate(ORG, id, Rotate::new().with_overlap(Duration::ZERO)).await.unwrap();
+    stage.emit(CallEnded::new("c2")).await;
+    stage.deliver().await;
+    let sent = stage.client.recorded().pop().unwrap();
+    assert!(sent.event::<CallEnded>(&stage.contract, &last.secret.unwrap(), stage.now()).is_ok());
+    assert!(sent.event::<CallEnded>(&stage.contract, &new, stage.now()).is_err());
+}
+
+async fn ten_old_secrets_sign_and_no_more(store: impl Records + Clone + 'static) {
+    let stage = Stage::under(store, overlapping());
+    let id = stage.create("*").await.subscription.id;
+    let rotate = || Rotate::new().with_overlap(60 * SECOND);
+    for number in 1..=10 {
+        let shown = stage.service.rotate(ORG, id, rotate()).await.unwrap();
+        assert_eq!(shown.subscription.signing_secrets, number + 1);
+    }
+    let told = stage.service.rotate(ORG, id, rotate()).await;
+    assert!(matches!(told, Err(ManageError::Conflict { .. })), "{told:?}");
+    let long = Rotate::new().with_overlap(31 * 86_400 * SECOND);
+    assert_eq!(stage.service.rotate(ORG, id, long).await.unwrap_err().field(), Some("overlap"));
+    let allison = Service::new(stage.store.clone(), Contract::allison());
+    assert_eq!(
+        allison.rotate(ORG, id, rotate()).await.unwrap_err().field(),
+        Some("overlap"),
+        "it signs once"
+    );
+    // Those whose time is over make room and are forgotten.
+    stage.clock.advance(60 * SECOND);
+    let shown = stage.service.rotate(ORG, id, rotate()).await.unwrap();
+    assert_eq!(shown.subscription.signing_secrets, 2);
+    assert_eq!(stage.store.subscription(id).await.unwrap().unwrap().secrets.len(), 2);
+}
+
+async fn with_a_key_ring_nothing_secret_is_stored_in_the_clear(store: impl Records + Clone + 'static) {
+    let contract = overlapping().with_catalogue(Contract::allison().catalogue().clone());
+    let mut stage = Stage::under(store, contract);
+    let ring = Arc::new(KeyRing::new("2026-11", Key::generate()).unwrap());
+    stage.service = stage.service.with_key_ring(Arc::clone(&ring));
+    stage.dispatcher = stage.dispatcher.with_key_ring(Arc::clone(&ring));
+    let draft = format!(
+        r#"{{"url": "{URL}", "events": ["*"], "authentication": {{"type": "bearer", "token": "a-token-of-theirs"}}}}"#
+    );
+    let made = stage.service.create(ORG, serde_json::from_str(&draft).unwrap()).await.unwrap();
+    let (id, old) = (made.subscription.id, made.secret.unwrap());
+    assert_eq!(made.subscription.secret_preview, Some(old.preview()));
+    let new = stage.service.rotate(ORG, id, Rotate::new()).await.unwrap().secret.unwrap();
+    let patch = SubscriptionPatch::new().with_max_in_flight(Some(2));
+    let read = stage.service.update(ORG, id, patch, None).await.unwrap();
+    assert_eq!((read.secret_preview, read.signing_secrets), (Some(new.preview()), 2));
+    let stored = stage.store.subscription(id).await.unwrap().unwrap();
+    assert!(stored.secrets.iter().all(|secret| secret.plain().is_none()), "{:?}", stored.secrets);
+    assert!(stored.options.authentication().secret().is_some_and(|token| token.plain().is_none()));
+    // Told from others though it is sealed, and sent and signed with though it is stored nowhere.
+    for used in [&old, &new] {
+        let draft = SubscriptionDraft::new(URL, ["*"]).with_secret(used.clone());
+        assert_eq!(stage.service.create("org_2", draft).await.unwrap_err().field(), Some("secret"));
+    }
+    stage.emit(CallEnded::new("c1")).await;
+    stage.deliver().await;
+    assert!(stage.service.send_test(ORG, id, Some("call.ended")).await.unwrap().is_delivered);
+    let sent = stage.client.recorded();
+    assert_eq!(sent.len(), 2);
+    for sent in sent {
+        assert_eq!(sent.request.headers()["authorization"], "Bearer a-token-of-theirs");
+        for secret in [&old, &new] {
+            assert!(sent.event::<CallEnded>(&stage.contract, secret, stage.now()).is_ok());
+        }
+    }
+}
+
+async fn a_filter_decides_which_events_are_delivered(store: impl Records + Clone + 'static) {
+    let stage = Stage::new(store);
+    let draft = SubscriptionDraft::new(URL, ["call.*"])
+        .with_condition(ConditionDraft::data("/location_id", ["loc_1", "loc_2"]))
+        .with_attribute("contact_list", ["leads"]);
+    stage.service.create(ORG, draft).await.unwrap();
+    for (location, list, deliveries) in
+        [("loc_1", "leads", 1), ("loc_2", "leads", 1), ("loc_3", "leads", 0), ("loc_1", "others", 0)]
+    {
+        let mut call = CallEnded::new("c1");
+        call.location_id = Some(location.into());
+        let routing = Routing::new().with_attribute("contact_list", list);
+        let emitted = stage.outbox.emit_with(ORG, &Envelope::new(call), routing).await.unwrap();
+        assert_eq!(emitted.deliveries, deliveries, "{location} {list}");
+    }
+    stage.emit(CallEnded::new("c1")).await;
+    stage.emit(ContactCreated::new("p1")).await;
+    assert_eq!(stage.service.events(ORG, None, 10).await.unwrap().items.len(), 6);
+    stage.deliver().await;
+    assert_eq!(stage.client.recorded().len(), 2);
+}
+
+async fn a_test_event_is_sent_at_once_also_to_a_disabled_endpoint(store: impl Records + Clone + 'static) {
+    let stage = Stage::new(store);
+    let made = stage.service.create(ORG, SubscriptionDraft::new(URL, ["contact.*"]).with_enabled(false));
+    let made = made.await.unwrap();
+    let (id, secret) = (made.subscription.id, made.secret.unwrap());
+    assert!(!made.subscription.enabled);
+    let tested = stage.service.send_test(ORG, id, None).await.unwrap();
+    assert!(tested.is_delivered);
+    assert_eq!(tested.event_type.as_str(), "contact.created");
+    assert_eq!(tested.attempt.outcome.status(), Some(StatusCode::OK));
+    let sent = stage.client.recorded().pop().unwrap();
+    assert_eq!(sent.request.headers()["webhook-test"], "true");
+    let event: Envelope<ContactCreated> = sent.event(&stage.contract, &secret, stage.now()).unwrap();
+    assert_eq!(event.id, tested.event);
+    stage.client.clone().with_script([Reply::status(StatusCode::GONE).with_body("gone away")]);
+    let tested = stage.service.send_test(ORG, id, Some("contact.created")).await.unwrap();
+    assert!(!tested.is_delivered);
+    assert_eq!(tested.attempt.response_excerpt, "gone away");
+    let told = stage.service.send_test(ORG, id, Some("call.ended")).await.unwrap_err();
+    assert_eq!(told.field(), Some("event_type"));
+    assert!(told.to_string().contains("contact.created"), "{told}");
+    let read = stage.service.get(ORG, id).await.unwrap();
+    assert_eq!(read, made.subscription, "it counts nothing and changes nothing");
+    let without = Service::new(stage.store.clone(), Contract::allison());
+    assert!(matches!(without.send_test(ORG, id, None).await, Err(ManageError::NoClient)));
+}
+
+async fn dead_letters_are_listed_replayed_discarded_and_recovered(store: impl Records + Clone + 'static) {
+    let stage = Stage::under(store, Contract::allison().with_retry(hookwire::RetryPolicy::none()));
+    let id = stage.create("*").await.subscription.id;
+    stage.client.clone().with_script((0..4).map(|_| Reply::status(StatusCode::INTERNAL_SERVER_ERROR)));
+    for number in 0..4 {
+        stage.emit(CallEnded::new(format!("c{number}"))).await;
+        stage.clock.advance(SECOND);
+        stage.deliver().await;
+    }
+    let mut letters = stage.service.dead_letters(ORG, None, 10).await.unwrap().items;
+    // Ids of one millisecond come in any order.
+    letters.sort_by_key(|letter| std::cmp::Reverse(letter.created_at));
+    assert_eq!(letters.len(), 4);
+    assert!(letters.iter().all(|letter| letter.state == DeliveryState::Dead(DeadReason::Exhausted)));
+    stage.service.discard(ORG, letters[0].id, "done by hand").await.unwrap();
+    let told = stage.service.discard(ORG, letters[0].id, "again").await;
+    assert!(matches!(told, Err(ManageError::Conflict { .. })));
+    assert_eq!(
+        stage.service.discard(ORG, letters[1].id, &"x".repeat(1_001)).await.unwrap_err().field(),
+        Some("note")
+    );
+    let shown = stage.service.delivery(ORG, letters[0].id).await.unwrap();
+    assert_eq!(shown.delivery.note.as_deref(), Some("done by hand"));
+    // What was made since the third.
+    assert_eq!(stage.service.recover(ORG, id, letters[1].created_at).await.unwrap(), 1);
+    assert_eq!(stage.service.replay_dead_letters(ORG, id).await.unwrap(), 2);
+    assert!(stage.service.dead_letters(ORG, None, 10).await.unwrap().items.is_empty());
+    stage.deliver().await;
+    let delivered = DeliveryQuery::new(id).with_state(DeliveryState::Delivered);
+    assert_eq!(stage.service.deliveries(ORG, &delivered, None, 10).await.unwrap().items.len(), 3);
+    let period = Period::new(start(), start() + 86_400 * SECOND, 600 * SECOND);
+    let statistics = stage.service.statistics(ORG, id, &period).await.unwrap();
+    assert_eq!((statistics.attempts(), statistics.backlog.pending), (7, 0));
+    assert_eq!(stage.service.success_rate(&statistics), Some(3.0 / 7.0));
+    let backwards = Period::new(start(), start() - SECOND, SECOND);
+    assert_eq!(stage.service.statistics(ORG, id, &backwards).await.unwrap_err().field(), Some("until"));
+    let fine = Period::new(start(), start() + 60 * SECOND, Duration::from_millis(1));
+    assert_eq!(stage.service.statistics(ORG, id, &fine).await.unwrap_err().field(), Some("slot"));
+}
+
+async fn a_delivery_is_shown_cancelled_and_sent_again(store: impl Records + Clone + 'static) {
+    let stage = Stage::new(store);
+    let id = stage.create("*").await.subscription.id;
+    stage.emit(CallEnded::new("c1")).await;
+    let query = DeliveryQuery::new(id);
+    let pending = stage.service.deliveries(ORG, &query, None, 10).await.unwrap().items.remove(0);
+    let told = stage.service.retry(ORG, pending.id).await;
+    assert!(matches!(told, Err(ManageError::Conflict { .. })), "it is on its way: {told:?}");
+    stage.service.cancel(ORG, pending.id).await.unwrap();
+    let told = stage.service.cancel(ORG, pending.id).await;
+    assert!(matches!(told, Err(ManageError::Conflict { .. })), "{told:?}");
+    stage.service.retry(ORG, pending.id).await.unwrap();
+    stage.client.clone().with_script([Reply::status(StatusCode::OK).with_body("thanks")]);
+    stage.deliver().await;
+    let all = stage.service.event_deliveries(ORG, &pending.event, None, 10).await.unwrap().items;
+    assert_eq!(all.len(), 2);
+    let sent = all.iter().find(|delivery| delivery.id != pending.id).unwrap();
+    let detail = stage.service.delivery(ORG, sent.id).await.unwrap();
+    assert_eq!(detail.delivery.state, DeliveryState::Delivered);
+    assert_eq!(detail.attempts[0].response_excerpt, "thanks");
+    let event = stage.service.event(ORG, &pending.event).await.unwrap();
+    assert_eq!(event.payload.as_deref(), Some(&stage.client.recorded()[0].request.body()[..]));
+}
+
+/// Every call as its own organization, as another and as one that is unknown; and with ids that nobody has.
+async fn nobody_sees_or_changes_what_is_anothers(store: impl Records + Clone + 'static) {
+    let stage = Stage::under(store, Contract::allison().with_retry(hookwire::RetryPolicy::none()));
+    let made = stage.create("*").await;
+    let id = made.subscription.id;
+    stage.service.create("org_2", SubscriptionDraft::new(URL, ["*"])).await.unwrap();
+    stage.client.clone().with_script([Reply::status(StatusCode::INTERNAL_SERVER_ERROR)]);
+    let event = stage.emit(CallEnded::new("c1")).await;
+    stage.deliver().await;
+    let letter = stage.service.dead_letters(ORG, None, 10).await.unwrap().items.remove(0).id;
+    let service = &stage.service;
+    let period = Period::new(start(), start() + SECOND, SECOND);
+    let unknown = (SubscriptionId::generate(), hookwire::DeliveryId::generate(), "evt_none".parse().unwrap());
+    for (org, id, letter, event) in [
+        ("org_2", id, letter, event.clone()),
+        ("org_3", id, letter, event.clone()),
+        (ORG, unknown.0, unknown.1, unknown.2),
+    ] {
+        let patch = || SubscriptionPatch::new().with_enabled(false);
+        let draft = || SubscriptionDraft::new(URL, ["*"]);
+        assert!(is_missing(service.get(org, id).await, "subscription"));
+        assert!(is_missing(service.update(org, id, patch(), None).await, "subscription"));
+        let seen = Some(made.subscription.revision);
+        assert!(is_missing(service.update(org, id, patch(), seen).await, "subscription"));
+        assert!(is_missing(service.replace(org, id, draft(), None).await, "subscription"));
+        assert!(is_missing(service.delete(org, id).await, "subscription"));
+        assert!(is_missing(service.rotate(org, id, Rotate::new()).await, "subscription"));
+        let known = Rotate::new().with_secret(made.secret.clone().unwrap());
+        assert!(is_missing(service.rotate(org, id, known).await, "subscription"));
+        assert!(is_missing(service.send_test(org, id, None).await, "subscription"));
+        let query = DeliveryQuery::new(id);
+        assert!(is_missing(service.deliveries(org, &query, None, 10).await, "subscription"));
+        assert!(is_missing(service.replay_dead_letters(org, id).await, "subscription"));
+        assert!(is_missing(service.recover(org, id, start()).await, "subscription"));
+        assert!(is_missing(service.statistics(org, id, &period).await, "subscription"));
+        assert!(is_missing(service.delivery(org, letter).await, "delivery"));
+        assert!(is_missing(service.retry(org, letter).await, "delivery"));
+        assert!(is_missing(service.cancel(org, letter).await, "delivery"));
+        assert!(is_missing(service.discard(org, letter, "").await, "delivery"));
+        assert!(is_missing(service.event(org, &event).await, "event"));
+        assert!(is_missing(service.event_deliveries(org, &event, None, 10).await, "event"));
+        if org != ORG {
+            assert!(service.dead_letters(org, None, 10).await.unwrap().items.is_empty());
+            assert!(service.events(org, None, 10).await.unwrap().items.is_empty());
+            let own = service.list(org, None, 10).await.unwrap().items;
+            assert!(own.iter().all(|subscription| subscription.id != made.subscription.id));
+        }
+    }
+    assert_eq!(service.get(ORG, id).await.unwrap(), SubscriptionViewOf(&made).with_health(service, id).await);
+    assert_eq!(service.replay_dead_letters(ORG, id).await.unwrap(), 1, "it was left alone");
+}
+
+/// What was shown when it was made, with the health that it has since.
+struct SubscriptionViewOf<'a>(&'a Shown);
+
+impl SubscriptionViewOf<'_> {
+    async fn with_health<S: Records>(
+        &self,
+        service: &Service<S>,
+        id: SubscriptionId,
+    ) -> hookwire::manage::SubscriptionView {
+        let mut view = self.0.subscription.clone();
+        view.failing_since = service.get(ORG, id).await.unwrap().failing_since;
+        view
+    }
+}
+
+/// Both secrets sign for a minute.
+fn overlapping() -> Contract {
+    Contract::standard_webhooks().with_rotation(Rotation::Overlap(60 * SECOND))
+}
+
+/// A service, an outbox and a dispatcher over one store, at one time.
+struct Stage<S> {
+    store: S,
+    contract: Contract,
+    service: Service<S>,
+    outbox: Outbox<S>,
+    dispatcher: Dispatcher,
+    client: RecordingClient,
+    clock: ManualClock,
+}
+
+impl<S: Records + Clone + 'static> Stage<S> {
+    fn new(store: S) -> Self {
+        Self::under(store, Contract::allison())
+    }
+
+    fn under(store: S, contract: Contract) -> Self {
+        let clock = ManualClock::new(start());
+        let client = RecordingClient::new().with_clock(clock.clone());
+        let service = Service::new(store.clone(), contract.clone());
+        Self {
+            service: service
+                .with_address_policy(AddressPolicy::new())
+                .with_clock(clock.clone())
+                .with_client(client.clone()),
+            outbox: Outbox::new(store.clone(), contract.clone()).with_clock(clock.clone()),
+            dispatcher: Dispatcher::new(store.clone(), client.clone(), contract.clone())
+                .with_clock(clock.clone()),
+            store,
+            contract,
+            client,
+            clock,
+        }
+    }
+
+    async fn create(&self, events: &str) -> Shown {
+        self.service.create(ORG, SubscriptionDraft::new(URL, [events])).await.unwrap()
+    }
+
+    async fn emit<T: hookwire::EventData>(&self, data: T) -> hookwire::EventId {
+        self.outbox.emit(ORG, &Envelope::new(data)).await.unwrap().id
+    }
+
+    /// All that is pending and may be sent, letting the time pass for which an endpoint that fails is left alone.
+    async fn deliver(&self) {
+        for _ in 0..50 {
+            let step = self.dispatcher.step(self.now()).await.unwrap();
+            if step.delivered + step.retried + step.dead > 0 {
+                continue;
+            }
+            match step.next_due {
+                Some(wait) => self.clock.advance(wait.max(Duration::from_millis(1))),
+                None => return,
+            }
+        }
+        panic!("it never ends");
+    }
+
+    fn now(&self) -> OffsetDateTime {
+        use hookwire::Clock as _;
+        self.clock.now()
+    }
+}
+
+async fn sqlite_in(directory: &tempfile::TempDir) -> SqliteStore {
+    SqliteStore::open(directory.path().join("hooks.db")).await.unwrap()
+}
+
+async fn on_postgres() -> PostgresStore {
+    let store = PostgresStore::builder().with_prefix(postgres_server::prefix()).with_caller_time();
+    store.connect(postgres_server::url()).await.unwrap()
+}
+
+fn is_missing<T: std::fmt::Debug>(told: Result<T, ManageError>, expected: &str) -> bool {
+    match told {
+        Err(ManageError::NotFound { what, .. }) => what == expected,
+        told => panic!("{expected} is not there, not {told:?}"),
+    }
+}
+
+const ORG: &str = "org_1";
+const URL: &str = "https://hooks.example.com/in";
+const SECOND: Duration = Duration::from_secs(1);
+/// The system's time when the tests began: ids are made by it, and statistics look for deliveries by their ids.
+static STARTED: LazyLock<OffsetDateTime> = LazyLock::new(|| {
+    let now = OffsetDateTime::now_utc();
+    now.replace_nanosecond(u32::from(now.millisecond()) * 1_000_000).unwrap()
+});
+
+fn start() -> OffsetDateTime {
+    *STARTED
+}
