@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::contract::{Contract, Judgement};
 use crate::delivery::DeadReason;
 use crate::outcome::Outcome;
+use crate::retry::RetryPolicy;
 
 /// How far a delivery has come with the attempt that just ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -58,12 +59,16 @@ impl Next {
     /// assert_eq!(Next::after(&Contract::allison(), first, &failed), Next::retry(Duration::from_secs(60)));
     /// ```
     pub fn after(contract: &Contract, progress: Progress, outcome: &Outcome) -> Self {
+        Self::by(contract, contract.retry(), progress, outcome)
+    }
+
+    /// What `contract` makes of `outcome`, with retries by this policy: a subscription's own ([`Options::retry`](crate::Options::retry)).
+    pub fn by(contract: &Contract, retry: &RetryPolicy, progress: Progress, outcome: &Outcome) -> Self {
         match contract.judge(outcome) {
             Judgement::Success => Self::Delivered,
             Judgement::Final => Self::dead(DeadReason::Refused),
             Judgement::Gone => Self::dead(DeadReason::Gone),
-            Judgement::Retry => contract
-                .retry()
+            Judgement::Retry => retry
                 .next(progress.attempt, progress.elapsed, progress.seed, outcome.retry_after())
                 .map_or(Self::dead(DeadReason::Exhausted), Self::retry),
         }

@@ -22,7 +22,7 @@ use crate::dispatch::telemetry;
 use crate::error::{Error, ErrorKind};
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::outcome::{ErrorClass, Outcome, Timings};
-use crate::retry::retry_after;
+use crate::retry::{RetryPolicy, retry_after};
 use crate::signature::{Secret, Signer};
 use crate::store::{Claimed, Lease, Settlement, StoreError, Unreadable};
 use crate::subscription::{Authentication, DisabledReason, Subscription};
@@ -105,7 +105,8 @@ impl Sender {
         let attempt = Attempt::new(claimed.attempt, started_at, began.elapsed(), answer.outcome)
             .with_timings(answer.timings)
             .with_response_excerpt(answer.excerpt);
-        self.judge(claimed.delivery, claimed.lease, claimed.first_attempt_at, attempt, time.now())
+        let retry = claimed.subscription.options.retry(&self.contract);
+        self.judge(claimed.delivery, claimed.lease, claimed.first_attempt_at, attempt, &retry, time.now())
     }
 
     /// What becomes of a delivery whose row cannot be read: a failed attempt, by this side's fault.
@@ -113,8 +114,15 @@ impl Sender {
         let outcome = Outcome::Failed(ErrorClass::Internal);
         let attempt = Attempt::new(unreadable.attempt, now, Duration::ZERO, outcome)
             .with_response_excerpt(why(&unreadable.error));
-        let settlement =
-            self.judge(unreadable.delivery, unreadable.lease, unreadable.first_attempt_at, attempt, now);
+        let retry = self.contract.retry();
+        let settlement = self.judge(
+            unreadable.delivery,
+            unreadable.lease,
+            unreadable.first_attempt_at,
+            attempt,
+            retry,
+            now,
+        );
         Ended::new(settlement, None)
     }
 
@@ -124,6 +132,7 @@ impl Sender {
         lease: Lease,
         first_attempt_at: Option<OffsetDateTime>,
         attempt: Attempt,
+        retry: &RetryPolicy,
         now: OffsetDateTime,
     ) -> Settlement {
         let first = first_attempt_at.unwrap_or(attempt.started_at);
@@ -131,23 +140,14 @@ impl Sender {
         // The random half of the id: each delivery has its own jitter, the same whichever process computes it.
         let progress = Progress::new(attempt.number, elapsed, delivery.as_u128() as u64);
         let outcome = attempt.outcome;
-        let next = Next::after(&self.contract, progress, &outcome);
+        let next = Next::by(&self.contract, retry, progress, &outcome);
         telemetry::attempted(&attempt, &next);
         let settlement = Settlement::new(delivery, lease, now, attempt, next);
-        match (next, self.pause(&outcome)) {
+        match (next, pause(&outcome, retry)) {
             (Next::Dead { reason: DeadReason::Gone }, _) => settlement.with_disable(DisabledReason::Gone),
             (Next::Retry { .. }, Some(pause)) => settlement.with_pause(pause),
             _ => settlement,
         }
-    }
-
-    /// For how long the endpoint asked to be left alone: by `429` and `503` with `Retry-After` (RFC 9110 section 10.2.3),
-    /// within the policy's bound.
-    fn pause(&self, outcome: &Outcome) -> Option<Duration> {
-        let busy =
-            matches!(outcome.status()?, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-        let asked = outcome.retry_after().filter(|asked| busy && !asked.is_zero())?;
-        Some(asked.min(self.contract.retry().largest_delay()?))
     }
 
     async fn send(&self, claimed: &Claimed, time: &AttemptTime) -> Answer {
@@ -214,6 +214,14 @@ impl Sender {
         let with = |signer: Signer, older| signer.with_secret(&*self.keys.secret(subscription.id, older)?);
         secrets.try_fold(signer, with).map(Some)
     }
+}
+
+/// For how long the endpoint asked to be left alone: by `429` and `503` with `Retry-After` (RFC 9110 section 10.2.3),
+/// within the policy's bound.
+fn pause(outcome: &Outcome, retry: &RetryPolicy) -> Option<Duration> {
+    let busy = matches!(outcome.status()?, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    let asked = outcome.retry_after().filter(|asked| busy && !asked.is_zero())?;
+    Some(asked.min(retry.largest_delay()?))
 }
 
 /// What came back, and what the log keeps of it.

@@ -170,8 +170,15 @@ fn options(patch: &SubscriptionPatch, old: &Options) -> Result<Options, ManageEr
     if let Some(rate) = patch.rate.unwrap_or(old_rate) {
         options = options.with_rate(rate.per_second, rate.burst).map_err(told("rate"))?;
     }
+    let delays = match &patch.retry {
+        Some(retry) => retry.as_ref().map(|retry| retry.build().map_err(told("retry"))).transpose()?,
+        None => old.retry_delays().map(<[_]>::to_vec),
+    };
+    if let Some(delays) = delays {
+        options = options.with_retry_delays(delays).map_err(told("retry"))?;
+    }
     Ok(options)
 }
 
 const ALLO_V1: &str = "allo_v1";
-const ALLO_NUMBER: &str = "allo_number";
+pub(super) const ALLO_NUMBER: &str = "allo_number";

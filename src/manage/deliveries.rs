@@ -1,6 +1,7 @@
 //! Deliveries, dead letters, events and statistics.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use time::OffsetDateTime;
 
@@ -9,6 +10,7 @@ use crate::contract::Judgement;
 use crate::delivery::{Attempt, Delivery, DeliveryState};
 use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
+use crate::retry::RetryPolicy;
 use crate::store::{
     Cursor, DeliveryQuery, EventRecord, Page, Period, Records, Replay, Statistics, StoreExt as _,
 };
@@ -55,10 +57,17 @@ impl<S: Records> Service<S> {
     ///
     /// # Errors
     ///
-    /// [`ManageError::Conflict`] where the event is on its way to the subscription already, or its payload or subscription is gone;
+    /// [`ManageError::Conflict`] where the event is on its way to the subscription already, or its payload or subscription is gone, and
+    /// for a test event;
     /// [`ManageError::NotFound`] and [`ManageError::Store`].
     pub async fn retry(&self, organization: &str, id: DeliveryId) -> Result<(), ManageError> {
         let delivery = self.find_delivery(organization, id).await?;
+        if delivery.is_test {
+            return Err(ManageError::Conflict {
+                what: "delivery is a test event's".into(),
+                expected: "one of an event; another test can be sent".into(),
+            });
+        }
         if self.store.replay(&Replay::Delivery(id), self.now(), 1).await?.made == 0 {
             return Err(ManageError::Conflict {
                 what: "event is on its way to the subscription already, or it or the subscription is gone"
@@ -201,7 +210,7 @@ impl<S: Records> Service<S> {
         id: SubscriptionId,
         period: &Period,
     ) -> Result<Statistics, ManageError> {
-        let Ok(length) = std::time::Duration::try_from(period.until - period.since) else {
+        let Ok(length) = Duration::try_from(period.until - period.since) else {
             return Err(ManageError::refused("until", "period ends before it begins", "a later time"));
         };
         if period.slot.is_zero() || length.as_nanos() / period.slot.as_nanos() > MOST_SLOTS {
@@ -212,7 +221,9 @@ impl<S: Records> Service<S> {
                 format!("a length that gives at most {MOST_SLOTS} slots"),
             ));
         }
-        let found = self.store.statistics(organization, id, period).await?;
+        let retry = self.find(organization, id).await?.options.retry(&self.contract).into_owned();
+        let period = period.with_reach(period.reach.max(reach(&retry)));
+        let found = self.store.statistics(organization, id, &period).await?;
         found.ok_or(ManageError::NotFound { what: "subscription" })
     }
 
@@ -237,6 +248,15 @@ impl<S: Records> Service<S> {
     }
 }
 
+/// For how long a delivery may be tried, generously: an endpoint may ask for more time, and a process may be down.
+fn reach(retry: &RetryPolicy) -> Duration {
+    let Some(attempts) = retry.max_attempts() else { return LONGEST_REACH };
+    let nominal = (1..attempts).map_while(|attempt| retry.delay_after(attempt));
+    let total = nominal.fold(Duration::ZERO, Duration::saturating_add);
+    total.saturating_mul(2).min(LONGEST_REACH)
+}
+
+const LONGEST_REACH: Duration = Duration::from_secs(30 * 24 * 3600);
 const MAX_NOTE: usize = 1_000;
 const MOST_SLOTS: u128 = 1_000;
 const BATCH: NonZeroU32 = NonZeroU32::new(500).expect("not zero");

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use crate::error::{Error, ErrorKind};
+use crate::retry::RetryPolicy;
 use crate::signature::Secret;
-use crate::subscription::{Authentication, Subject};
+use crate::subscription::{Authentication, Options, Subject};
 
 /// A subscription as somebody asks for it: what [`create`](super::Service::create) makes and
 /// [`replace`](super::Service::replace) puts in a subscription's place.
@@ -52,6 +55,9 @@ pub struct SubscriptionDraft {
     /// How many attempts may begin in a second.
     #[serde(default)]
     pub rate: Option<RateDraft>,
+    /// When failed deliveries are tried again, in place of the contract's rule.
+    #[serde(default)]
+    pub retry: Option<RetryDraft>,
     /// Whether it is sent to.
     #[serde(default = "yes")]
     pub enabled: bool,
@@ -73,6 +79,7 @@ impl SubscriptionDraft {
             authentication: AuthenticationDraft::None,
             max_in_flight: None,
             rate: None,
+            retry: None,
             enabled: true,
             secret: None,
         }
@@ -87,6 +94,12 @@ impl SubscriptionDraft {
     /// The same draft with one more header.
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.insert(name.into(), value.into());
+        self
+    }
+
+    /// The same draft with retries of its own.
+    pub fn with_retry(mut self, retry: RetryDraft) -> Self {
+        self.retry = Some(retry);
         self
     }
 
@@ -124,6 +137,7 @@ impl SubscriptionDraft {
             authentication: Some(self.authentication),
             max_in_flight: Some(self.max_in_flight),
             rate: Some(self.rate),
+            retry: Some(self.retry),
             enabled: Some(self.enabled),
         }
     }
@@ -165,6 +179,9 @@ pub struct SubscriptionPatch {
     /// Another rate.
     #[serde(deserialize_with = "given")]
     pub rate: Option<Option<RateDraft>>,
+    /// Other retries.
+    #[serde(deserialize_with = "given")]
+    pub retry: Option<Option<RetryDraft>>,
     /// Whether it is sent to.
     pub enabled: Option<bool>,
 }
@@ -294,6 +311,68 @@ impl RateDraft {
     }
 }
 
+/// Retries as somebody asks for them: in place of the contract's plan, and spread as the contract spreads its own.
+#[derive(Clone, Debug, Deserialize)]
+#[non_exhaustive]
+#[serde(deny_unknown_fields, rename_all = "snake_case", tag = "type")]
+pub enum RetryDraft {
+    /// One attempt and no retry.
+    None,
+    /// A retry after each of these.
+    #[non_exhaustive]
+    Delays {
+        /// Each counted from the failure before it.
+        seconds: Vec<f64>,
+    },
+    /// Waits that grow.
+    #[non_exhaustive]
+    Exponential {
+        /// The first wait.
+        first_seconds: f64,
+        /// By what each is longer than the one before.
+        #[serde(default = "two")]
+        factor: f64,
+        /// What no wait grows past.
+        #[serde(default)]
+        max_delay_seconds: Option<f64>,
+        /// How many attempts there are, the first one included.
+        max_attempts: u32,
+    },
+}
+
+impl RetryDraft {
+    /// A retry after each of these.
+    pub fn delays(seconds: impl IntoIterator<Item = f64>) -> Self {
+        Self::Delays { seconds: seconds.into_iter().collect() }
+    }
+
+    /// The waits between its attempts.
+    pub(super) fn build(&self) -> Result<Vec<Duration>, Error> {
+        let wait = |seconds: f64| {
+            Duration::try_from_secs_f64(seconds).map_err(|_| {
+                Error::new(ErrorKind::RetryPolicy, "delay is no span of time, expected seconds from 0 on")
+            })
+        };
+        match self {
+            Self::None => Ok(Vec::new()),
+            Self::Delays { seconds } => {
+                seconds.iter().take(Options::MAX_RETRIES + 1).map(|seconds| wait(*seconds)).collect()
+            }
+            Self::Exponential { first_seconds, factor, max_delay_seconds, max_attempts } => {
+                let mut policy = RetryPolicy::exponential(wait(*first_seconds)?, *factor);
+                if let Some(max) = max_delay_seconds {
+                    policy = policy.with_max_delay(wait(*max)?);
+                }
+                let policy = policy.with_max_attempts(*max_attempts).build()?;
+                Ok((1..)
+                    .map_while(|attempt| policy.delay_after(attempt))
+                    .take(Options::MAX_RETRIES + 1)
+                    .collect())
+            }
+        }
+    }
+}
+
 /// Tells a `null` from a field that is missing.
 fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
@@ -307,6 +386,10 @@ const fn yes() -> bool {
 
 const fn one() -> u32 {
     1
+}
+
+const fn two() -> f64 {
+    2.0
 }
 
 const fn data() -> Subject {

@@ -16,12 +16,14 @@ mod test_event;
 mod view;
 
 pub use deliveries::DeliveryDetail;
-pub use draft::{AuthenticationDraft, ConditionDraft, RateDraft, SubscriptionDraft, SubscriptionPatch};
+pub use draft::{
+    AuthenticationDraft, ConditionDraft, RateDraft, RetryDraft, SubscriptionDraft, SubscriptionPatch,
+};
 pub use error::{ManageError, Refusal};
 pub use revision::Revision;
 pub use secrets::Rotate;
 pub use test_event::Tested;
-pub use view::{Shown, SubscriptionView};
+pub use view::{RateView, Shown, SubscriptionView};
 
 use std::fmt;
 

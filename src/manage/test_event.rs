@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::{ManageError, Service};
+use crate::contract::Judgement;
 use crate::delivery::Attempt;
 use crate::event::{Envelope, EventId, EventType, RawEvent};
-use crate::id::SubscriptionId;
-use crate::store::Records;
+use crate::id::{DeliveryId, SubscriptionId};
+use crate::store::{NewEvent, Records};
 
 /// What came of a test event.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,8 @@ pub struct Tested {
     pub event: EventId,
     /// Its type.
     pub event_type: EventType,
+    /// Its delivery, as it is listed.
+    pub delivery: DeliveryId,
     /// What came of it: status or fault, timings, the beginning of the response.
     pub attempt: Attempt,
     /// Whether the contract takes that as delivered.
@@ -26,8 +29,8 @@ impl<S: Records> Service<S> {
     /// Sends a sample of the type `event_type`, or of the first that the subscription asks for, and waits for what comes of it.
     ///
     /// It is signed, sent and judged as any delivery is, under the same limits and policy for addresses, and carries the header
-    /// `webhook-test: true`. A disabled subscription takes it too. It is neither retried nor listed, counts nothing against the
-    /// endpoint, and disables nothing.
+    /// `webhook-test: true`. A disabled subscription takes it too. Event and delivery are listed as the others are, marked as a test;
+    /// it is neither retried nor replayed, counts nothing against the endpoint, disables nothing, and is in no statistics.
     ///
     /// # Errors
     ///
@@ -69,16 +72,20 @@ impl<S: Records> Service<S> {
         let event_type: EventType = kind.name().parse().map_err(told)?;
         subscription.options = subscription
             .options
-            .with_header(MARK, "true")
+            .with_header(NewEvent::TEST, "true")
             .map_err(|error| ManageError::told("headers", &error))?;
         let subscription = Arc::new(subscription);
-        let event = envelope.id.clone();
-        let sent = (event.clone(), event_type.clone(), payload);
+        let mut tested =
+            NewEvent::new(organization, envelope.id.clone(), event_type.clone(), now, payload.clone());
+        tested.attributes.insert(NewEvent::TEST.to_owned(), vec!["true".to_owned()]);
+        let delivery = DeliveryId::generate();
+        let tested = tested.with_delivery(delivery, id);
+        let sent = (envelope.id.clone(), event_type.clone(), payload);
         let attempt = self.probe.send(&self.contract, &self.addresses, sent, subscription, &self.clock).await;
         let attempt = attempt.ok_or(ManageError::NoClient)?;
-        let is_delivered = self.contract.judge(&attempt.outcome) == crate::contract::Judgement::Success;
-        Ok(Tested { event, event_type, attempt, is_delivered })
+        let is_delivered = self.contract.judge(&attempt.outcome) == Judgement::Success;
+        let failed = (!is_delivered).then_some("a test event is not tried again");
+        self.store.add_test(&tested, &attempt, failed).await?;
+        Ok(Tested { event: envelope.id, event_type, delivery, attempt, is_delivered })
     }
 }
-
-const MARK: &str = "webhook-test";

@@ -1,12 +1,14 @@
 //! [`SubscriptionView`]: a subscription as it is shown, without a secret; [`Shown`]: one with its secret, the only time.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::id::SubscriptionId;
 use crate::manage::Revision;
+use crate::manage::build::ALLO_NUMBER;
 use crate::signature::{Secret, StoredSecret};
 use crate::subscription::{Authentication, Condition, DisabledReason, Subscription, SubscriptionStatus};
 
@@ -24,6 +26,9 @@ pub struct SubscriptionView {
     pub conditions: Vec<Condition>,
     /// Routing attributes that the events must have.
     pub attributes: BTreeMap<String, Vec<String>>,
+    /// Of Allo's first API: the number whose events these are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allo_number: Option<String>,
     /// The names of its extra headers: their values may be credentials.
     pub headers: Vec<String>,
     /// What its requests show besides a signature: `none`, `api_key`, `basic`, `bearer`, `bearer_from_source`.
@@ -31,7 +36,9 @@ pub struct SubscriptionView {
     /// How many attempts may be under way at once.
     pub max_in_flight: Option<u32>,
     /// How many attempts may begin in a second.
-    pub rate_per_second: Option<f64>,
+    pub rate: Option<RateView>,
+    /// The waits between attempts, where they are its own and not the contract's.
+    pub retry_seconds: Option<Vec<f64>>,
     /// Whether it is sent to.
     pub enabled: bool,
     /// Why it is not: `gone`, `failing` or `manual`.
@@ -69,6 +76,11 @@ impl SubscriptionView {
             events: subscription.filter.patterns().iter().map(ToString::to_string).collect(),
             conditions: subscription.filter.conditions().to_vec(),
             attributes: subscription.filter.attributes().clone(),
+            allo_number: subscription
+                .filter
+                .attributes()
+                .get(ALLO_NUMBER)
+                .and_then(|numbers| numbers.first().cloned()),
             headers: options.headers().keys().map(ToString::to_string).collect(),
             authentication: match options.authentication() {
                 Authentication::None => "none",
@@ -78,7 +90,10 @@ impl SubscriptionView {
                 Authentication::BearerFromSource => "bearer_from_source",
             },
             max_in_flight: options.max_in_flight(),
-            rate_per_second: options.rate().map(|rate| rate.per_second()),
+            rate: options.rate().map(|rate| RateView { per_second: rate.per_second(), burst: rate.burst() }),
+            retry_seconds: options
+                .retry_delays()
+                .map(|delays| delays.iter().map(Duration::as_secs_f64).collect()),
             enabled: disabled.is_none(),
             disabled_reason: disabled.map(|(reason, _)| reason.as_str()),
             auto_disabled_reason: disabled
@@ -92,6 +107,16 @@ impl SubscriptionView {
             revision: Revision::of(subscription),
         }
     }
+}
+
+/// A rate as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct RateView {
+    /// How many attempts may begin in a second.
+    pub per_second: f64,
+    /// How many at once after a quiet time.
+    pub burst: u32,
 }
 
 /// A subscription with the secret that it was just given, which is never shown again.

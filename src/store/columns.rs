@@ -145,6 +145,10 @@ pub(super) fn delivery(row: &impl Columns) -> Result<Delivery, Unread> {
 pub(super) fn event(row: &impl Columns) -> Result<EventRecord, Unread> {
     let mut event =
         EventRecord::new(row.text("id")?.parse()?, row.text("type")?.parse()?, row.instant("created_at")?);
+    if let Some(attributes) = row.optional_text("attributes")? {
+        event.attributes =
+            serde_json::from_str(attributes).map_err(|_| "column attributes is none in JSON")?;
+    }
     event.payload = row.optional_bytes("payload")?.map(Bytes::copy_from_slice);
     Ok(event)
 }

@@ -234,6 +234,15 @@ macro_rules! forward {
                 S::discard(self, organization, id, note).await
             }
 
+            async fn add_test(
+                &self,
+                event: &NewEvent,
+                attempt: &Attempt,
+                failed: Option<&str>,
+            ) -> Result<(), StoreError> {
+                S::add_test(self, event, attempt, failed).await
+            }
+
             async fn find_event(
                 &self,
                 organization: &str,

@@ -268,6 +268,9 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
+    /// The attribute of a test event.
+    pub const TEST: &str = "webhook-test";
+
     /// An event that goes nowhere yet.
     pub fn new(
         organization: impl Into<String>,

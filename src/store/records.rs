@@ -1,5 +1,6 @@
 //! [`Records`]: what people ask a store and change in it, beside what delivers.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::str::FromStr;
@@ -7,8 +8,8 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::{Statistics, Store, StoreError};
-use crate::delivery::{Delivery, DeliveryState};
+use super::{NewEvent, Statistics, Store, StoreError};
+use crate::delivery::{Attempt, DeadReason, Delivery, DeliveryState};
 use crate::error::{Error, ErrorKind};
 use crate::event::{EventId, EventType};
 use crate::id::{DeliveryId, SubscriptionId};
@@ -86,6 +87,15 @@ pub trait Records: Store {
         id: DeliveryId,
         note: &str,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Writes a test event with its deliveries, all of which have ended with this attempt: marked as tests, and discarded with
+    /// `note` where it failed.
+    fn add_test(
+        &self,
+        event: &NewEvent,
+        attempt: &Attempt,
+        failed: Option<&str>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// The event of this id.
     fn find_event(
@@ -338,6 +348,8 @@ pub struct EventRecord {
     pub event_type: EventType,
     /// When it was inserted.
     pub created_at: OffsetDateTime,
+    /// Its routing attributes; gone with the payload.
+    pub attributes: BTreeMap<String, Vec<String>>,
     /// The encoded envelope: in no list, and gone once it was expunged or pruned.
     pub payload: Option<bytes::Bytes>,
 }
@@ -345,7 +357,12 @@ pub struct EventRecord {
 impl EventRecord {
     /// An event without its payload.
     pub const fn new(id: EventId, event_type: EventType, created_at: OffsetDateTime) -> Self {
-        Self { id, event_type, created_at, payload: None }
+        Self { id, event_type, created_at, attributes: BTreeMap::new(), payload: None }
+    }
+
+    /// Whether it is a test event: one with the attribute [`NewEvent::TEST`], for as long as that is kept.
+    pub fn is_test(&self) -> bool {
+        self.attributes.contains_key(NewEvent::TEST)
     }
 }
 
@@ -405,6 +422,15 @@ impl Period {
 
     fn slot_micros(&self) -> u128 {
         self.slot.as_micros().max(1)
+    }
+}
+
+/// How a test's delivery ended.
+#[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
+pub(super) const fn tested(failed: Option<&str>) -> DeliveryState {
+    match failed {
+        Some(_) => DeliveryState::Dead(DeadReason::Discarded),
+        None => DeliveryState::Delivered,
     }
 }
 

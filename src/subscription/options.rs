@@ -1,6 +1,8 @@
 //! [`Options`]: how a subscription's requests are sent.
 
+use std::borrow::Cow;
 use std::str::FromStr as _;
+use std::time::Duration;
 
 use http::header::{
     ACCEPT_ENCODING, CONNECTION, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
@@ -11,8 +13,10 @@ use zeroize::Zeroizing;
 
 use super::Authentication;
 use super::authentication::StoredAuthentication;
+use crate::contract::Contract;
 use crate::error::{Error, ErrorKind};
 use crate::rate::Rate;
+use crate::retry::RetryPolicy;
 use crate::signature::{Scheme, StoredSecret};
 
 /// How a subscription's requests are sent: caps, credentials, extra headers.
@@ -39,6 +43,7 @@ use crate::signature::{Scheme, StoredSecret};
 pub struct Options {
     max_in_flight: Option<u32>,
     rate: Option<Rate>,
+    retry_delays: Option<Vec<Duration>>,
     authentication: Authentication,
     /// Each name once; every value is marked sensitive, so that `Debug` does not show it.
     headers: HeaderMap,
@@ -47,6 +52,9 @@ pub struct Options {
 }
 
 impl Options {
+    /// How many retries there may be of its own.
+    pub const MAX_RETRIES: usize = 100;
+
     /// How many extra headers there may be.
     pub const MAX_HEADERS: usize = 32;
 
@@ -79,6 +87,25 @@ impl Options {
     /// [`ErrorKind::Subscription`] for what [`Rate::new`] refuses.
     pub fn with_rate(mut self, per_second: f64, burst: u32) -> Result<Self, Error> {
         self.rate = Some(Rate::new(per_second, burst).map_err(|error| refused(error.to_string()))?);
+        Ok(self)
+    }
+
+    /// The same options with a retry after each of `delays`, in place of the contract's: one attempt more than there are delays, and
+    /// none but the first where there are none. They are spread as the contract spreads its own.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Subscription`] for more than [`MAX_RETRIES`](Self::MAX_RETRIES), and for delays that [`RetryPolicy::delays`]
+    /// refuses.
+    pub fn with_retry_delays(mut self, delays: impl IntoIterator<Item = Duration>) -> Result<Self, Error> {
+        let delays: Vec<_> = delays.into_iter().take(Self::MAX_RETRIES + 1).collect();
+        if delays.len() > Self::MAX_RETRIES {
+            return Err(refused(format!("more than {} retries, expected fewer", Self::MAX_RETRIES)));
+        }
+        if !delays.is_empty() {
+            RetryPolicy::delays(delays.iter().copied()).map_err(|error| refused(error.to_string()))?;
+        }
+        self.retry_delays = Some(delays);
         Ok(self)
     }
 
@@ -148,6 +175,22 @@ impl Options {
         self.rate
     }
 
+    /// The waits between attempts; nothing for the contract's.
+    pub fn retry_delays(&self) -> Option<&[Duration]> {
+        self.retry_delays.as_deref()
+    }
+
+    /// When a failed delivery is tried again: by these options' own delays, or else as `contract` has it.
+    pub fn retry<'a>(&self, contract: &'a Contract) -> Cow<'a, RetryPolicy> {
+        let Some(delays) = &self.retry_delays else { return Cow::Borrowed(contract.retry()) };
+        Cow::Owned(match delays.is_empty() {
+            true => RetryPolicy::none(),
+            false => RetryPolicy::delays(delays.iter().copied())
+                .and_then(|policy| policy.with_jitter(contract.retry().jitter()))
+                .expect("invariant: delays and jitter were judged when they were set"),
+        })
+    }
+
     /// What the requests show besides a signature.
     pub const fn authentication(&self) -> &Authentication {
         &self.authentication
@@ -209,6 +252,9 @@ impl Options {
     pub fn to_storage(&self) -> Zeroizing<String> {
         let stored = Stored {
             max_in_flight: self.max_in_flight,
+            retry: self.retry_delays.as_ref().map(|delays| {
+                delays.iter().map(|delay| u64::try_from(delay.as_micros()).unwrap_or(u64::MAX)).collect()
+            }),
             rate: self.rate.map(|rate| (rate.per_second().to_string(), rate.burst())),
             authentication: self.authentication.to_stored(),
             headers: self
@@ -242,6 +288,9 @@ impl Options {
         }
         if let Some((per_second, burst)) = stored.rate {
             options = options.with_rate(f64::from_str(&per_second).map_err(|_| unread())?, burst)?;
+        }
+        if let Some(delays) = stored.retry {
+            options = options.with_retry_delays(delays.into_iter().map(Duration::from_micros))?;
         }
         options.authentication = Authentication::from_stored(stored.authentication)?;
         for (name, value) in stored.headers {
@@ -300,6 +349,9 @@ struct Stored {
     max_in_flight: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rate: Option<(String, u32)>,
+    /// In microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    retry: Option<Vec<u64>>,
     #[serde(default, skip_serializing_if = "StoredAuthentication::is_none")]
     authentication: StoredAuthentication,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

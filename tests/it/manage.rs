@@ -16,7 +16,7 @@ use hookwire::allison::{CallEnded, ContactCreated};
 use hookwire::dispatch::{Dispatcher, Outbox, Routing};
 use hookwire::keyring::{Key, KeyRing};
 use hookwire::manage::{
-    ConditionDraft, ManageError, Rotate, Service, Shown, SubscriptionDraft, SubscriptionPatch,
+    ConditionDraft, ManageError, RetryDraft, Rotate, Service, Shown, SubscriptionDraft, SubscriptionPatch,
 };
 use hookwire::store::postgres::PostgresStore;
 use hookwire::store::sqlite::SqliteStore;
@@ -70,6 +70,8 @@ stories! {
     with_a_key_ring_nothing_secret_is_stored_in_the_clear
     a_filter_decides_which_events_are_delivered
     a_test_event_is_sent_at_once_also_to_a_disabled_endpoint
+    a_test_event_is_listed_and_in_no_statistics
+    a_subscription_retries_by_a_plan_of_its_own
     dead_letters_are_listed_replayed_discarded_and_recovered
     a_delivery_is_shown_cancelled_and_sent_again
     nobody_sees_or_changes_what_is_anothers
@@ -445,6 +447,88 @@ async fn a_test_event_is_sent_at_once_also_to_a_disabled_endpoint(store: impl Re
     assert_eq!(read, made.subscription, "it counts nothing and changes nothing");
     let without = Service::new(stage.store.clone(), Contract::allison());
     assert!(matches!(without.send_test(ORG, id, None).await, Err(ManageError::NoClient)));
+}
+
+async fn a_test_event_is_listed_and_in_no_statistics(store: impl Records + Clone + 'static) {
+    let stage = Stage::new(store);
+    let id = stage.create("*").await.subscription.id;
+    let real = stage.emit(CallEnded::new("c1")).await;
+    stage.deliver().await;
+    stage.client.clone().with_script([
+        Reply::status(StatusCode::OK),
+        Reply::status(StatusCode::INTERNAL_SERVER_ERROR).with_body("oh no"),
+    ]);
+    for is_delivered in [true, false] {
+        let tested = stage.service.send_test(ORG, id, Some("call.ended")).await.unwrap();
+        assert_eq!(tested.is_delivered, is_delivered);
+        let shown = stage.service.delivery(ORG, tested.delivery).await.unwrap();
+        let ended = match is_delivered {
+            true => DeliveryState::Delivered,
+            false => DeliveryState::Dead(DeadReason::Discarded),
+        };
+        assert_eq!((shown.delivery.state, shown.delivery.is_test), (ended, true));
+        assert_eq!(shown.delivery.note.is_some(), !is_delivered);
+        let [attempt] = &shown.attempts[..] else { panic!("{:?}", shown.attempts) };
+        assert_eq!(attempt.outcome, tested.attempt.outcome);
+        assert_eq!(attempt.response_excerpt, tested.attempt.response_excerpt);
+        assert_eq!(shown.delivery.event, tested.event);
+        let event = stage.service.event(ORG, &tested.event).await.unwrap();
+        assert!(event.is_test() && event.payload.is_some());
+        let told = stage.service.retry(ORG, tested.delivery).await;
+        assert!(matches!(told, Err(ManageError::Conflict { .. })), "{told:?}");
+    }
+    let listed = stage.service.deliveries(ORG, &DeliveryQuery::new(id), None, 10).await.unwrap().items;
+    assert_eq!((listed.len(), listed.iter().filter(|delivery| delivery.is_test).count()), (3, 2));
+    let events = stage.service.events(ORG, None, 10).await.unwrap().items;
+    assert_eq!(events.iter().map(|event| event.is_test()).collect::<Vec<_>>(), [true, true, false]);
+    assert_eq!(events[2].id, real);
+    let period = Period::new(start(), start() + 3_600 * SECOND, 60 * SECOND);
+    assert_eq!(stage.service.statistics(ORG, id, &period).await.unwrap().attempts(), 1);
+    assert!(stage.service.dead_letters(ORG, None, 10).await.unwrap().items.is_empty());
+    assert_eq!(stage.service.recover(ORG, id, start() - 3_600 * SECOND).await.unwrap(), 0);
+    assert_eq!(stage.service.get(ORG, id).await.unwrap().failing_since, None);
+    stage.deliver().await;
+    assert_eq!(stage.client.recorded().len(), 3, "nothing of it is sent again");
+}
+
+async fn a_subscription_retries_by_a_plan_of_its_own(store: impl Records + Clone + 'static) {
+    let stage = Stage::new(store);
+    let draft = || SubscriptionDraft::new(URL, ["*"]);
+    let own = draft().with_retry(RetryDraft::delays([2.0, 0.5]));
+    let own = stage.service.create(ORG, own).await.unwrap().subscription;
+    assert_eq!(own.retry_seconds.as_deref(), Some(&[2.0, 0.5][..]));
+    stage.client.clone().with_script((0..3).map(|_| Reply::status(StatusCode::INTERNAL_SERVER_ERROR)));
+    let emitted = stage.now();
+    stage.emit(CallEnded::new("c1")).await;
+    stage.deliver().await;
+    let query = DeliveryQuery::new(own.id);
+    let delivery = stage.service.deliveries(ORG, &query, None, 1).await.unwrap().items.remove(0);
+    assert_eq!(delivery.state, DeliveryState::Dead(DeadReason::Exhausted));
+    let attempts = stage.service.delivery(ORG, delivery.id).await.unwrap().attempts;
+    let after: Vec<_> =
+        attempts.iter().map(|attempt| (attempt.started_at - emitted).as_seconds_f64()).collect();
+    assert_eq!(after.len(), 3, "{after:?}");
+    assert!(after[1] >= 2.0 && after[2] >= 2.5 && after[2] < 60.0, "not by the contract's minute: {after:?}");
+    let patch = serde_json::from_str(
+        r#"{"retry": {"type": "exponential", "first_seconds": 1, "factor": 3, "max_delay_seconds": 5, "max_attempts": 4}}"#,
+    );
+    let changed = stage.service.update(ORG, own.id, patch.unwrap(), None).await.unwrap();
+    assert_eq!(changed.retry_seconds.as_deref(), Some(&[1.0, 3.0, 5.0][..]));
+    let patch = serde_json::from_str(r#"{"retry": {"type": "none"}}"#).unwrap();
+    let changed = stage.service.update(ORG, own.id, patch, None).await.unwrap();
+    assert_eq!(changed.retry_seconds.as_deref(), Some(&[][..]));
+    let patch = serde_json::from_str(r#"{"retry": null}"#).unwrap();
+    assert_eq!(stage.service.update(ORG, own.id, patch, None).await.unwrap().retry_seconds, None);
+    for wrong in [
+        RetryDraft::delays([-1.0]),
+        RetryDraft::delays([f64::NAN]),
+        RetryDraft::delays([0.0]),
+        RetryDraft::delays([1.0; 101]),
+        RetryDraft::delays([1e12]),
+    ] {
+        let told = stage.service.create(ORG, draft().with_retry(wrong)).await.unwrap_err();
+        assert_eq!(told.field(), Some("retry"), "{told}");
+    }
 }
 
 async fn dead_letters_are_listed_replayed_discarded_and_recovered(store: impl Records + Clone + 'static) {

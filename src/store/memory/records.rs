@@ -6,12 +6,12 @@ use std::ops::Bound;
 
 use super::MemoryStore;
 use super::state::{Queue, ROW, State};
-use crate::delivery::{DeadReason, Delivery, DeliveryState};
+use crate::delivery::{Attempt, DeadReason, Delivery, DeliveryState};
 use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{
-    Added, Backlog, Count, Cursor, DeliveryQuery, EventRecord, Latency, Page, Period, Records, SecretDigest,
-    Statistics, StoreError,
+    Added, Backlog, Count, Cursor, DeliveryQuery, EventRecord, Latency, NewEvent, Page, Period, Records,
+    SecretDigest, Statistics, StoreError,
 };
 use crate::subscription::Subscription;
 
@@ -139,6 +139,16 @@ impl Records for MemoryStore {
         Ok(true)
     }
 
+    async fn add_test(
+        &self,
+        event: &NewEvent,
+        attempt: &Attempt,
+        failed: Option<&str>,
+    ) -> Result<(), StoreError> {
+        self.state().add_test(event, attempt, failed);
+        Ok(())
+    }
+
     async fn find_event(&self, organization: &str, id: &EventId) -> Result<Option<EventRecord>, StoreError> {
         let state = self.state();
         Ok(state.event_number(organization, id).map(|number| EventRecord {
@@ -232,7 +242,12 @@ impl State {
 
     fn event(&self, number: u64) -> EventRecord {
         let event = &self.events[&number];
-        EventRecord::new(event.id.clone(), event.event_type.clone(), event.created_at)
+        let mut record = EventRecord::new(event.id.clone(), event.event_type.clone(), event.created_at);
+        // As in a database, where they are deleted together.
+        if event.payload.kept().is_some() {
+            record.attributes = event.attributes.clone();
+        }
+        record
     }
 }
 

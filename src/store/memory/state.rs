@@ -13,6 +13,7 @@ use super::prune::Ends;
 use crate::delivery::{Attempt, DeadReason, Delivery, DeliveryState, Next};
 use crate::event::{EventId, EventType};
 use crate::id::{DeliveryId, SubscriptionId};
+use crate::store::records::tested;
 use crate::store::{
     Claimed, Inserted, Lease, Look, NewEvent, Replay, Replayed, SecretDigest, Settled, Settlement, Share,
     StoreError, StoreErrorKind,
@@ -78,6 +79,7 @@ pub(super) struct Event {
     pub(super) id: EventId,
     pub(super) event_type: EventType,
     pub(super) created_at: OffsetDateTime,
+    pub(super) attributes: BTreeMap<String, Vec<String>>,
     pub(super) payload: Payload,
     ordering_key: Option<Arc<str>>,
     /// As they were made; they are pruned in about that order.
@@ -238,6 +240,7 @@ impl State {
             id: new.id.clone(),
             event_type: new.event_type.clone(),
             created_at: new.inserted_at,
+            attributes: new.attributes.clone(),
             payload: Payload::Kept(new.payload.clone()),
             ordering_key: new.ordering_key.as_deref().map(Arc::from),
             deliveries: VecDeque::with_capacity(new.deliveries.len()),
@@ -497,6 +500,26 @@ impl State {
         event.payload.expunge();
         self.ends.payload_gone(number, event);
         true
+    }
+
+    /// Writes an event whose deliveries have ended with this attempt.
+    pub(super) fn add_test(&mut self, new: &NewEvent, attempt: &Attempt, failed: Option<&str>) {
+        self.insert_one(new);
+        for (id, _) in &new.deliveries {
+            let Some(row) = self.rows.get_mut(id) else { continue };
+            row.attempts = 1;
+            row.first_attempt_at = Some(attempt.started_at);
+            row.log.push(attempt.clone());
+            row.note = failed.map(str::to_owned);
+            row.is_test = true;
+            let is_over = row.state != DeliveryState::Pending;
+            if !is_over {
+                self.end(*id, tested(failed), new.inserted_at);
+            }
+            if failed.is_some() {
+                self.bury(*id, DeadReason::Discarded);
+            }
+        }
     }
 
     pub(super) fn delivery(&self, id: DeliveryId) -> Option<Delivery> {

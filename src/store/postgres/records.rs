@@ -1,18 +1,20 @@
 //! What people ask a [`PostgresStore`] and change in it.
 
+use sha2::{Digest as _, Sha256};
 use sqlx::SqlStr;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::PostgresStore;
 use super::rows::{bounded, indexed};
-use crate::delivery::{Delivery, DeliveryState};
+use crate::delivery::{Attempt, Delivery, DeliveryState};
 use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
-use crate::store::columns::{self, Columns as _, corrupt, micros, span};
+use crate::store::columns::{self, Columns as _, corrupt, json, micros, outcome_columns, span};
+use crate::store::records::tested;
 use crate::store::{
-    Added, Backlog, Cursor, DeliveryQuery, EventRecord, Page, Period, Records, SecretDigest, Statistics,
-    Store as _, StoreError,
+    Added, Backlog, Cursor, DeliveryQuery, EventRecord, NewEvent, Page, Period, Records, SecretDigest,
+    Statistics, Store as _, StoreError,
 };
 use crate::subscription::Subscription;
 
@@ -168,6 +170,53 @@ impl Records for PostgresStore {
             })
             .await?;
         Ok(!done.is_empty())
+    }
+
+    async fn add_test(
+        &self,
+        event: &NewEvent,
+        attempt: &Attempt,
+        failed: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let organization = indexed("organization", &event.organization)?;
+        let uuids = |of: fn(&(DeliveryId, SubscriptionId)) -> u128| -> Vec<_> {
+            event.deliveries.iter().map(|delivery| Uuid::from_u128(of(delivery))).collect()
+        };
+        let ids = uuids(|(id, _)| id.as_u128());
+        let subscriptions = uuids(|(_, subscription)| subscription.as_u128());
+        let (digest, attributes) = (Sha256::digest(&event.payload).to_vec(), json(&event.attributes));
+        let (status, error, retry_after) = outcome_columns(&attempt.outcome);
+        let failed = failed.map(|note| note.replace('\0', "\u{fffd}"));
+        let state = tested(failed.as_deref()).as_str();
+        let timings = &attempt.timings;
+        self.rows(|| {
+            sqlx::query(self.shared.sql.add_test.clone())
+                .bind(organization)
+                .bind(event.id.as_str())
+                .bind(event.event_type.as_str())
+                .bind(&digest)
+                .bind(bounded(event.inserted_at))
+                .bind(&attributes)
+                .bind(&event.payload[..])
+                .bind(&ids)
+                .bind(&subscriptions)
+                .bind(state)
+                .bind(bounded(attempt.started_at))
+                .bind(failed.as_deref())
+                .bind(i64::from(attempt.number))
+                .bind(span(attempt.duration))
+                .bind(timings.dns.map(span))
+                .bind(timings.connect.map(span))
+                .bind(timings.tls.map(span))
+                .bind(timings.first_byte.map(span))
+                .bind(span(timings.total))
+                .bind(status.map(i64::from))
+                .bind(retry_after)
+                .bind(error)
+                .bind(attempt.response_excerpt.as_bytes())
+        })
+        .await?;
+        Ok(())
     }
 
     async fn find_event(&self, organization: &str, id: &EventId) -> Result<Option<EventRecord>, StoreError> {

@@ -120,10 +120,23 @@ UPDATE {p}deliveries AS d SET state = 'discarded', note = $3
 WHERE d.id = $2 AND d.state IN ('exhausted', 'refused', 'gone')
   AND EXISTS (SELECT 1 FROM {p}events e WHERE e.pk = d.event AND e.organization = $1) RETURNING d.id";
 
-    event: "SELECT id, type, created_at, payload FROM {p}events WHERE organization = $1 AND id = $2";
+    add_test: "\
+WITH e AS (
+  INSERT INTO {p}events (organization, id, type, digest, created_at, attributes, payload)
+  VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING pk),
+d AS (
+  INSERT INTO {p}deliveries
+    (id, event, subscription, state, attempts, first_attempt_at, created_at, finished_at, note, is_test)
+  SELECT u.id, e.pk, u.subscription, $10, 1, $11, $5, $5, $12, 1 FROM e, unnest($8::uuid[], $9::uuid[]) AS u (id, subscription)
+  RETURNING seq)
+INSERT INTO {p}attempts (delivery, lease, number, started_at, duration, dns, connect, tls, first_byte, total, status,
+  retry_after, error, excerpt)
+SELECT d.seq, 1, $13, $11, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23 FROM d RETURNING delivery";
+
+    event: "SELECT id, type, created_at, attributes, payload FROM {p}events WHERE organization = $1 AND id = $2";
 
     list_events: "\
-SELECT pk, id, type, created_at, NULL::bytea AS payload FROM {p}events
+SELECT pk, id, type, created_at, attributes, NULL::bytea AS payload FROM {p}events
 WHERE organization = $1 AND pk < $2 ORDER BY pk DESC LIMIT $3";
 
     deliveries_of_event: &deliveries(

@@ -2,18 +2,20 @@
 
 use std::cmp::Reverse;
 
+use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Row as _, SqlStr, Sqlite, SqliteConnection};
 
-use super::rows::blob;
-use super::{SqliteStore, failed};
-use crate::delivery::{Delivery, DeliveryState};
+use super::rows::{AttemptRow, blob};
+use super::{SqliteStore, failed as failed_with};
+use crate::delivery::{Attempt, Delivery, DeliveryState};
 use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
-use crate::store::columns::{self, Columns as _, corrupt, micros, span};
+use crate::store::columns::{self, Columns as _, corrupt, json, micros, span};
+use crate::store::records::tested;
 use crate::store::{
-    Added, Backlog, Cursor, DeliveryQuery, EventRecord, Page, Period, Records, SecretDigest, Statistics,
-    Store as _, StoreError,
+    Added, Backlog, Cursor, DeliveryQuery, EventRecord, NewEvent, Page, Period, Records, SecretDigest,
+    Statistics, Store as _, StoreError,
 };
 use crate::subscription::Subscription;
 
@@ -47,7 +49,7 @@ impl Records for SqliteStore {
         let mut writing = self.writer.begin().await?;
         let connection = writing.connection();
         let there = sqlx::query(self.sql.subscription.clone()).bind(blob(subscription.id.as_u128()));
-        if there.fetch_optional(&mut *connection).await.map_err(failed)?.is_some() {
+        if there.fetch_optional(&mut *connection).await.map_err(failed_with)?.is_some() {
             return Ok(Added::Exists);
         }
         if write(&self.sql.add_subscription, connection, subscription, Some(limit)).await? == 0 {
@@ -125,7 +127,7 @@ impl Records for SqliteStore {
         let ids = self.read(sqlx::query(self.sql.ids_of_organization.clone()).bind(organization)).await?;
         let mut found = Vec::new();
         for id in &ids {
-            let id: &[u8] = id.try_get("id").map_err(failed)?;
+            let id: &[u8] = id.try_get("id").map_err(failed_with)?;
             for state in DeliveryState::LETTERS {
                 let list = sqlx::query(self.sql.dead_deliveries_that.clone())
                     .bind(id)
@@ -150,9 +152,48 @@ impl Records for SqliteStore {
             .bind(note)
             .execute(writing.connection())
             .await
-            .map_err(failed)?;
+            .map_err(failed_with)?;
         writing.commit().await?;
         Ok(done.rows_affected() > 0)
+    }
+
+    async fn add_test(
+        &self,
+        event: &NewEvent,
+        attempt: &Attempt,
+        failed: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let mut writing = self.writer.begin().await?;
+        let connection = writing.connection();
+        let row = sqlx::query(self.sql.add_test_event.clone())
+            .bind(event.organization.as_str())
+            .bind(event.id.as_str())
+            .bind(event.event_type.as_str())
+            .bind(Sha256::digest(&event.payload).to_vec())
+            .bind(micros(event.inserted_at))
+            .bind(json(&event.attributes))
+            .bind(&event.payload[..])
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(failed_with)?;
+        let pk: i64 = row.try_get("pk").map_err(failed_with)?;
+        for (id, subscription) in &event.deliveries {
+            sqlx::query(self.sql.add_test_delivery.clone())
+                .bind(blob(id.as_u128()))
+                .bind(pk)
+                .bind(blob(subscription.as_u128()))
+                .bind(tested(failed).as_str())
+                .bind(micros(attempt.started_at))
+                .bind(micros(event.inserted_at))
+                .bind(failed)
+                .execute(&mut *connection)
+                .await
+                .map_err(failed_with)?;
+        }
+        let attempts: Vec<_> = event.deliveries.iter().map(|(id, _)| AttemptRow::new(*id, attempt)).collect();
+        let log = sqlx::query(self.sql.insert_attempts.clone()).bind(json(&attempts));
+        log.execute(connection).await.map_err(failed_with)?;
+        writing.commit().await
     }
 
     async fn find_event(&self, organization: &str, id: &EventId) -> Result<Option<EventRecord>, StoreError> {
@@ -239,7 +280,7 @@ impl SqliteStore {
         &self,
         query: sqlx::query::Query<'_, Sqlite, SqliteArguments>,
     ) -> Result<Vec<SqliteRow>, StoreError> {
-        query.fetch_all(&self.readers).await.map_err(failed)
+        query.fetch_all(&self.readers).await.map_err(failed_with)
     }
 
     async fn hold(
@@ -250,11 +291,11 @@ impl SqliteStore {
     ) -> Result<bool, StoreError> {
         let id = blob(id.as_u128());
         let hold = sqlx::query(self.sql.hold_secret.clone()).bind(id.as_slice()).bind(&secret.as_bytes()[..]);
-        if hold.execute(&mut *connection).await.map_err(failed)?.rows_affected() > 0 {
+        if hold.execute(&mut *connection).await.map_err(failed_with)?.rows_affected() > 0 {
             return Ok(true);
         }
         let held = sqlx::query(self.sql.holds_secret.clone()).bind(id).bind(&secret.as_bytes()[..]);
-        Ok(held.fetch_optional(connection).await.map_err(failed)?.is_some())
+        Ok(held.fetch_optional(connection).await.map_err(failed_with)?.is_some())
     }
 }
 
@@ -282,7 +323,7 @@ pub(super) async fn write(
     if let Some(limit) = limit {
         query = query.bind(limit);
     }
-    Ok(query.execute(connection).await.map_err(failed)?.rows_affected())
+    Ok(query.execute(connection).await.map_err(failed_with)?.rows_affected())
 }
 
 /// Those of them that are this organization's.

@@ -294,10 +294,19 @@ UPDATE {p}deliveries SET state = 'discarded', note = ?3
 WHERE id = ?2 AND state IN ('exhausted', 'refused', 'gone')
   AND EXISTS (SELECT 1 FROM {p}events e WHERE e.pk = event AND e.organization = ?1)";
 
-    event: "SELECT id, type, created_at, payload FROM {p}events WHERE organization = ?1 AND id = ?2";
+    add_test_event: "\
+INSERT INTO {p}events (organization, id, type, digest, created_at, attributes, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+RETURNING pk";
+
+    add_test_delivery: "\
+INSERT INTO {p}deliveries
+  (id, event, subscription, state, attempts, first_attempt_at, created_at, finished_at, note, is_test)
+VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, ?6, ?7, 1)";
+
+    event: "SELECT id, type, created_at, attributes, payload FROM {p}events WHERE organization = ?1 AND id = ?2";
 
     list_events: "\
-SELECT pk, id, type, created_at, NULL AS payload FROM {p}events
+SELECT pk, id, type, created_at, attributes, NULL AS payload FROM {p}events
 WHERE organization = ?1 AND pk < ?2 ORDER BY pk DESC LIMIT ?3";
 
     deliveries_of_event: &deliveries(
