@@ -12,6 +12,7 @@ mod lenient;
 mod macros;
 mod pattern;
 mod raw;
+pub(crate) mod schema;
 
 pub use catalogue::{Catalogue, EventKind};
 pub use data::DataError;

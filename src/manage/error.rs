@@ -30,6 +30,9 @@ pub enum ManageError {
         /// How they would have to be.
         expected: Cow<'static, str>,
     },
+    /// Another request was made with this idempotency key.
+    #[error("idempotency key belongs to another request, expected a key of its own for each")]
+    KeyReused,
     /// The organization has as many subscriptions as it may have.
     #[error("organization has {limit} subscriptions, expected fewer; delete one first")]
     #[non_exhaustive]

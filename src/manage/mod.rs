@@ -4,10 +4,12 @@
 //! again. Whom the organization is, and what the caller may do, is the application's to know before it calls.
 #![cfg(feature = "manage")]
 
+pub mod axum;
 mod build;
 mod deliveries;
 mod draft;
 mod error;
+mod idempotency;
 mod revision;
 mod sealing;
 mod secrets;
@@ -20,6 +22,7 @@ pub use draft::{
     AuthenticationDraft, ConditionDraft, RateDraft, RetryDraft, SubscriptionDraft, SubscriptionPatch,
 };
 pub use error::{ManageError, Refusal};
+pub use idempotency::IdempotencyKey;
 pub use revision::Revision;
 pub use secrets::Rotate;
 pub use test_event::Tested;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::subscriptions::secret_in_use;
-use super::{ManageError, Service, Shown, SubscriptionView};
+use super::{ManageError, Revision, Service, Shown, SubscriptionView};
 use crate::contract::Rotation;
 use crate::id::SubscriptionId;
 use crate::signature::Secret;
@@ -20,6 +20,8 @@ pub struct Rotate {
     pub secret: Option<Secret>,
     /// For how long the old ones sign beside it, at most: zero replaces them at once. The contract's rule unless given.
     pub overlap: Option<Duration>,
+    /// Only where nobody else changed the subscription since that revision.
+    pub seen: Option<Revision>,
 }
 
 impl Rotate {
@@ -31,6 +33,12 @@ impl Rotate {
     /// The same rotation to this secret.
     pub fn with_secret(mut self, secret: Secret) -> Self {
         self.secret = Some(secret);
+        self
+    }
+
+    /// The same rotation, unless somebody else changed the subscription since `seen`.
+    pub const fn with_seen(mut self, seen: Revision) -> Self {
+        self.seen = Some(seen);
         self
     }
 
@@ -48,6 +56,7 @@ impl<S: Records> Service<S> {
     ///
     /// [`ManageError::Refused`] for a secret that cannot be used, for an overlap of more than 30 days, and for one under a scheme whose
     /// header carries one signature alone ([`Scheme::carries_several`](crate::Scheme::carries_several));
+    /// [`ManageError::Changed`] where it was changed since the revision that is named;
     /// [`ManageError::Conflict`] where 10 old secrets sign still and where the contract does not sign; [`ManageError::NotFound`] and
     /// [`ManageError::Store`].
     pub async fn rotate(
@@ -89,8 +98,12 @@ impl<S: Records> Service<S> {
             return Err(secret_in_use());
         }
         let change = |subscription: &mut Subscription| self.put_secret(subscription, secret.clone(), until);
-        let changed = self.change(organization, id, None, change).await?;
-        Ok(Shown { subscription: SubscriptionView::of(&changed, now), secret: Some(secret) })
+        let changed = self.change(organization, id, rotate.seen, change).await?;
+        Ok(Shown {
+            subscription: SubscriptionView::of(&changed, now),
+            secret: Some(secret),
+            is_repeat: false,
+        })
     }
 
     /// The secret that was given, if it can be used, or a fresh one; `None` where the contract does not sign.

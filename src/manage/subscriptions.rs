@@ -1,8 +1,8 @@
 //! Making, reading, changing and deleting subscriptions.
 
 use super::{
-    ManageError, Revision, Service, Shown, SubscriptionDraft, SubscriptionPatch, SubscriptionView, build,
-    page_size,
+    IdempotencyKey, ManageError, Revision, Service, Shown, SubscriptionDraft, SubscriptionPatch,
+    SubscriptionView, build, page_size,
 };
 use crate::error::{Error, ErrorKind};
 use crate::id::SubscriptionId;
@@ -16,28 +16,58 @@ impl<S: Records> Service<S> {
     ///
     /// [`ManageError::Refused`] names the field that cannot be used, [`ManageError::LimitReached`] an organization that has as many
     /// as it may have, [`ManageError::Store`] the store's.
-    pub async fn create(
+    pub async fn create(&self, organization: &str, draft: SubscriptionDraft) -> Result<Shown, ManageError> {
+        self.make(organization, draft, None).await
+    }
+
+    /// [`create`](Self::create) once, however often it is called with this key: afterwards the subscription is told as it is by then,
+    /// without its secret ([`Shown::is_repeat`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create), and [`ManageError::KeyReused`] for a key that another request was made with.
+    pub async fn create_once(
+        &self,
+        organization: &str,
+        draft: SubscriptionDraft,
+        key: &IdempotencyKey,
+    ) -> Result<Shown, ManageError> {
+        self.make(organization, draft, Some(key)).await
+    }
+
+    async fn make(
         &self,
         organization: &str,
         mut draft: SubscriptionDraft,
+        key: Option<&IdempotencyKey>,
     ) -> Result<Shown, ManageError> {
         let now = self.now();
         let secret = self.first_secret(draft.secret.take())?;
         let url = build::url(&draft.url, &self.addresses)?;
-        let id = SubscriptionId::generate_at(now);
+        let id = key.map_or_else(|| SubscriptionId::generate_at(now), |key| key.subscription(organization));
         let mut subscription = Subscription::from_parts(id, now, organization, url, EventFilter::all());
         build::apply(draft.into_patch(), &mut subscription, &self.contract, &self.addresses, now)?;
         if let Some(secret) = &secret {
             self.put_secret(&mut subscription, secret.clone(), None)?;
         }
+        let request = key.map(IdempotencyKey::fingerprint);
+        subscription.options = subscription.options.with_request(request);
         let subscription = self.sealed(subscription)?;
         let digest = secret.as_ref().map(SecretDigest::of);
         match self.store.add_subscription(&subscription, digest.as_ref(), self.limit).await? {
-            Added::Done => Ok(Shown { subscription: SubscriptionView::of(&subscription, now), secret }),
+            Added::Done => {
+                Ok(Shown { subscription: SubscriptionView::of(&subscription, now), secret, is_repeat: false })
+            }
             Added::Full => Err(ManageError::LimitReached { limit: self.limit }),
             Added::SecretInUse => Err(secret_in_use()),
-            // An id from the system's random source that is there already.
-            Added::Exists => Err(ManageError::Changed),
+            Added::Exists => {
+                let made = self.find(organization, id).await?;
+                if made.options.request() != request {
+                    return Err(ManageError::KeyReused);
+                }
+                let subscription = SubscriptionView::of(&made, now);
+                Ok(Shown { subscription, secret: None, is_repeat: true })
+            }
         }
     }
 
@@ -164,6 +194,7 @@ impl<S: Records> Service<S> {
             }
             let mut changed = found.clone();
             change(&mut changed)?;
+            changed.options = changed.options.with_request(found.options.request());
             let changed = self.sealed(changed)?;
             if self.store.replace_subscription(&found, &changed).await? {
                 return Ok(healthy_if_enabled(changed, &found));

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::{ManageError, Service};
 use crate::contract::Judgement;
 use crate::delivery::Attempt;
-use crate::event::{Envelope, EventId, EventType, RawEvent};
+use crate::event::{Envelope, EventId, EventKind, EventType, RawEvent};
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{NewEvent, Records};
+use crate::subscription::Subscription;
 
 /// What came of a test event.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,25 +45,7 @@ impl<S: Records> Service<S> {
         event_type: Option<&str>,
     ) -> Result<Tested, ManageError> {
         let mut subscription = self.find(organization, id).await?;
-        if !self.probe.has_client() {
-            return Err(ManageError::NoClient);
-        }
-        let catalogue = self.contract.catalogue();
-        let refused = |what: String| {
-            let samples = catalogue.iter().filter(|kind| subscription.wants(kind.name()));
-            let names: Vec<_> = samples.map(|kind| kind.name()).collect();
-            ManageError::refused("event_type", what, format!("of these: {}", names.join(", ")))
-        };
-        let kind = match event_type {
-            Some(name) => catalogue
-                .find(name)
-                .filter(|kind| subscription.wants(kind.name()))
-                .ok_or_else(|| refused(format!("the subscription asks for no event `{name}` with a sample"))),
-            None => catalogue
-                .iter()
-                .find(|kind| subscription.wants(kind.name()))
-                .ok_or_else(|| refused("the subscription asks for no event with a sample".to_owned())),
-        }?;
+        let kind = self.sample_of(&subscription, event_type)?;
         let told = |error| ManageError::told("event_type", &error);
         let event = RawEvent::new(kind.name(), kind.sample()).map_err(told)?;
         let now = self.now();
@@ -87,5 +70,41 @@ impl<S: Records> Service<S> {
         let failed = (!is_delivered).then_some("a test event is not tried again");
         self.store.add_test(&tested, &attempt, failed).await?;
         Ok(Tested { event: envelope.id, event_type, delivery, attempt, is_delivered })
+    }
+    /// Whether a test event could be sent.
+    #[cfg(feature = "axum")]
+    pub(super) async fn check_test(
+        &self,
+        organization: &str,
+        id: SubscriptionId,
+        event_type: Option<&str>,
+    ) -> Result<(), ManageError> {
+        self.sample_of(&self.find(organization, id).await?, event_type).map(drop)
+    }
+
+    fn sample_of(
+        &self,
+        subscription: &Subscription,
+        event_type: Option<&str>,
+    ) -> Result<&'static EventKind, ManageError> {
+        if !self.probe.has_client() {
+            return Err(ManageError::NoClient);
+        }
+        let catalogue = self.contract.catalogue();
+        let refused = |what: String| {
+            let samples = catalogue.iter().filter(|kind| subscription.wants(kind.name()));
+            let names: Vec<_> = samples.map(|kind| kind.name()).collect();
+            ManageError::refused("event_type", what, format!("of these: {}", names.join(", ")))
+        };
+        match event_type {
+            Some(name) => catalogue
+                .find(name)
+                .filter(|kind| subscription.wants(kind.name()))
+                .ok_or_else(|| refused(format!("the subscription asks for no event `{name}` with a sample"))),
+            None => catalogue
+                .iter()
+                .find(|kind| subscription.wants(kind.name()))
+                .ok_or_else(|| refused("the subscription asks for no event with a sample".to_owned())),
+        }
     }
 }

@@ -125,8 +125,10 @@ pub struct RateView {
 pub struct Shown {
     /// The subscription.
     pub subscription: SubscriptionView,
-    /// The secret; `None` where the contract does not sign.
+    /// The secret; `None` where the contract does not sign, and where it was shown before.
     pub secret: Option<Secret>,
+    /// Whether it was made before, by the same request.
+    pub is_repeat: bool,
 }
 
 impl Shown {

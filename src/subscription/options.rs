@@ -49,6 +49,8 @@ pub struct Options {
     headers: HeaderMap,
     /// Which writing of the subscription this is, where management wrote it.
     edition: u64,
+    /// Of the request that made it, where that could be sent twice.
+    request: Option<u64>,
 }
 
 impl Options {
@@ -247,6 +249,18 @@ impl Options {
         self
     }
 
+    /// What tells the request that made the subscription from others, where that could be sent twice.
+    #[cfg(feature = "manage")]
+    pub(crate) const fn request(&self) -> Option<u64> {
+        self.request
+    }
+
+    #[cfg(feature = "manage")]
+    pub(crate) const fn with_request(mut self, request: Option<u64>) -> Self {
+        self.request = request;
+        self
+    }
+
     /// A text that [`from_storage`](Self::from_storage) reads back, with the credentials in it: for stores.
     #[doc(hidden)]
     pub fn to_storage(&self) -> Zeroizing<String> {
@@ -266,6 +280,7 @@ impl Options {
                 })
                 .collect(),
             edition: self.edition,
+            request: self.request,
         };
         Zeroizing::new(
             serde_json::to_string(&stored).expect("invariant: numbers and text can be written as JSON"),
@@ -297,6 +312,7 @@ impl Options {
             options = options.with_header(&name, &value)?;
         }
         options.edition = stored.edition;
+        options.request = stored.request;
         Ok(options)
     }
 }
@@ -358,6 +374,8 @@ struct Stored {
     headers: Vec<(String, Zeroizing<String>)>,
     #[serde(default, skip_serializing_if = "is_none")]
     edition: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request: Option<u64>,
 }
 
 const fn is_none(edition: &u64) -> bool {

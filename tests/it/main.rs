@@ -45,11 +45,23 @@ mod keyring;
     feature = "testing"
 ))]
 mod manage;
+#[cfg(all(
+    feature = "axum",
+    feature = "hyper",
+    feature = "keyring",
+    feature = "manage",
+    feature = "memory",
+    feature = "openapi",
+    feature = "testing"
+))]
+mod management;
 #[cfg(feature = "hyper")]
 mod names;
 #[cfg(all(feature = "postgres", feature = "testing"))]
 #[cfg(all(feature = "dispatch", feature = "memory", feature = "testing"))]
 mod outbox;
+#[cfg(all(feature = "memory", feature = "sqlite"))]
+mod paging;
 #[cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]
 mod postgres_order;
 #[cfg(all(

@@ -1,0 +1,192 @@
+//! JSON Schema of a type, found by asking what reads it: what fits is in the schema, and what does not is not.
+
+use serde_json::{Map, Value, json};
+
+use crate::event::EventKind;
+
+impl EventKind {
+    /// The JSON Schema (2020-12) of data of this type: which fields there are, which of them there must be, and what each may hold.
+    ///
+    /// It is found by asking [`check`](Self::check), so it says what is read and not what somebody wrote down. Fields are those of
+    /// the [`sample`](Self::sample); more may come with later versions.
+    ///
+    /// ```
+    /// let contract = hookwire::Contract::allison();
+    /// let schema = contract.catalogue().find("call.ended").expect("a type of Allison").schema();
+    /// assert_eq!(schema["required"], serde_json::json!(["call_id"]));
+    /// assert_eq!(schema["properties"]["started_at"]["format"], "date-time");
+    /// ```
+    pub fn schema(&self) -> Value {
+        let sample = serde_json::from_str(self.sample().get()).unwrap_or(Value::Null);
+        let fits = |value: &Value| {
+            serde_json::value::to_raw_value(value).is_ok_and(|data| self.check(&data).is_ok())
+        };
+        let mut schema = of(&sample, &fits);
+        schema["title"] = self.name().into();
+        schema["description"] = self.description().into();
+        schema
+    }
+}
+
+/// The schema of what fits, of which `sample` is one with every field.
+pub(crate) fn of(sample: &Value, fits: &dyn Fn(&Value) -> bool) -> Value {
+    let mut types: Vec<&str> = Vec::new();
+    let mut schema = Map::new();
+    if fits(&Value::Null) {
+        types.push("null");
+    }
+    if fits(&json!(true)) {
+        types.push("boolean");
+    }
+    numbers(sample, fits, &mut types, &mut schema);
+    text(sample, fits, &mut types, &mut schema);
+    list(sample, fits, &mut types, &mut schema);
+    object(sample, fits, &mut types, &mut schema);
+    // Whatever there is.
+    if ["null", "boolean", "number", "string", "array", "object"].iter().all(|name| types.contains(name)) {
+        return json!({});
+    }
+    schema.insert("type".into(), if types.len() == 1 { json!(types[0]) } else { json!(types) });
+    Value::Object(schema)
+}
+
+fn numbers(
+    sample: &Value,
+    fits: &dyn Fn(&Value) -> bool,
+    types: &mut Vec<&str>,
+    schema: &mut Map<String, Value>,
+) {
+    match (fits(&json!(1.5)), fits(&json!(1)) || sample.is_number() && fits(sample)) {
+        (true, _) => types.push("number"),
+        (false, true) => types.push("integer"),
+        (false, false) => return,
+    }
+    if !fits(&json!(-1)) {
+        schema.insert("minimum".into(), json!(0));
+    }
+}
+
+fn text(
+    sample: &Value,
+    fits: &dyn Fn(&Value) -> bool,
+    types: &mut Vec<&str>,
+    schema: &mut Map<String, Value>,
+) {
+    let is_time = fits(&json!("2026-04-17T19:12:03.482Z"));
+    if fits(&json!("any text")) {
+        types.push("string");
+    } else if is_time {
+        types.push("string");
+        schema.insert("format".into(), json!("date-time"));
+    } else if sample.is_string() && fits(sample) {
+        types.push("string");
+        schema.insert("examples".into(), json!([sample]));
+    }
+}
+
+fn list(
+    sample: &Value,
+    fits: &dyn Fn(&Value) -> bool,
+    types: &mut Vec<&str>,
+    schema: &mut Map<String, Value>,
+) {
+    let item = sample.as_array().and_then(|items| items.first());
+    if let Some(item) = item.filter(|item| fits(&json!([item]))) {
+        types.push("array");
+        schema.insert("items".into(), of(item, &|value| fits(&json!([value]))));
+        return;
+    }
+    if !fits(&json!([])) {
+        return;
+    }
+    types.push("array");
+    let has_items = [json!("any text"), json!(1), json!({}), json!(null), json!([])];
+    // As nothing, where a sender writes an empty list for it.
+    if !has_items.iter().any(|item| fits(&json!([item]))) {
+        schema.insert("maxItems".into(), json!(0));
+    }
+}
+
+fn object(
+    sample: &Value,
+    fits: &dyn Fn(&Value) -> bool,
+    types: &mut Vec<&str>,
+    schema: &mut Map<String, Value>,
+) {
+    let Some(fields) = sample.as_object().filter(|_| fits(sample)) else {
+        if fits(&json!({})) {
+            types.push("object");
+        }
+        return;
+    };
+    types.push("object");
+    let with = |name: &str, value: Option<&Value>| {
+        let mut changed = fields.clone();
+        match value {
+            Some(value) => drop(changed.insert(name.to_owned(), value.clone())),
+            None => drop(changed.remove(name)),
+        }
+        fits(&Value::Object(changed))
+    };
+    let any = [json!(null), json!(true), json!(1), json!("any text"), json!([]), json!({})];
+    let unknown = any.iter().filter(|value| with(UNKNOWN, Some(value))).count();
+    // Names of the caller's choice, all with values of one type.
+    if let Some((name, first)) = fields.iter().next()
+        && unknown < any.len()
+        && with(UNKNOWN, Some(first))
+    {
+        schema.insert("additionalProperties".into(), of(first, &|value| with(name, Some(value))));
+        return;
+    }
+    let described =
+        fields.iter().map(|(name, field)| (name.clone(), of(field, &|value| with(name, Some(value)))));
+    schema.insert("properties".into(), Value::Object(described.collect()));
+    let required: Vec<_> = fields.keys().filter(|name| !with(name, None)).collect();
+    if !required.is_empty() {
+        schema.insert("required".into(), json!(required));
+    }
+    if unknown == 0 {
+        schema.insert("additionalProperties".into(), json!(false));
+    }
+}
+
+/// The schema of what is written, by what was: fields that all have are required, and values are of the types that they had.
+#[cfg_attr(not(feature = "openapi"), allow(dead_code))]
+pub(crate) fn of_samples(samples: &[&Value]) -> Value {
+    let mut types = Vec::new();
+    let mut schema = Map::new();
+    for sample in samples {
+        let name = match sample {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(number) if number.is_f64() => "number",
+            Value::Number(_) => "integer",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        if !types.contains(&name) {
+            types.push(name);
+        }
+    }
+    let items: Vec<_> = samples.iter().filter_map(|sample| sample.as_array()).flatten().collect();
+    if !items.is_empty() {
+        schema.insert("items".into(), of_samples(&items));
+    }
+    let objects: Vec<_> = samples.iter().filter_map(|sample| sample.as_object()).collect();
+    if !objects.is_empty() {
+        let names: std::collections::BTreeSet<_> = objects.iter().flat_map(|object| object.keys()).collect();
+        let fields = names.iter().map(|name| {
+            let values: Vec<_> = objects.iter().filter_map(|object| object.get(*name)).collect();
+            ((*name).clone(), of_samples(&values))
+        });
+        schema.insert("properties".into(), Value::Object(fields.collect()));
+        let required: Vec<_> =
+            names.iter().filter(|name| objects.iter().all(|object| object.contains_key(**name))).collect();
+        schema.insert("required".into(), json!(required));
+    }
+    schema.insert("type".into(), if types.len() == 1 { json!(types[0]) } else { json!(types) });
+    Value::Object(schema)
+}
+
+const UNKNOWN: &str = "x-none-of-the-fields";

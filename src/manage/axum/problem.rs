@@ -1,0 +1,113 @@
+//! [`Problem`]: why a call was not carried out, as problem details (RFC 9457).
+
+use std::borrow::Cow;
+
+use ::axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use serde::Serialize;
+
+use crate::manage::{ManageError, Refusal};
+
+#[derive(Debug, Serialize)]
+pub(super) struct Problem {
+    /// What kind of problem, as `urn:hookwire:problem:` and the words of the title.
+    r#type: String,
+    title: &'static str,
+    #[serde(serialize_with = "number")]
+    status: StatusCode,
+    detail: Cow<'static, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<Cow<'static, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<Cow<'static, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'static str>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        let title = title(status);
+        let name = title.to_ascii_lowercase().replace(' ', "-");
+        Self {
+            r#type: format!("urn:hookwire:problem:{name}"),
+            title,
+            status,
+            detail: detail.into(),
+            field: None,
+            expected: None,
+            rule: None,
+        }
+    }
+
+    /// A field that holds what cannot be used.
+    pub(super) fn field(
+        field: impl Into<Cow<'static, str>>,
+        what: impl Into<Cow<'static, str>>,
+        expected: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let (field, what, expected) = (field.into(), what.into(), expected.into());
+        let detail = format!("{field}: {what}, expected {expected}");
+        Self { field: Some(field), expected: Some(expected), ..Self::new(StatusCode::BAD_REQUEST, detail) }
+    }
+
+    /// The same problem of a request that named the revision that it changes.
+    pub(super) fn of_precondition(mut self) -> Self {
+        if self.status == StatusCode::CONFLICT {
+            self = Self { detail: self.detail, ..Self::new(StatusCode::PRECONDITION_FAILED, "") };
+        }
+        self
+    }
+}
+
+impl From<ManageError> for Problem {
+    fn from(error: ManageError) -> Self {
+        let status = match &error {
+            ManageError::Refused(Refusal { field, what, expected, rule }) => {
+                return Self { rule: *rule, ..Self::field(field.clone(), what.clone(), expected.clone()) };
+            }
+            ManageError::NotFound { .. } => StatusCode::NOT_FOUND,
+            ManageError::Changed | ManageError::Conflict { .. } | ManageError::LimitReached { .. } => {
+                StatusCode::CONFLICT
+            }
+            ManageError::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            ManageError::NoClient => StatusCode::NOT_IMPLEMENTED,
+            ManageError::Store(error) if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
+            ManageError::Store(_) | ManageError::Sealing(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        // Of a store's error nothing: it may tell of the database.
+        Self::new(status, error.to_string())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self).expect("invariant: text can be written as JSON");
+        let mut response = (self.status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, http::HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+fn number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}
+
+const fn title(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::BAD_REQUEST => "Invalid request",
+        StatusCode::UNAUTHORIZED => "Not authenticated",
+        StatusCode::FORBIDDEN => "Not allowed",
+        StatusCode::NOT_FOUND => "Not found",
+        StatusCode::CONFLICT => "Conflict",
+        StatusCode::PRECONDITION_FAILED => "Changed meanwhile",
+        StatusCode::PAYLOAD_TOO_LARGE => "Too large",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "Not JSON",
+        StatusCode::UNPROCESSABLE_ENTITY => "Key reused",
+        StatusCode::NOT_IMPLEMENTED => "Not set up",
+        StatusCode::SERVICE_UNAVAILABLE => "Not available",
+        _ => "Internal error",
+    }
+}

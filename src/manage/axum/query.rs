@@ -1,0 +1,61 @@
+//! [`Query`]: the parameters behind a path's question mark.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::problem::Problem;
+use crate::store::Cursor;
+
+#[derive(Debug)]
+pub(super) struct Query(BTreeMap<&'static str, String>);
+
+impl Query {
+    /// Those of `names`, each once; another is refused, since what it was meant to narrow would not be.
+    pub(super) fn parse(text: Option<&str>, names: &'static [&'static str]) -> Result<Self, Problem> {
+        let mut found = BTreeMap::new();
+        for (name, value) in url::form_urlencoded::parse(text.unwrap_or_default().as_bytes()) {
+            let Some(known) = names.iter().find(|known| **known == name) else {
+                let expected = match names {
+                    [] => "no parameters".to_owned(),
+                    names => format!("of these: {}", names.join(", ")),
+                };
+                return Err(Problem::field(name.into_owned(), "there is no such parameter", expected));
+            };
+            if found.insert(*known, value.into_owned()).is_some() {
+                return Err(Problem::field(*known, "parameter is given twice", "it once"));
+            }
+        }
+        Ok(Self(found))
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    pub(super) fn limit(&self) -> Result<u32, Problem> {
+        Ok(self.read("limit", "a number")?.unwrap_or(DEFAULT_LIMIT))
+    }
+
+    pub(super) fn after(&self) -> Result<Option<Cursor>, Problem> {
+        self.read("after", "`next` of a page")
+    }
+
+    pub(super) fn time(&self, name: &'static str) -> Result<Option<OffsetDateTime>, Problem> {
+        let time = self.text(name).map(|text| OffsetDateTime::parse(text, &Rfc3339)).transpose();
+        time.map_err(|_| Problem::field(name, "it is no time", "RFC 3339, as 2026-04-17T19:12:03Z"))
+    }
+
+    pub(super) fn read<T: FromStr>(
+        &self,
+        name: &'static str,
+        expected: &'static str,
+    ) -> Result<Option<T>, Problem> {
+        let value = self.text(name).map(str::parse).transpose();
+        value.map_err(|_| Problem::field(name, "it cannot be read", expected))
+    }
+}
+
+const DEFAULT_LIMIT: u32 = 50;

@@ -1,0 +1,141 @@
+//! What a request's body and headers ask for.
+
+use http::header::{CONTENT_TYPE, HeaderMap, IF_MATCH};
+use http::{HeaderName, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+
+use super::problem::Problem;
+use crate::manage::Revision;
+use crate::signature::Secret;
+
+/// How a secret is to be replaced.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RotateBody {
+    pub(super) secret: Option<Secret>,
+    pub(super) overlap_seconds: Option<u64>,
+}
+
+/// Which test event is to be sent.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct TestBody {
+    pub(super) event_type: Option<String>,
+    pub(super) wait: bool,
+}
+
+impl Default for TestBody {
+    fn default() -> Self {
+        Self { event_type: None, wait: true }
+    }
+}
+
+/// Since when everything is to be sent again.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RecoverBody {
+    #[serde(with = "time::serde::rfc3339")]
+    pub(super) since: OffsetDateTime,
+}
+
+/// Why a dead letter is not wanted.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct DiscardBody {
+    pub(super) note: String,
+}
+
+/// A body where there may be none.
+pub(super) fn optional_body<T: DeserializeOwned + Default>(
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<T, Problem> {
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    json_body(headers, body)
+}
+
+pub(super) fn json_body<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if essence != "application/json" && !(essence.starts_with("application/") && essence.ends_with("+json")) {
+        let detail = "body is of another content type, expected application/json";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        match inner.is_data() {
+            true => misfit(path.trim_matches('.'), &inner.to_string()),
+            false => not_json(),
+        }
+    })?;
+    json.end().map_err(|_| not_json())?;
+    Ok(read)
+}
+
+/// The revisions that `If-Match` names: nothing without it, and where any will do.
+pub(super) fn revisions(headers: &HeaderMap) -> Result<Option<Vec<Revision>>, Problem> {
+    let mut named = Vec::new();
+    let mut is_there = false;
+    for value in headers.get_all(IF_MATCH) {
+        is_there = true;
+        let value = value.to_str().map_err(|_| no_tag())?;
+        for tag in value.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+            if tag == "*" {
+                return Ok(None);
+            }
+            // A weak tag matches nothing here (RFC 9110 section 13.1.1), nor does what this crate never made.
+            let is_weak = tag.starts_with("W/");
+            let inner = tag.trim_start_matches("W/");
+            let inner = inner.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).ok_or_else(no_tag)?;
+            named.extend(inner.parse::<Revision>().ok().filter(|_| !is_weak));
+        }
+    }
+    Ok(is_there.then_some(named))
+}
+
+/// The one value of a header that is text.
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().ok().filter(|_| values.next().is_none());
+    text.map(Some)
+        .ok_or_else(|| Problem::field(name.to_string(), "header cannot be read", "it once, in ASCII"))
+}
+
+/// What serde says, without the value that it may repeat: that could be a secret.
+fn misfit(path: &str, message: &str) -> Problem {
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+    let within = |name: &str| match path {
+        "" => name.to_owned(),
+        path if path == name || path.ends_with(&format!(".{name}")) => path.to_owned(),
+        path => format!("{path}.{name}"),
+    };
+    let quoted = |prefix: &str| message.strip_prefix(prefix).and_then(|rest| rest.split('`').next());
+    if let Some(name) = quoted("missing field `") {
+        return Problem::field(within(name), "field is missing", "it");
+    }
+    if let Some(name) = quoted("duplicate field `") {
+        return Problem::field(within(name), "field is given twice", "it once");
+    }
+    let expected = message.rsplit_once(", expected ").map(|(_, expected)| expected.to_owned());
+    if let Some(name) = quoted("unknown field `") {
+        let expected = expected.unwrap_or_else(|| "none".to_owned());
+        return Problem::field(within(name), "there is no such field", expected);
+    }
+    let expected = expected.unwrap_or_else(|| "another value".to_owned());
+    Problem::field(path.to_owned(), "value cannot be used", expected)
+}
+
+fn not_json() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "body is not JSON, expected one value of JSON (RFC 8259)")
+}
+
+fn no_tag() -> Problem {
+    Problem::field("If-Match", "header cannot be read", "entity tags in quotes, as `ETag` gave them, or `*`")
+}

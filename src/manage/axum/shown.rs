@@ -1,0 +1,311 @@
+//! What is shown of deliveries, attempts, events and statistics.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::serde::rfc3339;
+
+use crate::contract::{Contract, Judgement};
+use crate::delivery::{Attempt, DeadReason, Delivery, DeliveryState};
+use crate::event::{EventId, EventKind};
+use crate::id::{DeliveryId, SubscriptionId};
+use crate::outcome::Outcome;
+use crate::store::{Backlog, Count, Cursor, EventRecord, Page, Period, Statistics};
+
+/// One thing.
+#[derive(Serialize)]
+pub(super) struct One<T> {
+    pub(super) data: T,
+}
+
+/// A page.
+#[derive(Serialize)]
+pub(super) struct Many<T> {
+    data: Vec<T>,
+    next: Option<String>,
+}
+
+impl<T> Many<T> {
+    pub(super) fn of(page: Page<T>) -> Self {
+        Self { data: page.items, next: page.next.as_ref().map(Cursor::to_string) }
+    }
+
+    pub(super) const fn all(data: Vec<T>) -> Self {
+        Self { data, next: None }
+    }
+}
+
+/// Something with a secret that is shown this once.
+#[derive(Serialize)]
+pub(super) struct WithSecret<'a, T> {
+    pub(super) data: T,
+    pub(super) secret: Option<&'a str>,
+    pub(super) warning: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+pub(super) struct DeliveryShown {
+    id: DeliveryId,
+    subscription_id: SubscriptionId,
+    event_id: EventId,
+    event_type: String,
+    state: &'static str,
+    /// Why it is dead, in words.
+    reason: Option<&'static str>,
+    note: Option<String>,
+    test: bool,
+    attempts: u32,
+    #[serde(with = "rfc3339::option")]
+    due_at: Option<OffsetDateTime>,
+    #[serde(with = "rfc3339")]
+    created_at: OffsetDateTime,
+}
+
+impl From<Delivery> for DeliveryShown {
+    fn from(delivery: Delivery) -> Self {
+        Self {
+            id: delivery.id,
+            subscription_id: delivery.subscription,
+            event_id: delivery.event,
+            event_type: delivery.event_type.to_string(),
+            state: delivery.state.as_str(),
+            reason: match delivery.state {
+                DeliveryState::Dead(reason) => Some(words(reason)),
+                DeliveryState::Pending | DeliveryState::Delivered => None,
+            },
+            note: delivery.note,
+            test: delivery.is_test,
+            attempts: delivery.attempts,
+            due_at: delivery.due_at,
+            created_at: delivery.created_at,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct DeliveryWithAttempts {
+    #[serde(flatten)]
+    pub(super) delivery: DeliveryShown,
+    pub(super) attempt_log: Vec<AttemptShown>,
+}
+
+#[derive(Serialize)]
+pub(super) struct AttemptShown {
+    number: u32,
+    #[serde(with = "rfc3339")]
+    started_at: OffsetDateTime,
+    duration_ms: f64,
+    delivered: bool,
+    status: Option<u16>,
+    error: Option<&'static str>,
+    timings: TimingsShown,
+    response_excerpt: String,
+}
+
+#[derive(Serialize)]
+struct TimingsShown {
+    dns_ms: Option<f64>,
+    connect_ms: Option<f64>,
+    tls_ms: Option<f64>,
+    first_byte_ms: Option<f64>,
+    total_ms: f64,
+}
+
+impl AttemptShown {
+    pub(super) fn of(attempt: Attempt, contract: &Contract) -> Self {
+        let timings = &attempt.timings;
+        Self {
+            number: attempt.number,
+            started_at: attempt.started_at,
+            duration_ms: millis(attempt.duration),
+            delivered: contract.judge(&attempt.outcome) == Judgement::Success,
+            status: attempt.outcome.status().map(|status| status.as_u16()),
+            error: error(&attempt.outcome),
+            timings: TimingsShown {
+                dns_ms: timings.dns.map(millis),
+                connect_ms: timings.connect.map(millis),
+                tls_ms: timings.tls.map(millis),
+                first_byte_ms: timings.first_byte.map(millis),
+                total_ms: millis(timings.total),
+            },
+            response_excerpt: attempt.response_excerpt,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct TestShown {
+    pub(super) event_id: EventId,
+    pub(super) event_type: String,
+    pub(super) delivery_id: DeliveryId,
+    pub(super) delivered: bool,
+    pub(super) attempt: AttemptShown,
+}
+
+#[derive(Serialize)]
+pub(super) struct Replayed {
+    pub(super) replayed: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct EventShown {
+    id: EventId,
+    r#type: String,
+    #[serde(with = "rfc3339")]
+    created_at: OffsetDateTime,
+    attributes: BTreeMap<String, Vec<String>>,
+    test: bool,
+    /// The envelope as it is sent; in no list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Box<RawValue>>,
+}
+
+impl From<EventRecord> for EventShown {
+    fn from(event: EventRecord) -> Self {
+        Self {
+            test: event.is_test(),
+            id: event.id,
+            r#type: event.event_type.to_string(),
+            created_at: event.created_at,
+            attributes: event.attributes,
+            payload: event.payload.and_then(|payload| serde_json::from_slice(&payload).ok()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct EventTypeShown {
+    name: &'static str,
+    description: &'static str,
+    sample: Box<RawValue>,
+    schema: serde_json::Value,
+}
+
+impl EventTypeShown {
+    pub(super) fn of(kind: &EventKind) -> Self {
+        Self {
+            name: kind.name(),
+            description: kind.description(),
+            sample: kind.sample(),
+            schema: kind.schema(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct StatisticsShown {
+    #[serde(with = "rfc3339")]
+    since: OffsetDateTime,
+    #[serde(with = "rfc3339")]
+    until: OffsetDateTime,
+    slot_seconds: u64,
+    attempts: u64,
+    success_rate: Option<f64>,
+    latency_ms: Option<LatencyShown>,
+    outcomes: Vec<CountShown>,
+    slots: Vec<SlotShown>,
+    /// Whether there were so many deliveries that only the newest are counted.
+    cut: bool,
+    #[serde(with = "rfc3339::option")]
+    failing_since: Option<OffsetDateTime>,
+    backlog: BacklogShown,
+}
+
+#[derive(Serialize)]
+struct LatencyShown {
+    median: f64,
+    p95: f64,
+    p99: f64,
+    max: f64,
+}
+
+#[derive(Serialize)]
+struct CountShown {
+    status: Option<u16>,
+    error: Option<&'static str>,
+    delivered: bool,
+    attempts: u64,
+}
+
+#[derive(Serialize)]
+struct SlotShown {
+    #[serde(with = "rfc3339")]
+    at: OffsetDateTime,
+    outcomes: Vec<CountShown>,
+}
+
+#[derive(Serialize)]
+struct BacklogShown {
+    pending: u64,
+    or_more: bool,
+    #[serde(with = "rfc3339::option")]
+    since: Option<OffsetDateTime>,
+}
+
+impl StatisticsShown {
+    pub(super) fn of(told: Statistics, period: &Period, contract: &Contract) -> Self {
+        let is_delivered = |outcome: &Outcome| contract.judge(outcome) == Judgement::Success;
+        let counts = |counts: &[Count]| -> Vec<_> {
+            counts
+                .iter()
+                .map(|count| CountShown {
+                    status: count.outcome.status().map(|status| status.as_u16()),
+                    error: error(&count.outcome),
+                    delivered: is_delivered(&count.outcome),
+                    attempts: count.attempts,
+                })
+                .collect()
+        };
+        Self {
+            since: period.since,
+            until: period.until,
+            slot_seconds: period.slot.as_secs(),
+            attempts: told.attempts(),
+            success_rate: told.share(is_delivered),
+            latency_ms: told.latency.map(|latency| LatencyShown {
+                median: millis(latency.median),
+                p95: millis(latency.p95),
+                p99: millis(latency.p99),
+                max: millis(latency.max),
+            }),
+            outcomes: counts(&told.outcomes),
+            slots: told
+                .slots
+                .iter()
+                .map(|slot| SlotShown { at: slot.at, outcomes: counts(&slot.outcomes) })
+                .collect(),
+            cut: told.is_cut,
+            failing_since: told.health.failing_since(),
+            backlog: BacklogShown {
+                pending: told.backlog.pending,
+                or_more: told.backlog.pending >= u64::from(Backlog::MOST),
+                since: told.backlog.since,
+            },
+        }
+    }
+}
+
+const fn words(reason: DeadReason) -> &'static str {
+    match reason {
+        DeadReason::Exhausted => "every attempt failed and none is left",
+        DeadReason::Refused => "the endpoint's answer is final",
+        DeadReason::Gone => "the endpoint said that it is gone",
+        DeadReason::Cancelled => "it was cancelled, or its subscription was deleted",
+        DeadReason::Replayed => "another delivery was made in its place",
+        DeadReason::Discarded => "it is not wanted any more",
+    }
+}
+
+const fn error(outcome: &Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::Answered { .. } => None,
+        Outcome::Failed(class) => Some(class.as_str()),
+    }
+}
+
+fn millis(span: Duration) -> f64 {
+    span.as_secs_f64() * 1_000.0
+}

@@ -1,0 +1,59 @@
+//! [`IdempotencyKey`]: what makes a request that is sent twice make one subscription.
+
+use sha2::{Digest as _, Sha256};
+
+use super::ManageError;
+use crate::id::SubscriptionId;
+
+/// A caller's name for one creation: the same again, with the same request, makes nothing new.
+///
+/// The subscription's id is drawn from it, so that of two at once one is written, whichever processes they reach, and nothing besides
+/// the subscription is kept. It is good for as long as the subscription is there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct IdempotencyKey {
+    key: String,
+    request: [u8; 32],
+}
+
+impl IdempotencyKey {
+    /// How many bytes a key may have.
+    pub const MAX_LEN: usize = 255;
+
+    /// The key `key` of the request whose body is `request`.
+    ///
+    /// # Errors
+    ///
+    /// [`ManageError::Refused`] for a key that is empty, longer than [`MAX_LEN`](Self::MAX_LEN), or not visible ASCII.
+    pub fn new(key: &str, request: &[u8]) -> Result<Self, ManageError> {
+        let is_right =
+            (1..=Self::MAX_LEN).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_right {
+            let expected = format!("1 to {} visible ASCII characters, such as a UUID", Self::MAX_LEN);
+            return Err(ManageError::refused("Idempotency-Key", "key cannot be used", expected));
+        }
+        Ok(Self { key: key.to_owned(), request: Sha256::digest(request).into() })
+    }
+
+    /// The id of what it makes for this organization.
+    pub(super) fn subscription(&self, organization: &str) -> SubscriptionId {
+        let digest = Sha256::new()
+            .chain_update(b"hookwire idempotency ")
+            .chain_update(organization.len().to_be_bytes())
+            .chain_update(organization)
+            .chain_update(&self.key)
+            .finalize();
+        let number = u128::from_be_bytes(std::array::from_fn(|at| digest[at]));
+        SubscriptionId::from_u128(number & !VERSION_AND_VARIANT | VERSION_8)
+    }
+
+    /// What tells the request from others under the same key, and to who has not the key nothing.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let digest =
+            Sha256::new().chain_update(&self.key).chain_update([0]).chain_update(self.request).finalize();
+        u64::from_be_bytes(std::array::from_fn(|at| digest[at]))
+    }
+}
+
+/// RFC 9562 section 5.8: a UUID whose bits are its maker's.
+const VERSION_AND_VARIANT: u128 = 0xf << 76 | 0b11 << 62;
+const VERSION_8: u128 = 0x8 << 76 | 0b10 << 62;

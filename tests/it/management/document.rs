@@ -1,0 +1,235 @@
+//! The OpenAPI document and the schemas, against what the router really takes and answers.
+
+use hookwire::allison::CallEnded;
+use hookwire::manage::axum::openapi::document;
+use hookwire::{Contract, EventKind};
+use serde_json::{Value, json};
+
+use super::*;
+
+/// Real answers of every kind, each against the schema that the document has for it.
+#[tokio::test]
+async fn answers_fit_the_schemas_of_the_document() {
+    let stage = Stage::under(Contract::allison().with_retry(hookwire::RetryPolicy::none())).await;
+    let served = stage.get("/v1/openapi.json").await;
+    assert_eq!(served, document());
+    let check = |method: &str, path: &str, answer: &Answer| {
+        let operation = &served["paths"][path][method.to_lowercase()];
+        let told = operation["responses"].get(answer.status.to_string());
+        let told = told.unwrap_or(&operation["responses"]["default"]);
+        let content = told["content"].as_object().unwrap_or_else(|| panic!("{method} {path}: {operation}"));
+        let (kind, media) = content.iter().next().unwrap();
+        assert_eq!(answer.header("content-type"), kind);
+        assert_fits_in(&served, &media["schema"], &answer.json());
+    };
+    let draft = json!({
+        "url": stage.endpoint.url().as_str(), "events": ["*"], "headers": {"x-a": "1"}, "max_in_flight": 2,
+        "rate": {"per_second": 5}, "retry": {"type": "delays", "seconds": [1, 2.5]},
+        "conditions": [{"pointer": "/call_id", "values": ["c1", 7, null]}], "attributes": {"list": ["a"]},
+    });
+    let made = stage.post(SUBSCRIPTIONS, draft).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    check("POST", SUBSCRIPTIONS, &made);
+    check("POST", SUBSCRIPTIONS, &stage.post(SUBSCRIPTIONS, json!({"url": "ftp://x", "events": []})).await);
+    let (id, _) = stage.subscribe(&["*"]).await;
+    stage.endpoint.answers(500);
+    let event = stage.emit(CallEnded::new("c1")).await.to_string();
+    stage.deliver().await;
+    let of = "/v1/webhook-subscriptions/{id}";
+    for (path, real) in [
+        (SUBSCRIPTIONS.to_owned(), SUBSCRIPTIONS.to_owned()),
+        (of.to_owned(), at("", &id)),
+        (of.to_owned(), at("", "sub_none")),
+        (format!("{of}/statistics"), at("/statistics", &id)),
+        (format!("{of}/deliveries"), at("/deliveries", &id)),
+        ("/v1/dead-letters".to_owned(), "/v1/dead-letters".to_owned()),
+        ("/v1/event-types".to_owned(), "/v1/event-types".to_owned()),
+        ("/v1/events".to_owned(), "/v1/events".to_owned()),
+        ("/v1/events/{event}".to_owned(), format!("/v1/events/{event}")),
+        ("/v1/events/{event}/deliveries".to_owned(), format!("/v1/events/{event}/deliveries")),
+    ] {
+        check("GET", &path, &stage.wire.get(&real, READER).await);
+    }
+    let delivery = text(&stage.get("/v1/dead-letters").await["data"][0]["id"]);
+    let shown = stage.wire.get(&at(&format!("/deliveries/{delivery}"), &id), READER).await;
+    check("GET", &format!("{of}/deliveries/{{delivery}}"), &shown);
+    for status in [200, 500] {
+        stage.endpoint.answers(status);
+        check("POST", &format!("{of}/test"), &stage.post(&at("/test", &id), json!({})).await);
+    }
+    check("POST", &format!("{of}/rotate-secret"), &stage.post(&at("/rotate-secret", &id), json!({})).await);
+    check("POST", &format!("{of}/replay"), &stage.post(&at("/replay", &id), json!({})).await);
+    check("PATCH", of, &stage.wire.send("PATCH", &at("", &id), WRITER, &json!({"enabled": false})).await);
+    check("PATCH", of, &stage.wire.send("PATCH", &at("", &id), READER, &json!({})).await);
+    check("GET", of, &stage.wire.get(&at("", &id), None).await);
+}
+
+#[test]
+fn every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_own() {
+    let document = document();
+    let text = document.to_string();
+    let references = text.split("\"$ref\":\"#").skip(1).map(|rest| rest.split('"').next().unwrap());
+    let mut count = 0;
+    for reference in references {
+        assert!(document.pointer(reference).is_some(), "{reference}");
+        count += 1;
+    }
+    assert!(count > 20);
+    let mut names: Vec<_> = document["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|methods| methods.as_object().unwrap().values())
+        .map(|operation| operation["operationId"].as_str().unwrap())
+        .collect();
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all);
+}
+
+/// The bodies that the readers take, from what they say of themselves.
+#[test]
+fn bodies_are_described_as_they_are_read() {
+    let document = document();
+    let schema = |name: &str| &document["components"]["schemas"][name];
+    let draft = schema("SubscriptionDraft");
+    assert_eq!(draft["required"], json!(["events", "url"]));
+    assert_eq!(draft["additionalProperties"], false);
+    assert_eq!(draft["properties"]["url"]["type"], "string");
+    assert_eq!(draft["properties"]["max_in_flight"]["type"], json!(["null", "integer"]));
+    assert_eq!(draft["properties"]["headers"]["additionalProperties"]["type"], "string");
+    assert_eq!(draft["properties"]["rate"]["required"], json!(["per_second"]));
+    assert_eq!(schema("SubscriptionPatch").get("required"), None);
+    assert!(schema("SubscriptionPatch")["properties"].get("secret").is_none());
+    assert_eq!(schema("Recover")["properties"]["since"]["format"], "date-time");
+}
+
+/// Of every platform: the sample fits, and where a field is changed or left out the schema and the type agree.
+#[test]
+fn schemas_of_event_types_say_what_is_read() {
+    let mut kinds = 0;
+    for name in ["allison", "allo", "allo_v1", "nectar_desk", "recept_ai"] {
+        let contract: Contract = name.parse().unwrap();
+        for kind in contract.catalogue().iter() {
+            kinds += 1;
+            agrees(kind);
+        }
+    }
+    assert!(kinds > 40, "{kinds}");
+    let call = Contract::allison().catalogue().find("call.ended").unwrap().schema();
+    assert_eq!(call["required"], json!(["call_id"]));
+    assert_eq!(call["properties"]["call_id"]["type"], "string");
+    assert_eq!(call["properties"]["duration_seconds"]["minimum"], 0);
+    assert_eq!(call["properties"]["outcome_tags"]["items"]["type"], "string");
+}
+
+fn agrees(kind: &EventKind) {
+    let schema = kind.schema();
+    let sample: Value = serde_json::from_str(kind.sample().get()).unwrap();
+    let judged = |value: &Value| {
+        let data = serde_json::value::to_raw_value(value).unwrap();
+        let (read, fits) = (kind.check(&data).is_ok(), misfit(&schema, &schema, value).is_none());
+        assert_eq!(fits, read, "{} {value}\n{schema:#}", kind.name());
+    };
+    judged(&sample);
+    let Some(fields) = sample.as_object() else { return };
+    for name in fields.keys() {
+        let mut without = sample.clone();
+        without.as_object_mut().unwrap().remove(name);
+        judged(&without);
+        for value in
+            [json!(null), json!(true), json!(3), json!(-3), json!(2.5), json!("text"), json!([]), json!({})]
+        {
+            let mut changed = sample.clone();
+            changed[name] = value;
+            judged(&changed);
+        }
+    }
+    let mut more = sample.clone();
+    more["a_later_versions"] = json!(1);
+    judged(&more);
+}
+
+pub(super) fn assert_fits(schema: &Value, value: &Value) {
+    assert_fits_in(schema, schema, value);
+}
+
+fn assert_fits_in(root: &Value, schema: &Value, value: &Value) {
+    if let Some(misfit) = misfit(root, schema, value) {
+        panic!("{misfit}\n{value:#}\nagainst {schema:#}");
+    }
+}
+
+/// What of `value` does not fit: of JSON Schema as much as the schemas here use.
+fn misfit(root: &Value, schema: &Value, value: &Value) -> Option<String> {
+    if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
+        let schema = root.pointer(reference.trim_start_matches('#')).expect("reference leads somewhere");
+        return misfit(root, schema, value);
+    }
+    for name in schema.as_object().expect("a schema is an object").keys() {
+        assert!(KEYWORDS.contains(&name.as_str()), "{name} is not judged here");
+    }
+    let types: Vec<&str> = match &schema["type"] {
+        Value::String(name) => vec![name],
+        Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
+        _ => return None,
+    };
+    let is_type = |name: &&str| match *name {
+        "null" => value.is_null(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "string" => value.is_string(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        other => panic!("no type {other}"),
+    };
+    if !types.iter().any(is_type) {
+        return Some(format!("{value} is not of {types:?}"));
+    }
+    if let (Some(least), Some(number)) = (schema["minimum"].as_f64(), value.as_f64())
+        && number < least
+    {
+        return Some(format!("{number} is below {least}"));
+    }
+    if let (Some("date-time"), Some(text)) = (schema["format"].as_str(), value.as_str())
+        && OffsetDateTime::parse(text, &time::format_description::well_known::Rfc3339).is_err()
+    {
+        return Some(format!("{text} is no time"));
+    }
+    if let Some(items) = value.as_array() {
+        if schema["maxItems"].as_u64().is_some_and(|most| items.len() as u64 > most) {
+            return Some("a list with items".to_owned());
+        }
+        let of_items = schema.get("items")?;
+        return items.iter().find_map(|item| misfit(root, of_items, item));
+    }
+    let fields = value.as_object()?;
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    if let Some(missing) = required.into_iter().find(|name| !fields.contains_key(*name)) {
+        return Some(format!("{missing} is missing"));
+    }
+    fields.iter().find_map(|(name, field)| {
+        match (schema["properties"].get(name), schema.get("additionalProperties")) {
+            (Some(schema), _) => misfit(root, schema, field).map(|misfit| format!("{name}: {misfit}")),
+            (None, Some(Value::Bool(false))) => Some(format!("{name} is not there")),
+            (None, Some(schema @ Value::Object(_))) => misfit(root, schema, field),
+            (None, _) => None,
+        }
+    })
+}
+
+const KEYWORDS: [&str; 11] = [
+    "type",
+    "properties",
+    "required",
+    "items",
+    "additionalProperties",
+    "format",
+    "minimum",
+    "maxItems",
+    "title",
+    "description",
+    "examples",
+];
