@@ -13,6 +13,7 @@ mod end_to_end;
 mod event;
 mod fan_out;
 mod hanging;
+mod lists;
 mod ours;
 mod pipeline;
 mod place;
@@ -53,6 +54,9 @@ async fn main() -> ExitCode {
     }
     if settings.wants("hanging") {
         hanging::run(&settings, server.as_ref()).await;
+    }
+    if settings.wants("lists") {
+        lists::run(&settings, server.as_ref()).await;
     }
     println!();
     match table::missed() {
@@ -114,5 +118,5 @@ fn place(kind: &str, address: &str) -> Place {
     Place::at(Kind::named(kind).expect("the name of a store"), address)
 }
 
-const PARTS: [&str; 4] = ["end_to_end", "queue", "fan_out", "hanging"];
+const PARTS: [&str; 5] = ["end_to_end", "queue", "fan_out", "hanging", "lists"];
 const STORES: [&str; 3] = ["memory", "sqlite", "postgres"];

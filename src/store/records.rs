@@ -9,7 +9,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::{NewEvent, Statistics, Store, StoreError};
-use crate::delivery::{Attempt, DeadReason, Delivery, DeliveryState};
+use crate::delivery::{Attempt, Delivery, DeliveryState};
 use crate::error::{Error, ErrorKind};
 use crate::event::{EventId, EventType};
 use crate::id::{DeliveryId, SubscriptionId};
@@ -429,7 +429,7 @@ impl Period {
 #[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
 pub(super) const fn tested(failed: Option<&str>) -> DeliveryState {
     match failed {
-        Some(_) => DeliveryState::Dead(DeadReason::Discarded),
+        Some(_) => DeliveryState::Dead(crate::delivery::DeadReason::Discarded),
         None => DeliveryState::Delivered,
     }
 }

@@ -364,7 +364,7 @@ async fn ten_old_secrets_sign_and_no_more(store: impl Records + Clone + 'static)
 }
 
 async fn with_a_key_ring_nothing_secret_is_stored_in_the_clear(store: impl Records + Clone + 'static) {
-    let contract = overlapping().with_catalogue(Contract::allison().catalogue().clone());
+    let contract = overlapping().with_catalogue(*Contract::allison().catalogue());
     let mut stage = Stage::under(store, contract);
     let ring = Arc::new(KeyRing::new("2026-11", Key::generate()).unwrap());
     stage.service = stage.service.with_key_ring(Arc::clone(&ring));

@@ -9,8 +9,13 @@ use serde::Serialize;
 
 use crate::manage::{ManageError, Refusal};
 
+/// In a box, for most calls have none.
 #[derive(Debug, Serialize)]
-pub(super) struct Problem {
+#[serde(transparent)]
+pub(super) struct Problem(Box<Details>);
+
+#[derive(Debug, Serialize)]
+struct Details {
     /// What kind of problem, as `urn:hookwire:problem:` and the words of the title.
     r#type: String,
     title: &'static str,
@@ -29,7 +34,7 @@ impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
         let title = title(status);
         let name = title.to_ascii_lowercase().replace(' ', "-");
-        Self {
+        Self(Box::new(Details {
             r#type: format!("urn:hookwire:problem:{name}"),
             title,
             status,
@@ -37,7 +42,7 @@ impl Problem {
             field: None,
             expected: None,
             rule: None,
-        }
+        }))
     }
 
     /// A field that holds what cannot be used.
@@ -47,16 +52,17 @@ impl Problem {
         expected: impl Into<Cow<'static, str>>,
     ) -> Self {
         let (field, what, expected) = (field.into(), what.into(), expected.into());
-        let detail = format!("{field}: {what}, expected {expected}");
-        Self { field: Some(field), expected: Some(expected), ..Self::new(StatusCode::BAD_REQUEST, detail) }
+        let mut problem = Self::new(StatusCode::BAD_REQUEST, format!("{field}: {what}, expected {expected}"));
+        (problem.0.field, problem.0.expected) = (Some(field), Some(expected));
+        problem
     }
 
     /// The same problem of a request that named the revision that it changes.
-    pub(super) fn of_precondition(mut self) -> Self {
-        if self.status == StatusCode::CONFLICT {
-            self = Self { detail: self.detail, ..Self::new(StatusCode::PRECONDITION_FAILED, "") };
+    pub(super) fn of_precondition(self) -> Self {
+        match self.0.status {
+            StatusCode::CONFLICT => Self::new(StatusCode::PRECONDITION_FAILED, self.0.detail),
+            _ => self,
         }
-        self
     }
 }
 
@@ -64,7 +70,9 @@ impl From<ManageError> for Problem {
     fn from(error: ManageError) -> Self {
         let status = match &error {
             ManageError::Refused(Refusal { field, what, expected, rule }) => {
-                return Self { rule: *rule, ..Self::field(field.clone(), what.clone(), expected.clone()) };
+                let mut problem = Self::field(field.clone(), what.clone(), expected.clone());
+                problem.0.rule = *rule;
+                return problem;
             }
             ManageError::NotFound { .. } => StatusCode::NOT_FOUND,
             ManageError::Changed | ManageError::Conflict { .. } | ManageError::LimitReached { .. } => {
@@ -83,8 +91,9 @@ impl From<ManageError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = serde_json::to_vec(&self).expect("invariant: text can be written as JSON");
-        let mut response = (self.status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        let mut response =
+            (self.0.status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
+        if self.0.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, http::HeaderValue::from_static("1"));
         }
         response

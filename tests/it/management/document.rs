@@ -16,7 +16,7 @@ async fn answers_fit_the_schemas_of_the_document() {
     let check = |method: &str, path: &str, answer: &Answer| {
         let operation = &served["paths"][path][method.to_lowercase()];
         let told = operation["responses"].get(answer.status.to_string());
-        let told = told.unwrap_or(&operation["responses"]["default"]);
+        let told = told.unwrap_or_else(|| &operation["responses"]["default"]);
         let content = told["content"].as_object().unwrap_or_else(|| panic!("{method} {path}: {operation}"));
         let (kind, media) = content.iter().next().unwrap();
         assert_eq!(answer.header("content-type"), kind);

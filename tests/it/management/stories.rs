@@ -13,7 +13,7 @@ use super::*;
 #[tokio::test]
 async fn a_secret_is_rotated_with_an_overlap_and_then_the_old_one_stops() {
     let contract = Contract::standard_webhooks()
-        .with_catalogue(Contract::allison().catalogue().clone())
+        .with_catalogue(*Contract::allison().catalogue())
         .with_rotation(Rotation::Overlap(Duration::from_secs(600)));
     let stage = Stage::under(contract).await;
     let (id, old) = stage.subscribe(&["call.*"]).await;
