@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use hookwire::{
-    Authentication, AutoDisable, Contract, Error, ErrorKind, Health, Options, Rate, Scheme, Secret,
-    SubscriptionId, TokenSource,
+    AddressPolicy, Authentication, AutoDisable, Contract, EndpointUrl, Error, ErrorKind, EventFilter, Health,
+    Jitter, Options, Rate, Scheme, Secret, Subscription, SubscriptionId, TokenSource,
 };
 use http::HeaderMap;
 use proptest::prelude::*;
@@ -23,6 +23,53 @@ fn fresh_options_hold_nothing_and_put_nothing_on_a_request() {
 fn a_cap_that_nothing_could_pass_is_refused() {
     assert_refused(Options::new().with_max_in_flight(0), "expected 1 or more");
     assert_eq!(Options::new().with_max_in_flight(1).unwrap().max_in_flight(), Some(1));
+}
+
+#[test]
+fn retries_of_its_own_stand_in_for_the_contracts_and_are_spread_as_those_are() {
+    let contract = Contract::allison();
+    let contract = contract.clone().with_retry(contract.retry().clone().with_jitter(Jitter::Equal).unwrap());
+    let waits = |options: &Options| {
+        let retry = options.retry(&contract);
+        assert_eq!(
+            (1..).map_while(|attempt| retry.delay_after(attempt)).count() + 1,
+            retry.max_attempts().unwrap() as usize
+        );
+        (retry.delay_after(1), retry.jitter())
+    };
+    let second = Duration::from_secs(1);
+    assert_eq!(waits(&Options::new()), (Some(60 * second), Jitter::Equal));
+    let own = Options::new().with_retry_delays([second, 2 * second]).unwrap();
+    assert_eq!(waits(&own), (Some(second), Jitter::Equal));
+    assert_eq!(Options::from_storage(&own.to_storage()).unwrap(), own);
+    let none = Options::new().with_retry_delays([]).unwrap();
+    assert_eq!(waits(&none).0, None);
+    assert_eq!(Options::from_storage(&none.to_storage()).unwrap(), none);
+    assert_refused(
+        Options::new().with_retry_delays([second; Options::MAX_RETRIES + 1]),
+        "more than 100 retries",
+    );
+    assert_refused(Options::new().with_retry_delays([Duration::ZERO]), "");
+}
+
+/// What was the newest signs on beside the new one, and the older ones until their time as before.
+#[test]
+fn a_secret_that_is_added_moves_no_time_to_another() {
+    let url = EndpointUrl::parse("https://hooks.example.com/", &AddressPolicy::new()).unwrap();
+    let secrets = [1, 2, 3].map(|byte| Secret::from_random([byte; 32]));
+    let start = datetime!(2026-04-17 19:12 UTC);
+    let mut subscription = Subscription::new("org_1", url, EventFilter::all());
+    for secret in &secrets[..2] {
+        subscription = subscription.with_secret(secret.clone());
+    }
+    subscription.secrets_until = vec![start];
+    let subscription = subscription.with_secret(secrets[2].clone());
+    let signing =
+        |now| -> Vec<_> { subscription.signing_secrets(now).map(|secret| secret.preview()).collect() };
+    let [first, second, third] = secrets.each_ref().map(Secret::preview);
+    let before = start - Duration::from_secs(1);
+    assert_eq!(signing(before), [third.clone(), second.clone(), first]);
+    assert_eq!(signing(start), [third, second]);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use ::axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::manage::{ManageError, Refusal};
@@ -93,8 +93,15 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self).expect("invariant: text can be written as JSON");
         let mut response =
             (self.0.status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
-        if self.0.status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, http::HeaderValue::from_static("1"));
+        match self.0.status {
+            StatusCode::SERVICE_UNAVAILABLE => {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            // RFC 9110 section 15.5.2 asks for one; the application may put its own scheme in its place.
+            StatusCode::UNAUTHORIZED => {
+                response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            _ => {}
         }
         response
     }

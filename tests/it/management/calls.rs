@@ -284,6 +284,19 @@ async fn allos_first_api_is_spoken_in_its_own_names() {
     assert_eq!(rotated.status, 409);
 }
 
+/// As a program does that takes events under the path that lists them.
+#[tokio::test]
+async fn an_application_adds_methods_of_its_own() {
+    let service = Service::new(Arc::new(MemoryStore::new()), Contract::allison());
+    let own = axum::Router::new().route("/v1/events", axum::routing::post(async || "taken"));
+    let app = own.merge(router(service)).layer(axum::middleware::from_fn(authenticate));
+    let wire = Wire::serve(app).await;
+    let taken = wire.raw(POST, "/v1/events", WRITER, &[], "").await;
+    assert_eq!((taken.status, taken.body.as_str()), (200, "taken"));
+    assert_eq!(wire.get("/v1/events", READER).await.json(), json!({"data": [], "next": null}));
+    assert_eq!(wire.raw("PUT", "/v1/events", WRITER, &[], "").await.header("allow"), "POST,GET,HEAD");
+}
+
 #[tokio::test]
 async fn nothing_secret_is_stored_or_answered_but_once() {
     let stage = Stage::new().await;
