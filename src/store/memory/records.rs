@@ -87,21 +87,24 @@ impl Records for MemoryStore {
             return Ok(Page::cut(state.those(ids, organization), limit, by_id));
         }
         let most = Page::<Delivery>::LOOKED_THROUGH as usize;
-        let ids: Vec<_> = match query.state {
+        let looked_through: &mut dyn Iterator<Item = DeliveryId> = match query.state {
             Some(dead @ DeliveryState::Dead(_)) => {
                 let range = (dead.as_str(), from)..(dead.as_str(), before);
-                queue.ended.range(range).rev().take(most).map(|(_, id)| *id).collect()
+                &mut queue.ended.range(range).rev().map(|(_, id)| *id)
             }
-            _ => queue.all.range(from..before).rev().take(most).copied().collect(),
+            _ => &mut queue.all.range(from..before).rev().copied(),
         };
-        let mut found = state.those(&ids, organization);
-        found.retain(|delivery| {
-            query.state.is_none_or(|asked| asked == delivery.state)
-                && query.event_type.as_ref().is_none_or(|asked| *asked == delivery.event_type)
-        });
-        found.truncate(one_more(limit));
-        let floor = ids.get(most - 1).map(|id| Cursor::new(0, id.as_u128()));
-        Ok(Page::cut(found, limit, by_id).or_from(floor))
+        let (mut found, mut floor) = (Vec::new(), None);
+        for (which, id) in looked_through.take(most).enumerate() {
+            if state.is_asked_for(id, query) {
+                found.push(id);
+                if found.len() == one_more(limit) {
+                    break;
+                }
+            }
+            floor = (which + 1 == most).then(|| Cursor::new(0, id.as_u128()));
+        }
+        Ok(Page::cut(state.those(&found, organization), limit, by_id).or_from(floor))
     }
 
     async fn list_dead_letters(
@@ -234,6 +237,12 @@ impl State {
     fn those<'a>(&self, ids: impl IntoIterator<Item = &'a DeliveryId>, organization: &str) -> Vec<Delivery> {
         let own = ids.into_iter().filter(|id| self.is_of(organization, **id));
         own.filter_map(|id| self.delivery(*id)).collect()
+    }
+
+    fn is_asked_for(&self, id: DeliveryId, query: &DeliveryQuery) -> bool {
+        let row = &self.rows[&id];
+        query.state.is_none_or(|asked| asked == row.state)
+            && query.event_type.as_ref().is_none_or(|asked| *asked == self.events[&row.event].event_type)
     }
 
     fn is_of(&self, organization: &str, id: DeliveryId) -> bool {
