@@ -44,6 +44,7 @@ async fn main() -> ExitCode {
         needed: &["--listen", "--contract"],
         optional: &["--secret", "--inbox"],
         alone: &["--unsigned"],
+        ..Names::default()
     };
     flags::main(USAGE, names, Options::parse, run).await
 }

@@ -58,6 +58,8 @@ pub(crate) struct Names<'a> {
     pub(crate) optional: &'a [&'a str],
     /// Without one.
     pub(crate) alone: &'a [&'a str],
+    /// Of those with a value, the ones that may be given more than once.
+    pub(crate) repeated: &'a [&'a str],
 }
 
 impl<'a> Names<'a> {
@@ -66,7 +68,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// `--name value`, `--name=value` and `--name`, each at most once.
+/// `--name value`, `--name=value` and `--name`, each at most once unless it may be repeated.
 pub(crate) struct Flags {
     given: Vec<(String, String)>,
 }
@@ -100,7 +102,7 @@ impl Flags {
                 (flag, None) if names.alone.contains(&flag) => String::new(),
                 _ => return Err("an argument is none of those below".to_owned()),
             };
-            if given.iter().any(|(known, _)| *known == name) {
+            if !names.repeated.contains(&name.as_str()) && given.iter().any(|(known, _)| *known == name) {
                 return Err(format!("{name} is given twice"));
             }
             given.push((name, value));
@@ -113,7 +115,12 @@ impl Flags {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.given.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.all(name).next()
+    }
+
+    /// The values of one that may be repeated, in their order.
+    pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.given.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// The value of one that is always there.

@@ -1,0 +1,273 @@
+//! `POST /v1/events`: takes an event, and has it delivered to every subscription that asks for it.
+//!
+//! 202 with `{"id","deliveries","duplicate"}` for an event that is now stored; 200 for one that was before: the same type and data
+//! under an id that the caller gave. Another event under that id is answered 409. What cannot be used is 400 with the field.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use hookwire::dispatch::{EmitError, Emitted, Outbox, Routing};
+use hookwire::manage::axum::{Access, Scope};
+use hookwire::{Contract, DataError, Envelope, EventId, RawEvent, Records, Secret, Signer};
+use http::StatusCode;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use http_body_util::LengthLimitError;
+use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde_json::json;
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use tokio::time::timeout;
+
+use super::problem::Problem;
+
+/// Takes events.
+pub(crate) struct Events<S> {
+    store: Arc<S>,
+    outbox: Outbox<Arc<S>>,
+    contract: Contract,
+    /// Knows which ids can be signed; of no endpoint's secret.
+    signer: Option<Signer>,
+}
+
+impl<S: Records> Events<S> {
+    pub(crate) fn new(
+        store: Arc<S>,
+        outbox: Outbox<Arc<S>>,
+        contract: Contract,
+    ) -> Result<Self, hookwire::Error> {
+        let signer = match contract.scheme() {
+            Some(_) => Some(contract.signer(&Secret::try_generate()?)?),
+            None => None,
+        };
+        Ok(Self { store, outbox, contract, signer })
+    }
+
+    async fn take(&self, organization: &str, draft: Draft) -> Result<Emitted, Problem> {
+        let event = self.event(&draft)?;
+        let id = draft.id.as_deref().map(|id| self.id(id)).transpose()?;
+        let is_given = id.is_some();
+        let id = id.unwrap_or_else(EventId::generate);
+        let mut routing = Routing::new();
+        routing.ordering_key = draft.ordering_key;
+        routing.attributes =
+            draft.attributes.unwrap_or_default().into_iter().map(|(name, values)| (name, values.0)).collect();
+
+        let now = OffsetDateTime::now_utc();
+        // As envelopes show it.
+        let now = now.replace_nanosecond(u32::from(now.millisecond()) * 1_000_000).unwrap_or(now);
+        let emitted = self.emit_at(now, organization, &id, &event, &routing).await;
+        let Err(EmitError::Conflict { .. }) = &emitted else { return emitted.map_err(problem) };
+        if !is_given {
+            return emitted.map_err(problem);
+        }
+        // The caller repeats what it sent, or gives its id to something else: at the time of the first, a repeat is the same bytes.
+        let first =
+            self.store.find_event(organization, &id).await.map_err(EmitError::Store).map_err(problem)?;
+        let at = first.map_or(now, |first| first.created_at);
+        self.emit_at(at, organization, &id, &event, &routing).await.map_err(problem)
+    }
+
+    /// The store keeps the envelope's own time, so that a repeat can be made the same.
+    async fn emit_at(
+        &self,
+        at: OffsetDateTime,
+        organization: &str,
+        id: &EventId,
+        event: &RawEvent,
+        routing: &Routing,
+    ) -> Result<Emitted, EmitError> {
+        let envelope = Envelope::from_parts(id.clone(), at, event.clone());
+        let outbox = self.outbox.clone().with_clock(move || at);
+        outbox.emit_with(organization, &envelope, routing.clone()).await
+    }
+
+    /// One that the contract publishes, with data that fits.
+    fn event(&self, draft: &Draft) -> Result<RawEvent, Problem> {
+        let name = draft.event_type.as_str();
+        let event = RawEvent::new(name, &draft.data).map_err(|error| Problem::told("type", &error))?;
+        let catalogue = self.contract.catalogue();
+        if !catalogue.is_open() && catalogue.find(name).is_none() {
+            let names: Vec<_> = catalogue.iter().map(|kind| kind.name()).collect();
+            let what = format!("contract `{}` has no such event", self.contract.name());
+            return Err(Problem::field("type", &what, format!("one of {}", names.join(", "))));
+        }
+        catalogue.check(name, event.data()).map_err(|error| misfit(&error))?;
+        Ok(event)
+    }
+
+    /// One that receivers can be sent.
+    fn id(&self, text: &str) -> Result<EventId, Problem> {
+        let id: EventId = text.parse().map_err(|error| Problem::told("id", &error))?;
+        if let Some(signer) = &self.signer {
+            let signed = signer.signature(id.as_str(), OffsetDateTime::now_utc(), b"");
+            signed.map_err(|error| Problem::told("id", &error))?;
+        }
+        Ok(id)
+    }
+}
+
+/// The route.
+pub(crate) async fn emit<S: Records + 'static>(
+    State(events): State<Arc<Events<S>>>,
+    Extension(access): Extension<Access>,
+    request: Request,
+) -> Result<Response, Problem> {
+    if access.scope != Scope::ReadWrite {
+        let detail = "this API key may only look, expected one that may write";
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
+    let (parts, body) = request.into_parts();
+    let draft = Draft::parse(&whole(&parts.headers, body).await?)?;
+    let emitted = events.take(&access.organization, draft).await?;
+    let status = if emitted.duplicate { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let told = json!({"id": emitted.id, "deliveries": emitted.deliveries, "duplicate": emitted.duplicate});
+    Ok((status, [(CONTENT_TYPE, "application/json")], told.to_string()).into_response())
+}
+
+/// The body, if it is JSON, of a size that can be sent, and comes in time.
+async fn whole(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        let detail = "body is of another content type, expected application/json";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    let too_large = || {
+        let detail = format!("body is too large, expected at most {MAX_BODY} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    };
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|len| len > MAX_BODY) {
+        return Err(too_large());
+    }
+    match timeout(PATIENCE, to_bytes(body, MAX_BODY)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => {
+            Err(too_large())
+        }
+        Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "body was cut short, expected all of it")),
+        Err(_) => {
+            let detail = format!("body has not come within {} s", PATIENCE.as_secs());
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
+        }
+    }
+}
+
+/// An event as a caller sends it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Draft {
+    #[serde(rename = "type")]
+    event_type: String,
+    /// To the byte as it is sent on.
+    data: Box<RawValue>,
+    id: Option<String>,
+    ordering_key: Option<String>,
+    attributes: Option<BTreeMap<String, Values>>,
+}
+
+impl Draft {
+    fn parse(body: &[u8]) -> Result<Self, Problem> {
+        let no_json = || {
+            Problem::new(StatusCode::BAD_REQUEST, "body is not JSON, expected one object of JSON (RFC 8259)")
+        };
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let draft = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+            let path = error.path().to_string();
+            let inner = error.into_inner();
+            if inner.is_data() { unread(&path, &inner.to_string()) } else { no_json() }
+        })?;
+        json.end().map_err(|_| no_json())?;
+        Ok(draft)
+    }
+}
+
+/// The values of an attribute: a list, or one alone.
+struct Values(Vec<String>);
+
+impl<'de> Deserialize<'de> for Values {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Values;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list of strings")
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<Values, E> {
+                Ok(Values(vec![value.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Values, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = seq.next_element()? {
+                    values.push(value);
+                }
+                Ok(Values(values))
+            }
+        }
+
+        deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+/// What serde says of a field, without the value.
+fn unread(path: &str, message: &str) -> Problem {
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+    let named = |start: &str| message.strip_prefix(start).and_then(|rest| rest.split('`').next());
+    let expected = message.rsplit_once(", expected ").map(|(_, expected)| expected);
+    if let Some(name) = named("missing field `") {
+        Problem::field(name, "field is missing", "it")
+    } else if let Some(name) = named("duplicate field `") {
+        Problem::field(name, "field is given twice", "it once")
+    } else if let Some(name) = named("unknown field `") {
+        Problem::field(name, "there is no such field", expected.unwrap_or("none"))
+    } else if path == "." {
+        Problem::new(StatusCode::BAD_REQUEST, "body is not an object, expected one with `type` and `data`")
+    } else {
+        Problem::field(path, "value cannot be used", expected.unwrap_or("another value"))
+    }
+}
+
+/// The field of the data that does not fit, as a path from the body on.
+fn misfit(error: &DataError) -> Problem {
+    let within = match error.field() {
+        "." => "data".to_owned(),
+        field => format!("data.{field}"),
+    };
+    let missing = error.expected().and_then(|expected| expected.strip_prefix("a field `")?.strip_suffix('`'));
+    let what = format!("data does not fit the type `{}`", error.event_type());
+    match missing {
+        Some(name) => Problem::field(format!("{within}.{name}"), &what, "a value, but the field is missing"),
+        None => Problem::field(within, &what, error.expected().unwrap_or("another value")),
+    }
+}
+
+fn problem(error: EmitError) -> Problem {
+    match &error {
+        EmitError::Envelope(error) => Problem::told("data", error),
+        EmitError::TooLarge { .. } => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+        EmitError::Conflict { .. } => Problem::field("id", "it was used for another event", "a fresh one")
+            .with_status(StatusCode::CONFLICT),
+        // Of the store's own error nothing: it may tell of the database.
+        EmitError::Store(store) if store.is_retryable() => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+        }
+        _ => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+/// As much as an outbox takes by default, and what stands around the data.
+const MAX_BODY: usize = 1024 * 1024 + 64 * 1024;
+const PATIENCE: Duration = Duration::from_secs(15);

@@ -1,0 +1,78 @@
+//! [`Problem`]: why a request was not carried out, as problem details (RFC 9457) of the form that management answers with.
+
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Map, Value};
+
+pub(crate) struct Problem {
+    status: StatusCode,
+    detail: String,
+    field: Option<String>,
+    expected: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into(), field: None, expected: None }
+    }
+
+    /// A field that holds what cannot be used.
+    pub(crate) fn field(field: impl Into<String>, what: &str, expected: impl Into<String>) -> Self {
+        let (field, expected) = (field.into(), expected.into());
+        let detail = format!("{field}: {what}, expected {expected}");
+        Self { field: Some(field), expected: Some(expected), ..Self::new(StatusCode::BAD_REQUEST, detail) }
+    }
+
+    /// A field that a part of the library refused, whose text says what is wrong and what would be right.
+    pub(crate) fn told(field: &str, error: &hookwire::Error) -> Self {
+        let text = error.to_string();
+        let (what, expected) = text.split_once(", expected ").unwrap_or((&text, "another value"));
+        Self::field(field, what, expected)
+    }
+
+    pub(crate) const fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let title = title(self.status);
+        let mut members = Map::new();
+        let name = title.to_ascii_lowercase().replace(' ', "-");
+        members.insert("type".into(), format!("urn:hookwire:problem:{name}").into());
+        members.insert("title".into(), title.into());
+        members.insert("status".into(), self.status.as_u16().into());
+        members.insert("detail".into(), self.detail.into());
+        let optional = [("field", self.field), ("expected", self.expected)];
+        members.extend(optional.into_iter().filter_map(|(name, value)| Some((name.into(), value?.into()))));
+        let body = Value::Object(members).to_string();
+        let mut response = (self.status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// What no route is for.
+pub(crate) async fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "there is nothing here, expected a path of /v1/openapi.json")
+}
+
+const fn title(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::BAD_REQUEST => "Invalid request",
+        StatusCode::UNAUTHORIZED => "Not authenticated",
+        StatusCode::FORBIDDEN => "Not allowed",
+        StatusCode::NOT_FOUND => "Not found",
+        StatusCode::REQUEST_TIMEOUT => "Too slow",
+        StatusCode::CONFLICT => "Conflict",
+        StatusCode::PAYLOAD_TOO_LARGE => "Too large",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "Not JSON",
+        StatusCode::SERVICE_UNAVAILABLE => "Not available",
+        _ => "Internal error",
+    }
+}
