@@ -20,9 +20,8 @@ use hookwire::{Contract, DataError, Envelope, EventId, RawEvent, Records, Secret
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use http_body_util::LengthLimitError;
-use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use tokio::time::timeout;
@@ -129,8 +128,16 @@ pub(crate) async fn emit<S: Records + 'static>(
     let draft = Draft::parse(&whole(&parts.headers, body).await?)?;
     let emitted = events.take(&access.organization, draft).await?;
     let status = if emitted.duplicate { StatusCode::OK } else { StatusCode::ACCEPTED };
-    let told = json!({"id": emitted.id, "deliveries": emitted.deliveries, "duplicate": emitted.duplicate});
-    Ok((status, [(CONTENT_TYPE, "application/json")], told.to_string()).into_response())
+    let taken = Taken { id: &emitted.id, deliveries: emitted.deliveries, duplicate: emitted.duplicate };
+    let taken = serde_json::to_string(&taken).expect("invariant: text and numbers can be written as JSON");
+    Ok((status, [(CONTENT_TYPE, "application/json")], taken).into_response())
+}
+
+#[derive(Serialize)]
+struct Taken<'a> {
+    id: &'a EventId,
+    deliveries: usize,
+    duplicate: bool,
 }
 
 /// The body, if it is JSON, of a size that can be sent, and comes in time.
@@ -233,7 +240,7 @@ fn unread(path: &str, message: &str) -> Problem {
         Problem::field(name, "field is given twice", "it once")
     } else if let Some(name) = named("unknown field `") {
         Problem::field(name, "there is no such field", expected.unwrap_or("none"))
-    } else if path == "." {
+    } else if path == "." || path.starts_with('[') {
         Problem::new(StatusCode::BAD_REQUEST, "body is not an object, expected one with `type` and `data`")
     } else {
         Problem::field(path, "value cannot be used", expected.unwrap_or("another value"))
@@ -250,7 +257,14 @@ fn misfit(error: &DataError) -> Problem {
     let what = format!("data does not fit the type `{}`", error.event_type());
     match missing {
         Some(name) => Problem::field(format!("{within}.{name}"), &what, "a value, but the field is missing"),
-        None => Problem::field(within, &what, error.expected().unwrap_or("another value")),
+        None => {
+            let expected = error.expected().unwrap_or("another value");
+            Problem::field(
+                within,
+                &what,
+                if expected.starts_with("struct ") { "an object" } else { expected },
+            )
+        }
     }
 }
 

@@ -43,7 +43,10 @@ use keys::ApiKeys;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::sleep;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::layer;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -92,17 +95,16 @@ async fn serve<S: Records + 'static>(
         .with_address_policy(addresses)
         .with_client(client)
         .with_wake(&wake);
-    if let Some(ring) = ring {
-        dispatcher = dispatcher.with_key_ring(Arc::clone(&ring));
-        service = service.with_key_ring(Arc::clone(&ring));
-        tokio::spawn(ring::reseal(ring, Arc::clone(&store)));
+    if let Some(ring) = &ring {
+        dispatcher = dispatcher.with_key_ring(Arc::clone(ring));
+        service = service.with_key_ring(Arc::clone(ring));
     }
     let outbox = Outbox::new(Arc::clone(&store), contract.clone()).with_wake(&wake);
     let events = Arc::new(events::Events::new(Arc::clone(&store), outbox, contract)?);
     let app = router(service)
         .route("/v1/events", post(events::emit::<S>).with_state(events))
         .layer(from_fn_with_state(Arc::new(keys), keys::authenticate))
-        .route("/healthz", get(health::health::<S>).with_state(store))
+        .route("/healthz", get(health::health::<S>).with_state(Arc::clone(&store)))
         .route("/metrics", get(numbers::numbers).with_state(numbers::install()?))
         .fallback(problem::not_found);
 
@@ -114,9 +116,13 @@ async fn serve<S: Records + 'static>(
         end.send_replace(true);
     });
     eprintln!("listening on http://{}/", listener.local_addr()?);
-    // What the dispatcher warns of: dead letters, endpoints that were disabled, a store that does not answer.
-    tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(LevelFilter::WARN).init();
+    // What the dispatcher warns of, with the delivery that it is about: dead letters, disabled endpoints, a store that does not answer.
+    let told_of = Targets::new().with_default(LevelFilter::WARN).with_target("hookwire", LevelFilter::INFO);
+    tracing_subscriber::registry().with(layer().with_writer(io::stderr)).with(told_of).init();
 
+    if let Some(ring) = ring {
+        tokio::spawn(ring::reseal(ring, store));
+    }
     if let Some(notifications) = notifications {
         let (relay, ended) = (Relay::new(notifications, &wake), ended.clone());
         tokio::spawn(async move { relay.run(told(ended)).await });

@@ -3,7 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
-use serde_json::{Map, Value};
+use serde::Serialize;
 
 pub(crate) struct Problem {
     status: StatusCode,
@@ -40,21 +40,34 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let title = title(self.status);
-        let mut members = Map::new();
-        let name = title.to_ascii_lowercase().replace(' ', "-");
-        members.insert("type".into(), format!("urn:hookwire:problem:{name}").into());
-        members.insert("title".into(), title.into());
-        members.insert("status".into(), self.status.as_u16().into());
-        members.insert("detail".into(), self.detail.into());
-        let optional = [("field", self.field), ("expected", self.expected)];
-        members.extend(optional.into_iter().filter_map(|(name, value)| Some((name.into(), value?.into()))));
-        let body = Value::Object(members).to_string();
+        let members = Members {
+            kind: format!("urn:hookwire:problem:{}", title.to_ascii_lowercase().replace(' ', "-")),
+            title,
+            status: self.status.as_u16(),
+            detail: self.detail,
+            field: self.field,
+            expected: self.expected,
+        };
+        let body = serde_json::to_vec(&members).expect("invariant: text and numbers can be written as JSON");
         let mut response = (self.status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }
+}
+
+#[derive(Serialize)]
+struct Members {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<String>,
 }
 
 /// What no route is for.

@@ -30,7 +30,7 @@ pub(crate) fn read(file: &str) -> Result<KeyRing, Box<dyn Error>> {
 pub(crate) async fn reseal<S: Store>(ring: Arc<KeyRing>, store: Arc<S>) {
     let left = |id, error: &hookwire::Error| eprintln!("the secrets of {id} are left as they were: {error}");
     match ring.reseal_all(&store, BATCH, left).await {
-        Ok(told) if told.sealed > 0 => eprintln!("{} subscriptions were sealed anew", told.sealed),
+        Ok(told) if told.sealed > 0 => eprintln!("subscriptions sealed anew: {}", told.sealed),
         Ok(_) => {}
         Err(error) => eprintln!("the store was not sealed anew: {error}"),
     }

@@ -20,6 +20,18 @@ mod inspect;
     unix
 ))]
 mod receivers;
+#[cfg(all(
+    feature = "axum",
+    feature = "hyper",
+    feature = "keyring",
+    feature = "manage",
+    feature = "memory",
+    feature = "metrics",
+    feature = "postgres",
+    feature = "sqlite",
+    unix
+))]
+mod sender;
 
 #[test]
 fn schedule_ends_allison_at_31_hours_16_minutes() {
@@ -269,6 +281,6 @@ fn newest_of(path: &Path) -> SystemTime {
 
 const EXAMPLES: [&str; 3] = ["custom_events", "inspect", "schedule"];
 /// What is built with `examples/shared`.
-const LISTENING: [&str; 4] = ["bare_hyper", "crm_sync", "notify", "receiver"];
+const LISTENING: [&str; 5] = ["bare_hyper", "crm_sync", "notify", "receiver", "sender"];
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
 const IN_FULL: [&str; 3] = ["alerts", "custom_store", "quickstart"];

@@ -1,0 +1,194 @@
+//! What is emitted: taken once, refused with the field, delivered with a signature that verifies.
+
+use hookwire::Contract;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{EVENTS, SUBSCRIPTIONS, Sender, ids};
+use crate::endpoint::Endpoint;
+
+#[tokio::test]
+async fn an_emitted_event_arrives_as_its_contract_has_it_and_with_a_signature_that_verifies() {
+    for name in Contract::NAMES {
+        let endpoint = Endpoint::start([]).await;
+        let sender = Sender::start(name, "memory", &[]);
+        let contract = &sender.contract;
+        let (_, secret) = sender.subscribe(json!({"url": endpoint.url().as_str(), "events": ["*"]})).await;
+        assert_eq!(secret.is_some(), contract.scheme().is_some(), "{name}");
+        let (event_type, data) = match contract.catalogue().iter().next() {
+            Some(kind) => (kind.name(), serde_json::from_str(kind.sample().get()).unwrap()),
+            None => ("order.paid", json!({"order": [1, "two"]})),
+        };
+        let emitted = sender.post(EVENTS, json!({"type": event_type, "data": data})).await;
+        assert_eq!(emitted.status(), 202, "{name}: {}", emitted.text());
+        let emitted = emitted.json();
+        assert_eq!((&emitted["deliveries"], &emitted["duplicate"]), (&json!(1), &json!(false)), "{name}");
+
+        endpoint.arrived(1).await;
+        let request = endpoint.requests()[0].clone();
+        let received = sender.received(&request, secret.as_ref()).unwrap();
+        assert_eq!(received.event_type(), event_type, "{name}");
+        assert_eq!(serde_json::from_str::<Value>(received.data.data().get()).unwrap(), data, "{name}");
+        if contract.scheme().is_some() {
+            assert_eq!(received.id.as_str(), emitted["id"], "{name}");
+            let other = hookwire::Secret::generate();
+            assert!(sender.received(&request, Some(&other)).is_err(), "{name}");
+        }
+        // Each knows when it was sent to; the store too.
+        let path = format!("{EVENTS}/{}/deliveries", emitted["id"].as_str().unwrap());
+        sender.until(&path, |told| told["data"][0]["state"] == "delivered").await;
+    }
+}
+
+#[tokio::test]
+async fn a_repeat_is_told_from_another_event_under_the_same_id_also_by_the_next_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sender.db");
+    let endpoint = Endpoint::start([]).await;
+    let event = json!({"id": "evt_7", "type": "call.ended", "data": {"call_id": "c-1"}});
+    let (mut other_data, mut other_type) = (event.clone(), event.clone());
+    other_data["data"]["call_id"] = "c-2".into();
+    other_type["type"] = "call.message_taken".into();
+    let mut sender = Sender::on_sqlite("allison", &file, &[]);
+    sender.subscribe(json!({"url": endpoint.url().as_str(), "events": ["*"]})).await;
+    for process in 0..2 {
+        let first = sender.post(EVENTS, event.clone()).await;
+        let expected = [(202, json!({"id": "evt_7", "deliveries": 1, "duplicate": false})), repeated()];
+        assert_eq!((first.status(), first.json()), expected[process]);
+        for _ in 0..2 {
+            let repeat = sender.post(EVENTS, event.clone()).await;
+            assert_eq!((repeat.status(), repeat.json()), repeated());
+            for other in [&other_data, &other_type] {
+                let conflict = sender.post(EVENTS, other.clone()).await;
+                assert_eq!((conflict.status(), &conflict.json()["field"]), (409, &json!("id")));
+            }
+        }
+        sender.ended_by_sigterm().await;
+        sender = Sender::on_sqlite("allison", &file, &[]);
+    }
+    // Another organization's ids are its own.
+    let theirs = sender.call_as("Bearer globex=", Method::POST, EVENTS, Some(other_data)).await;
+    assert_eq!((theirs.status(), theirs.json()["deliveries"].clone()), (202, json!(0)));
+    let last = sender.emit_call("c-9").await;
+    endpoint.arrived(2).await;
+    assert_eq!(ids(&sender, &endpoint), ["evt_7".to_owned(), last]);
+}
+
+/// How something that was taken before is answered.
+fn repeated() -> (u16, Value) {
+    (200, json!({"id": "evt_7", "deliveries": 0, "duplicate": true}))
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_used_is_refused_with_the_field_and_leaves_nothing_behind() {
+    let sender = Sender::start("allison", "memory", &[]);
+    let call = json!({"call_id": "c-1"});
+    for (body, field) in [
+        (json!({"data": call}), "type"),
+        (json!({"type": "call.ended"}), "data"),
+        (json!({"type": "call.began", "data": call}), "type"),
+        (json!({"type": "", "data": call}), "type"),
+        (json!({"type": 7, "data": call}), "type"),
+        (json!({"type": "call.ended", "data": {}}), "data.call_id"),
+        (json!({"type": "call.ended", "data": [call]}), "data"),
+        (
+            json!({"type": "call.ended", "data": {"call_id": "c-1", "outcome_tags": ["a", 2]}}),
+            "data.outcome_tags[1]",
+        ),
+        (
+            json!({"type": "call.ended", "data": {"call_id": "c-1", "duration_seconds": "9"}}),
+            "data.duration_seconds",
+        ),
+        (json!({"type": "call.ended", "data": call, "id": "two words"}), "id"),
+        (json!({"type": "call.ended", "data": call, "id": "x".repeat(257)}), "id"),
+        (json!({"type": "call.ended", "data": call, "ordering": "k"}), "ordering"),
+        (json!({"type": "call.ended", "data": call, "ordering_key": 7}), "ordering_key"),
+        (json!({"type": "call.ended", "data": call, "attributes": {"list": ["a", 7]}}), "attributes.list[1]"),
+    ] {
+        let refused = sender.post(EVENTS, body.clone()).await;
+        assert_eq!(refused.status(), 400, "{body}: {}", refused.text());
+        assert_eq!(refused.header("content-type"), "application/problem+json");
+        let problem = refused.json();
+        assert_eq!(problem["field"], field, "{body}: {problem}");
+        assert_eq!(problem["status"], 400);
+        assert!(problem["detail"].as_str().unwrap().contains(", expected "), "{problem}");
+    }
+    let unknown = sender.post(EVENTS, json!({"type": "call.began", "data": call})).await.json();
+    assert!(
+        unknown["expected"].as_str().unwrap().contains("call.ended, call.callback_requested"),
+        "{unknown}"
+    );
+    for body in ["", "{", "[]", "7", r#"{"type":"call.ended","data":{"call_id":"c-1"}} x"#] {
+        let answer = raw(&sender, "application/json", body.to_owned()).await;
+        assert_eq!((answer.0, answer.1["field"].clone()), (400, Value::Null), "{body}");
+    }
+    let event = json!({"type": "call.ended", "data": call}).to_string();
+    assert_eq!(raw(&sender, "application/x-www-form-urlencoded", event.clone()).await.0, 415);
+    let long =
+        json!({"type": "call.ended", "data": {"call_id": "c-1", "summary": "x".repeat(1 << 20)}}).to_string();
+    assert_eq!(raw(&sender, "application/json", long).await.0, 413);
+    assert_eq!(raw(&sender, "application/json", " ".repeat(2 << 20)).await.0, 413);
+    assert_eq!(sender.get(EVENTS).await.json()["data"], json!([]));
+    assert_eq!(raw(&sender, "application/json; charset=utf-8", event).await.0, 202);
+}
+
+#[tokio::test]
+async fn an_id_that_no_receiver_could_verify_is_refused_where_the_contract_signs_it() {
+    for (contract, event_type, expected) in
+        [("standard_webhooks", "order.paid", 400), ("allison", "call.ended", 202)]
+    {
+        let sender = Sender::start(contract, "memory", &[]);
+        let event = json!({"id": "order.7", "type": event_type, "data": {"call_id": "c-1"}});
+        let answer = sender.post(EVENTS, event).await;
+        assert_eq!(answer.status(), expected, "{contract}: {}", answer.text());
+        assert_eq!(answer.json().get("field"), (expected == 400).then_some(&json!("id")));
+    }
+}
+
+#[tokio::test]
+async fn ordering_keys_and_attributes_guide_an_event() {
+    let endpoint = Endpoint::start([]).await;
+    let sender = Sender::start("standard_webhooks", "memory", &[]);
+    let draft =
+        json!({"url": endpoint.url().as_str(), "events": ["*"], "attributes": {"list": ["vip", "press"]}});
+    sender.subscribe(draft).await;
+    let mut expected = Vec::new();
+    for (attributes, deliveries) in [
+        (json!({"list": "vip"}), 1),
+        (json!({"list": ["new", "press"]}), 1),
+        (json!({"list": []}), 0),
+        (json!({"list": ["new"]}), 0),
+        (Value::Null, 0),
+    ] {
+        let event =
+            json!({"type": "order.paid", "data": {}, "attributes": attributes, "ordering_key": "one"});
+        let emitted = sender.post(EVENTS, event).await.json();
+        assert_eq!(emitted["deliveries"], deliveries, "{attributes}");
+        if deliveries == 1 {
+            expected.push(emitted["id"].as_str().unwrap().to_owned());
+        }
+    }
+    endpoint.arrived(2).await;
+    assert_eq!(ids_of_headers(&endpoint), expected);
+    // The second one came after the first was answered.
+    assert_eq!(endpoint.answered_before(), [0, 1]);
+    assert_eq!(
+        sender.get(SUBSCRIPTIONS).await.json()["data"][0]["attributes"],
+        json!({"list": ["vip", "press"]})
+    );
+}
+
+fn ids_of_headers(endpoint: &Endpoint) -> Vec<String> {
+    let requests = endpoint.requests();
+    requests.iter().map(|(headers, _)| headers["webhook-id"].to_str().unwrap().to_owned()).collect()
+}
+
+async fn raw(sender: &Sender, content_type: &str, body: String) -> (u16, Value) {
+    let request = http::Request::post(format!("{}{EVENTS}", sender.url))
+        .header("authorization", "bearer acme-key")
+        .header("content-type", content_type)
+        .body(body.into())
+        .unwrap();
+    let answer = sender.send(request).await.unwrap();
+    (answer.status(), answer.json())
+}
