@@ -133,38 +133,10 @@ fn a_command_line_that_makes_no_sense_is_refused_without_repeating_what_is_secre
 
 #[tokio::test]
 async fn endpoints_of_this_machine_are_for_development_alone() {
-    // Not in this folder's sender.db.
-    let args = [
-        "--listen",
-        "127.0.0.1:0",
-        "--contract",
-        "allison",
-        "--store",
-        "memory",
-        "--api-key",
-        "acme-key=acme",
-    ];
-    let mut child = std::process::Command::new(super::super::binary("sender"))
-        .args(args)
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut first = String::new();
-    let mut told = std::io::BufReader::new(child.stderr.take().unwrap());
-    std::io::BufRead::read_line(&mut told, &mut first).unwrap();
-    let url = first.trim().strip_prefix("listening on ").unwrap().to_owned();
-    let driver = Sender::start("allison", "memory", &[]);
-    for (endpoint, rule) in [("http://127.0.0.1:9/", "scheme"), ("https://127.0.0.1/", "address:loopback")] {
-        let draft = json!({"url": endpoint, "events": ["*"]}).to_string();
-        let request = Request::post(format!("{url}{}", &SUBSCRIPTIONS[1..]))
-            .header("authorization", "Bearer acme-key")
-            .header("content-type", "application/json")
-            .body(draft.into())
-            .unwrap();
-        let refused = driver.send(request).await.unwrap();
-        assert_eq!((refused.status(), &refused.json()["field"]), (400, &json!("url")), "{endpoint}");
-        assert_eq!(refused.json()["rule"], rule, "{endpoint}");
+    let sender = Sender::start_for_the_public("allison", "memory", &[]);
+    for (url, rule) in [("http://127.0.0.1:9/", "scheme"), ("https://127.0.0.1/", "address:loopback")] {
+        let refused = sender.post(SUBSCRIPTIONS, json!({"url": url, "events": ["*"]})).await;
+        assert_eq!((refused.status(), &refused.json()["field"]), (400, &json!("url")), "{url}");
+        assert_eq!(refused.json()["rule"], rule, "{url}");
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
 }

@@ -43,7 +43,12 @@ struct Sender {
 impl Sender {
     /// With the keys of two organizations, and one that may only look.
     fn start(contract: &str, store: &str, more: &[&str]) -> Self {
-        let given = ["--listen", "127.0.0.1:0", "--contract", contract, "--store", store, "--allow-loopback"];
+        Self::start_for_the_public(contract, store, &[&["--allow-loopback"], more].concat())
+    }
+
+    /// For endpoints that anybody can reach.
+    fn start_for_the_public(contract: &str, store: &str, more: &[&str]) -> Self {
+        let given = ["--listen", "127.0.0.1:0", "--contract", contract, "--store", store];
         let keys = ["--api-key", "acme-key=acme", "--api-key=globex==globex", "--api-key", "looks=acme:read"];
         let mut command = Command::new(binary("sender"));
         command.args(given).args(keys).args(more);
