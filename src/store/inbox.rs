@@ -35,7 +35,8 @@ pub trait Inbox: Send + Sync {
     /// Gives the event up, so that the next copy is handled; `false` when `lease` is no longer the event's last.
     fn release(&self, key: &InboxKey, lease: Lease) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Forgets up to `limit` events whose time to be kept ended before `now`, and tells how many.
+    /// Forgets up to `limit` events whose time to be kept ended before `now`, and tells how many. A reservation is kept for a while
+    /// after its lease, as its holder may still commit it.
     fn prune(&self, now: OffsetDateTime, limit: u32) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 

@@ -7,9 +7,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookwire::store::{Claim, Lease, NewEvent, Replay, Retention, Settled, Settlement, Share};
+use hookwire::store::{
+    Claim, Conclusion, InboxKey, KeptRequest, Lease, NewEvent, Replay, RequestSettlement, Retention, Settled,
+    Settlement, Share, Take,
+};
 use hookwire::{
-    AddressPolicy, Attempt, DeliveryId, EndpointUrl, EventFilter, MemoryStore, Next, Outcome, Store,
+    AddressPolicy, Attempt, DeliveryId, EndpointUrl, EventFilter, Intake, MemoryStore, Next, Outcome, Store,
     Subscription, SubscriptionId,
 };
 use http::StatusCode;
@@ -230,6 +233,29 @@ fn ended(delivery: DeliveryId, lease: Lease, next: Next) -> Settlement {
 
 fn wish(limit: u32) -> Claim {
     Claim::new(at(0), Duration::from_secs(60), vec![Share::new(subscription_id(1), limit)])
+}
+
+/// It is remembered for a week that it is done, and there are as many as come in a week.
+#[tokio::test]
+async fn the_body_of_a_request_that_is_done_is_let_go_of() {
+    struct Body(#[expect(dead_code, reason = "it is counted")] Arc<()>);
+    impl AsRef<[u8]> for Body {
+        fn as_ref(&self) -> &[u8] {
+            b"{}"
+        }
+    }
+    let held = Arc::new(());
+    let body = Bytes::from_owner(Body(Arc::clone(&held)));
+    let store = MemoryStore::new();
+    let request = KeptRequest::new(InboxKey::new("allison", "evt_1".parse().unwrap()), START, body);
+    store.keep(&[request]).await.unwrap();
+    assert_eq!(Arc::strong_count(&held), 2);
+    let taken = store.take(&Take::new("allison", START, Duration::from_secs(60), 1)).await.unwrap().requests;
+    let (key, lease) = (taken[0].request.key.clone(), taken[0].lease);
+    drop(taken);
+    let done = RequestSettlement::new(key, lease, START, Conclusion::done(Duration::from_secs(60)));
+    assert_eq!(store.settle_taken(&[done]).await.unwrap(), [Settled::Done]);
+    assert_eq!(Arc::strong_count(&held), 1);
 }
 
 fn subscription(number: u32) -> Subscription {
