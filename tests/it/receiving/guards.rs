@@ -105,6 +105,21 @@ fn behind_a_trusted_proxy_the_last_address_that_is_no_proxys_counts() {
     ] {
         assert!(!admits(peer, forwarded), "{peer} {forwarded:?}");
     }
+
+    // What the proxies themselves send is judged as theirs.
+    let ours = NetworkGuard::new(["10.1.0.0/16"]).unwrap().behind(["10.0.0.0/8"]).unwrap();
+    for (peer, forwarded, is_admitted) in [
+        ("10.1.1.1", None, true),
+        ("10.2.2.2", Some("10.1.1.1"), true),
+        ("10.1.1.1", Some("10.2.2.2"), false),
+    ] {
+        let mut headers = HeaderMap::new();
+        if let Some(hop) = forwarded {
+            headers.insert("x-forwarded-for", HeaderValue::from_static(hop));
+        }
+        let arrival = Arrival::new(&headers).with_peer(peer.parse().unwrap());
+        assert_eq!(ours.admits(&arrival), is_admitted, "{peer} {forwarded:?}");
+    }
 }
 
 #[test]
