@@ -5,11 +5,13 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookwire::receive::{HeaderGuard, NetworkGuard, PathGuard, Received, Receiver, Rejection, SecretSource};
+use hookwire::receive::{
+    Guard as _, HeaderGuard, NetworkGuard, PathGuard, Received, Receiver, Rejection, SecretSource,
+};
 use hookwire::testing::{Faults, Miss, RecordingClient, RecordingReceiver, Reply, Samples};
 use hookwire::{
     AddressError, AddressPolicy, Contract, DataError, Envelope, ErrorClass, ErrorKind, HttpClient as _,
-    Limits, MemoryStore, Outcome, RawEvent, Scheme, Secret, allison, nectar_desk,
+    Limits, MemoryStore, Outcome, RawEvent, Scheme, Secret, allison, allo, nectar_desk,
 };
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, StatusCode};
@@ -290,7 +292,7 @@ async fn a_recording_receiver_tells_of_each_request_what_was_handled_and_what_wa
     );
     let samples = samples(&contract);
     let sample = |event_type, id: &str| samples.request(event_type, &id.parse().unwrap(), NOW).unwrap();
-    let misfit = br#"{"id":"evt_3","type":"call.ended","created_at":"2026-04-17T12:00:00.000Z","api_version":"v1","data":{"call_id":[7]}}"#;
+    let misfit = br#"{"id":"evt_3","type":"call.ended","created_at":"2026-04-16T12:00:00.000Z","api_version":"v1","data":{"call_id":[7]}}"#;
     let mut forged = sample("call.ended", "evt_4");
     forged.headers_mut().insert("x-allison-signature", HeaderValue::from_static("v1=00"));
     let mut got = sample("call.ended", "evt_5");
@@ -327,6 +329,7 @@ async fn a_recording_receiver_tells_of_each_request_what_was_handled_and_what_wa
     assert!(first.rejection.is_none() && copy.rejection.is_none());
     assert_eq!(first.event.as_ref().unwrap().created_at, NOW);
     assert_eq!(misfit.event.as_ref().unwrap().data.data().get(), r#"{"call_id":[7]}"#);
+    assert_eq!(misfit.event.as_ref().unwrap().created_at, datetime!(2026-04-16 12:00 UTC), "as it came");
     let cause = failed.rejection.as_ref().unwrap().source().unwrap().to_string();
     assert_eq!(cause, "no room for contacts");
     assert!(matches!(**forged.rejection.as_ref().unwrap(), Rejection::Unverified(_)));
@@ -369,6 +372,25 @@ async fn a_recording_receivers_requests_come_from_an_address_to_a_path_for_a_ten
     assert_eq!(recorded.len(), 4, "of all of them");
     // The id is in the header alone, and proven.
     assert_eq!(recorded[3].event.as_ref().unwrap().id.as_str(), "msg_1");
+}
+
+#[tokio::test]
+async fn a_recording_receiver_answers_as_its_receiver_refuses_and_knows_a_misfits_id_from_its_header() {
+    let contract = Contract::allo();
+    let guard = HeaderGuard::bearer(&"a-long-random-token".parse().unwrap());
+    let challenge = guard.challenge();
+    let handler = async |event: Result<Envelope<allo::Event>, Box<DataError>>| Ok(event.map(drop)?);
+    let guarded = RecordingReceiver::new(receiver_of(&contract).with_guard(guard), handler);
+    let body =
+        br#"{"topic":"call.completed","version":"2.0","timestamp":"2026-04-17T12:00:00.000000Z","data":[7]}"#;
+    let misfit = samples(&contract).request_with(&body[..], &"msg_7".parse().unwrap(), NOW).unwrap();
+    let refused = guarded.receive(misfit.clone(), NOW).await;
+    assert!(challenge.is_some() && refused.answer.challenge == challenge, "{:?}", refused.answer);
+    assert!(refused.event.is_none());
+    let told = RecordingReceiver::new(receiver_of(&contract), handler).receive(misfit, NOW).await;
+    assert_eq!(told.answer.status, 503);
+    let event = told.event.expect("the handler was given it");
+    assert_eq!((event.id.as_str(), event.data.data().get()), ("msg_7", "[7]"));
 }
 
 /// All that have a name.
