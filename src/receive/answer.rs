@@ -44,11 +44,13 @@ impl Answer {
         *response.status_mut() = self.status;
         if let Some(wait) = self.retry_after {
             // Whole seconds (RFC 9110 section 10.2.3), rounded up: at once is not what was asked for.
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0));
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            let challenge = HeaderValue::from_static(self.challenge.unwrap_or(CHALLENGE));
+            // A guard's own, which may hold what no header does: a sender is answered all the same.
+            let challenge = self.challenge.and_then(|challenge| HeaderValue::from_str(challenge).ok());
+            let challenge = challenge.unwrap_or(const { HeaderValue::from_static(CHALLENGE) });
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         if self.status == StatusCode::METHOD_NOT_ALLOWED {

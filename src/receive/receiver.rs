@@ -312,7 +312,9 @@ impl<I> Receiver<I> {
     }
 
     pub(super) fn challenge(&self) -> Option<&'static str> {
-        self.guards.iter().find_map(|guard| guard.challenge())
+        // A guard is the application's own: its panic costs its challenge and nothing else.
+        let challenge = |guard: &Arc<dyn Guard>| catch_unwind(AssertUnwindSafe(|| guard.challenge()));
+        self.guards.iter().find_map(|guard| challenge(guard).ok().flatten())
     }
 
     /// The same receiver, answering everything with 410, which has senders that heed it (Standard Webhooks) end the subscription.

@@ -45,6 +45,7 @@ pub trait Guard: Send + Sync {
 
     /// What a request that is answered 401 should show next time, as a challenge of `WWW-Authenticate` (RFC 9110 section 11.6.1),
     /// such as `Bearer realm="webhooks"`. Every 401 of the receiver has it, whatever the reason, so that it tells a stranger nothing.
+    /// One that no header can hold, as with a line break, is left out, and so is that of a guard that panics.
     fn challenge(&self) -> Option<&'static str> {
         None
     }

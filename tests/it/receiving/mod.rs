@@ -50,6 +50,14 @@ async fn more_than_are_handled_at_once_are_answered_429_and_told_to_wait() {
     assert_eq!(answer(&receiver, &arrival, &request.body).await.unwrap(), Answer::OK);
 }
 
+#[test]
+fn the_longest_wait_that_there_is_can_be_asked_for() {
+    let mut answer = Answer::OK;
+    answer.status = StatusCode::TOO_MANY_REQUESTS;
+    answer.retry_after = Some(Duration::MAX);
+    assert_eq!(answer.into_response().headers()["retry-after"], u64::MAX.to_string());
+}
+
 #[tokio::test]
 async fn a_rate_is_kept_before_anything_is_verified() {
     let admission = Admission::new().with_rate(Rate::new(0.5, 2).unwrap());

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hookwire::MemoryStore;
 use hookwire::receive::{Admission, Answer, Arrival, Guard, HeaderGuard, Receiver, Rejection, Senders};
+use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::{Arrived, NOON, Request, receiver};
@@ -41,6 +42,39 @@ async fn a_guard_that_panics_is_answered_503_and_holds_no_place() {
     assert_eq!(rejection.to_string(), "guard `bearer` panicked");
     assert_repeats(&rejection);
     assert_eq!(answer(&receiver).await.unwrap(), Answer::OK);
+}
+
+/// Admits nobody, and challenges by what cannot be said.
+struct Unspeakable(fn() -> Option<&'static str>);
+
+impl Guard for Unspeakable {
+    fn name(&self) -> &'static str {
+        "unspeakable"
+    }
+
+    fn admits(&self, _: &Arrival<'_>) -> bool {
+        false
+    }
+
+    fn challenge(&self) -> Option<&'static str> {
+        (self.0)()
+    }
+}
+
+#[tokio::test]
+async fn a_guard_whose_challenge_is_not_ascii_or_no_header_or_panics_is_answered_401_all_the_same() {
+    let unspeakable: [(fn() -> _, _); 3] = [
+        (|| Some(r#"Bearer realm="Büro""#), r#"Bearer realm="Büro""#),
+        (|| Some("Bearer realm=\"a\"\r\nX-Mine: 1"), "Webhook"),
+        (|| panic!("a bug of the guard's"), "Webhook"),
+    ];
+    for (challenge, shown) in unspeakable {
+        let receiver = one_at_once().with_guard(Unspeakable(challenge));
+        let rejection = answer(&receiver).await.unwrap_err();
+        let response = receiver.refuse(&rejection).into_response();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(response.headers()[WWW_AUTHENTICATE], shown);
+    }
 }
 
 #[tokio::test]
