@@ -20,7 +20,7 @@ use crate::receive::no_inbox::NoInbox;
 use crate::receive::receipt::{Held, Receipt, Received};
 use crate::receive::rejection::{Rejection, RejectionObserver, refuse};
 use crate::receive::secrets::{CachedSecrets, ErasedSecrets, SecretSource};
-use crate::signature::{Secret, Verified, Verifier};
+use crate::signature::{Proof, Secret, Verified, Verifier};
 use crate::store::{Inbox, InboxKey, Intake, Reservation};
 
 /// Verifies, dedupes and decodes what arrives, in that order.
@@ -318,6 +318,7 @@ impl<I> Receiver<I> {
     }
 
     /// The same receiver, answering everything with 410, which has senders that heed it (Standard Webhooks) end the subscription.
+    /// Among several [`Senders`](crate::receive::Senders), everything that it proves.
     pub fn retired(mut self) -> Self {
         self.is_retired = true;
         self
@@ -358,7 +359,33 @@ impl<I> Receiver<I> {
     /// The place of a request among those that are handled at once, taken before anything of it is read.
     pub(super) fn admit(&self, now: OffsetDateTime) -> Result<Permit, Rejection> {
         self.check_alive()?;
+        self.look(now)
+    }
+
+    /// The place of a request that has to be looked at though the receiver may be retired.
+    fn look(&self, now: OffsetDateTime) -> Result<Permit, Rejection> {
         self.admission.admit(now).map_err(|retry_after| Rejection::Busy { retry_after })
+    }
+
+    /// Among several senders a retired one answers what it proves and nothing else: whose request it is has to be found out first.
+    pub(super) async fn check_alive_for(
+        &self,
+        arrival: &Arrival<'_>,
+        body: &[u8],
+        now: OffsetDateTime,
+    ) -> Result<(), Rejection> {
+        if self.is_retired {
+            let _permit = self.look(now)?;
+            // Whom anybody passes is sent what is wrong of the others too, whose subscriptions are not to end.
+            if let Proof::Nothing = self.prove(arrival, body, now).await?.by() {
+                return Err(Rejection::NotAdmitted { guard: "retired" });
+            }
+        }
+        self.check_alive()
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_retired
     }
 
     pub(super) fn check_alive(&self) -> Result<(), Rejection> {

@@ -27,7 +27,8 @@ type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// A request belongs to the first receiver that proves it, in the order in which they were added: by its signature, or by its guards
 /// where the contract signs nothing. So a receiver that anybody passes comes last. A request that none proves is answered as the one
 /// whose signature header it carries has it, and nothing of it is remembered; while one of them is busy or cannot look its secrets
-/// up, it is asked to come again.
+/// up, it is asked to come again. What only a [retired](Receiver::retired) one proves is answered 410, which ends that sender's
+/// subscription and no other's; everything is, where all are retired.
 ///
 /// What a receiver's guards and the headers of its scheme refuse is no longer offered to it when the body has come, and costs nothing
 /// of what it [admits](Receiver::with_admission).
@@ -161,6 +162,9 @@ impl Senders {
 
     /// Judges a request by its head and by what is known of the body's length: why each refuses it already, or why all do.
     pub(super) fn judge(&self, arrival: &Arrival<'_>, length: u64) -> Result<Refused, Rejection> {
+        if !self.all.is_empty() && self.all.iter().all(|sender| sender.is_retired()) {
+            return Err(Rejection::Retired);
+        }
         let refused: Refused = self.all.iter().map(|sender| sender.judge(arrival, length).err()).collect();
         match refused.iter().any(Option::is_none) {
             true => Ok(refused),
@@ -240,12 +244,13 @@ fn distance(rejection: &Rejection) -> u8 {
     match rejection {
         // It may be theirs, and they can be asked again.
         Rejection::GuardPanicked { .. } | Rejection::Busy { .. } | Rejection::Secrets(_) => 0,
-        Rejection::TooLarge { .. } => 1,
-        Rejection::Unverified(VerifyError::MissingHeader { .. }) => 3,
-        Rejection::Unverified(_) => 2,
-        Rejection::UnknownTenant => 4,
-        // A retired endpoint among live ones is no reason to end every sender's subscription.
-        _ => 5,
+        // It was proven to be of a retired one, and of no other.
+        Rejection::Retired => 1,
+        Rejection::TooLarge { .. } => 2,
+        Rejection::Unverified(VerifyError::MissingHeader { .. }) => 4,
+        Rejection::Unverified(_) => 3,
+        Rejection::UnknownTenant => 5,
+        _ => 6,
     }
 }
 
@@ -263,6 +268,7 @@ trait Sender: Send + Sync {
     fn body_deadline(&self) -> Duration;
     fn lease(&self) -> Duration;
     fn challenge(&self) -> Option<&'static str>;
+    fn is_retired(&self) -> bool;
 }
 
 struct Handled<T, I, F> {
@@ -278,7 +284,6 @@ where
     F: Fn(Result<Envelope<T>, Box<DataError>>) -> Boxed<'static, Result<(), Failure>> + Send + Sync,
 {
     fn judge(&self, arrival: &Arrival<'_>, length: u64) -> Result<(), Rejection> {
-        self.receiver.check_alive()?;
         self.receiver.judge(arrival, length)?;
         self.receiver.check_presence(arrival)
     }
@@ -290,6 +295,7 @@ where
         now: OffsetDateTime,
     ) -> Boxed<'a, Result<Answer, Rejection>> {
         Box::pin(async move {
+            self.receiver.check_alive_for(arrival, body, now).await?;
             let permit = self.receiver.admit(now)?;
             self.receiver.answer_admitted(permit, arrival, body, now, &self.handle).await
         })
@@ -310,6 +316,10 @@ where
     fn challenge(&self) -> Option<&'static str> {
         self.receiver.challenge()
     }
+
+    fn is_retired(&self) -> bool {
+        self.receiver.is_retired()
+    }
 }
 
 struct KeptFor<I> {
@@ -318,7 +328,6 @@ struct KeptFor<I> {
 
 impl<I: Intake + 'static> Sender for KeptFor<I> {
     fn judge(&self, arrival: &Arrival<'_>, length: u64) -> Result<(), Rejection> {
-        self.receiver.check_alive()?;
         self.receiver.judge(arrival, length)?;
         self.receiver.check_presence(arrival)
     }
@@ -330,6 +339,7 @@ impl<I: Intake + 'static> Sender for KeptFor<I> {
         now: OffsetDateTime,
     ) -> Boxed<'a, Result<Answer, Rejection>> {
         Box::pin(async move {
+            self.receiver.check_alive_for(arrival, body, now).await?;
             let permit = self.receiver.admit(now)?;
             Ok(self.receiver.keep_admitted(permit, arrival, body, now).await?.into())
         })
@@ -349,5 +359,9 @@ impl<I: Intake + 'static> Sender for KeptFor<I> {
 
     fn challenge(&self) -> Option<&'static str> {
         self.receiver.challenge()
+    }
+
+    fn is_retired(&self) -> bool {
+        self.receiver.is_retired()
     }
 }

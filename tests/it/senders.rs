@@ -160,7 +160,43 @@ async fn one_that_takes_less_or_is_retired_leaves_the_others_be() {
     let request = sample(Contract::allison(), ALLISON, "call.ended", id);
     assert_eq!(answer(&senders, &request).await.unwrap(), Answer::OK);
     let request = sample(Contract::recept_ai(), RECEPT_AI, "Call Ended", "msg_1");
-    assert_ne!(answer(&senders, &request).await.unwrap_err().status(), StatusCode::GONE);
+    assert_eq!(answer(&senders, &request).await.unwrap_err().status(), StatusCode::GONE, "its own sender's");
+    let forged = sample(Contract::recept_ai(), ALLO, "Call Ended", "msg_2");
+    assert_ne!(answer(&senders, &forged).await.unwrap_err().status(), StatusCode::GONE, "nobody's");
+    assert_eq!(log.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_retired_one_before_its_successor_takes_nothing_from_it_and_all_retired_answer_410() {
+    let log = Log::default();
+    let allison = || Receiver::signed(Contract::allison(), &Secret::from_random(ALLISON)).unwrap();
+    let retired = || Senders::new().with(allison().retired(), into::<allison::Event>(&log, "retired"));
+    let request = sample(Contract::allison(), ALLISON, "call.ended", "evt_00000000000000000000000000000001");
+    let with_successor = retired().with(allison(), into::<allison::Event>(&log, "successor"));
+    assert_eq!(answer(&with_successor, &request).await.unwrap(), Answer::OK);
+    assert_eq!(log.lock().unwrap()[..], [("successor", "call.ended".to_owned())]);
+
+    let kept = allison().retired().with_max_body(10).with_intake(MemoryStore::new());
+    let all = retired().with_kept(kept);
+    assert_eq!(answer(&all, &request).await.unwrap_err().status(), StatusCode::GONE);
+    let stranger = Request::new(Bytes::new());
+    assert_eq!(answer(&all, &stranger).await.unwrap_err().status(), StatusCode::GONE);
+
+    // One that anybody passes ends nobody's subscription but where all are retired.
+    let anybodys = Receiver::dangerous_unguarded(Contract::nectar_desk()).retired();
+    let senders = Senders::new()
+        .with(allison(), into::<allison::Event>(&log, "allison"))
+        .with(anybodys, into::<nectar_desk::Event>(&log, "retired"));
+    let rotated = sample(Contract::allison(), ALLO, "call.ended", "evt_00000000000000000000000000000002");
+    assert_eq!(answer(&senders, &rotated).await.unwrap_err().status(), StatusCode::UNAUTHORIZED);
+
+    // No more of a retired one's requests are looked at than of a live one's.
+    let busy = allison().retired().with_admission(Admission::new().with_max_concurrent(0));
+    let live = Receiver::signed(Contract::allo(), &Secret::from_random(ALLO)).unwrap();
+    let senders = Senders::new()
+        .with(busy, into::<allison::Event>(&log, "retired"))
+        .with(live, into::<allo::Event>(&log, "allo"));
+    assert_eq!(answer(&senders, &request).await.unwrap_err().status(), StatusCode::TOO_MANY_REQUESTS);
 }
 
 #[tokio::test]
@@ -181,6 +217,10 @@ async fn one_that_is_busy_or_cannot_look_its_secrets_up_costs_the_others_nothing
         let allison = Receiver::signed(Contract::allison(), &Secret::from_random(ALLISON)).unwrap();
         let senders = Senders::new()
             .with(first, into::<allo::Event>(&log, "allo"))
+            .with(
+                Receiver::signed(Contract::recept_ai(), &Secret::from_random(RECEPT_AI)).unwrap(),
+                into::<recept_ai::Event>(&log, "recept_ai"),
+            )
             .with(allison, into::<allison::Event>(&log, "allison"));
         let answer = async |request: &Request<Bytes>| {
             let arrival = Arrival::new(request.headers()).with_tenant("acme");
@@ -189,13 +229,48 @@ async fn one_that_is_busy_or_cannot_look_its_secrets_up_costs_the_others_nothing
         let id = "evt_00000000000000000000000000000001";
         let others = sample(Contract::allison(), ALLISON, "call.ended", id);
         assert_eq!(answer(&others).await.unwrap(), Answer::OK);
+        // Nor one whose requests have the same headers, so that their head does not tell them apart.
+        let twins = sample(Contract::recept_ai(), RECEPT_AI, "Call Ended", "msg_1");
+        assert_eq!(answer(&twins).await.unwrap(), Answer::OK);
         // Its own is to come again.
         let own = sample(Contract::allo(), ALLO, "call.completed", "msg_1");
         let rejection = answer(&own).await.unwrap_err();
         assert_eq!(rejection.status().as_u16(), status);
         assert!(rejection.retry_after().is_some());
     }
-    assert_eq!(log.lock().unwrap().len(), 2);
+    assert_eq!(log.lock().unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn one_whose_guard_or_tenant_is_missing_leaves_those_behind_it_be() {
+    struct Nobody;
+    impl SecretSource for Nobody {
+        async fn secrets(&self, _: &str) -> Result<Vec<Secret>, Failure> {
+            Ok(Vec::new())
+        }
+    }
+    let log = Log::default();
+    let token: Secret = "another-path-of-22-bytes".parse().unwrap();
+    let guarded = Receiver::guarded(Contract::nectar_desk(), PathGuard::new(&token).unwrap());
+    let senders = Senders::new()
+        .with(guarded.with_body_deadline(SECOND), into::<nectar_desk::Event>(&log, "nectar_desk"))
+        .with(
+            Receiver::by_tenant(Contract::allison(), Nobody).unwrap().with_body_deadline(3 * SECOND),
+            into::<allison::Event>(&log, "tenants"),
+        )
+        .with(
+            Receiver::signed(Contract::allison(), &Secret::from_random(ALLISON))
+                .unwrap()
+                .with_body_deadline(2 * SECOND),
+            into::<allison::Event>(&log, "allison"),
+        );
+    assert_eq!(senders.body_deadline(), 3 * SECOND, "of the one that waits longest");
+    let request = sample(Contract::allison(), ALLISON, "call.ended", "evt_00000000000000000000000000000001");
+    assert_eq!(answer(&senders, &request).await.unwrap(), Answer::OK, "it names no tenant");
+    let arrival = Arrival::new(request.headers()).with_tenant("acme");
+    let told = senders.answer(&Method::POST, &arrival, request.body(), NOW).await;
+    assert_eq!(told.unwrap(), Answer::OK, "it names one that is not known");
+    assert_eq!(log.lock().unwrap().iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["allison", "allison"]);
 }
 
 #[tokio::test]
@@ -223,6 +298,11 @@ async fn what_one_keeps_is_answered_at_once_and_handled_by_its_worker() {
     assert_eq!(answer(&senders, &no_event).await.unwrap_err().status(), StatusCode::BAD_REQUEST);
     let long = Request::new(Bytes::from(vec![b' '; 501]));
     assert_eq!(answer(&senders, &long).await.unwrap_err().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let busy = Receiver::guarded(Contract::nectar_desk(), PathGuard::new(&token).unwrap())
+        .with_admission(Admission::new().with_max_concurrent(0))
+        .with_intake(Arc::clone(&store));
+    let busy = Senders::new().with_kept(busy);
+    assert_eq!(answer(&busy, &kept).await.unwrap_err().status(), StatusCode::TOO_MANY_REQUESTS);
 
     let all = hookwire::store::Take::new("nectar_desk", NOW, SECOND, 9);
     let [taken] = &hookwire::Intake::take(&*store, &all).await.unwrap().requests[..] else {
