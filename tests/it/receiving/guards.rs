@@ -245,7 +245,7 @@ async fn a_401_challenges_by_what_the_receiver_wants_whatever_was_wrong() {
     assert_eq!(challenge(Answer::from(&rejection)), "Webhook");
     // And nothing else does.
     let busy = several.refuse(&Rejection::too_large(1));
-    assert_eq!(busy.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!((busy.status, busy.challenge), (StatusCode::PAYLOAD_TOO_LARGE, None));
     assert!(!busy.into_response().headers().contains_key(WWW_AUTHENTICATE));
 }
 

@@ -11,6 +11,31 @@ use time::OffsetDateTime;
 
 use super::{Arrived, NOON, Request, receiver};
 
+#[tokio::test]
+async fn what_a_receiver_was_told_before_it_was_given_an_inbox_still_holds() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (refused, overrun) = (Arc::clone(&told), Arc::clone(&told));
+    let store = Arc::new(MemoryStore::new());
+    let receiver = receiver()
+        .with_body_deadline(Duration::from_secs(7))
+        .with_rejection_observer(move |rejection| refused.lock().unwrap().push(rejection.to_string()))
+        .with_overrun_observer(move |key| overrun.lock().unwrap().push(key.id.to_string()))
+        .with_inbox(Arc::clone(&store));
+    assert_eq!(receiver.body_deadline(), Duration::from_secs(7));
+    let request = Request::new("evt_1");
+    let arrival = Arrival::new(&request.headers);
+    let hour = Duration::from_secs(3_600);
+    let handle = async |_: Arrived| {
+        let key = InboxKey::new("allison", "evt_1".parse().unwrap());
+        store.reserve(&key, NOON + hour, hour).await.map(drop)
+    };
+    let answered = receiver.answer(&Method::POST, &arrival, &request.body, NOON, handle).await;
+    assert_eq!(answered.unwrap(), Answer::OK);
+    let rejection = receiver.answer(&Method::GET, &arrival, b"", NOON, handle).await.unwrap_err();
+    receiver.refuse(&rejection);
+    assert_eq!(*told.lock().unwrap(), ["evt_1", "method is not POST"]);
+}
+
 /// The first attempt's process dies in the middle, and another one takes the attempts after it.
 #[tokio::test]
 async fn an_event_whose_process_died_is_handled_before_any_contracts_sender_gives_it_up() {
