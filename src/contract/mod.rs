@@ -150,7 +150,7 @@ impl Contract {
         self.rotation
     }
 
-    /// How long receivers remember an event's id, which is longer than the sender tries.
+    /// How long receivers remember an event's id, which is longer than the sender of any contract named here tries.
     pub fn dedupe_window(&self) -> Duration {
         self.dedupe_window
     }
@@ -223,7 +223,8 @@ impl Contract {
         self
     }
 
-    /// The same contract with other retries.
+    /// The same contract with other retries. A sender that then tries for longer than a week wants a longer
+    /// [`dedupe_window`](Self::with_dedupe_window) too, or its last attempts are handled anew.
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self

@@ -16,6 +16,9 @@ use crate::signature::Secret;
 
 /// Where the secrets of many tenants are, such as a table of the application's.
 ///
+/// A tenant has one name, compared byte for byte: where `Acme` and `acme` had the same secrets, a captured request could be sent again
+/// under the other name and would be no duplicate.
+///
 /// ```
 /// use std::error::Error;
 /// use hookwire::Secret;
