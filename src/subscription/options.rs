@@ -100,7 +100,10 @@ impl Options {
     /// [`ErrorKind::Subscription`] for more than [`MAX_RETRIES`](Self::MAX_RETRIES), and for delays that [`RetryPolicy::delays`]
     /// refuses.
     pub fn with_retry_delays(mut self, delays: impl IntoIterator<Item = Duration>) -> Result<Self, Error> {
-        let delays: Vec<_> = delays.into_iter().take(Self::MAX_RETRIES + 1).collect();
+        // Judged as it is stored: in whole microseconds.
+        let whole =
+            |delay: Duration| Duration::from_micros(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX));
+        let delays: Vec<_> = delays.into_iter().take(Self::MAX_RETRIES + 1).map(whole).collect();
         if delays.len() > Self::MAX_RETRIES {
             return Err(refused(format!("more than {} retries, expected fewer", Self::MAX_RETRIES)));
         }

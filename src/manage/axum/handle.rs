@@ -198,7 +198,14 @@ impl<R: Records + 'static> Call<'_, R> {
     async fn statistics(&self) -> Result<Response, Problem> {
         let id = self.id()?;
         let until = self.query.time("until")?.unwrap_or_else(|| self.service.now());
-        let since = self.query.time("since")?.unwrap_or_else(|| until - time::Duration::DAY);
+        let since =
+            match self.query.time("since")? {
+                Some(since) => since,
+                // Of a year before 0 RFC 3339 has no text.
+                None => until.checked_sub(time::Duration::DAY).filter(|since| since.year() >= 0).ok_or_else(
+                    || Problem::field("until", "no day is before it", "a later time, or `since` beside it"),
+                )?,
+            };
         let slot = self.query.read("slot_seconds", "a number of seconds from 1 on")?.unwrap_or(3_600);
         let period = Period::new(since, until, Duration::from_secs(slot));
         let told = self.service.statistics(self.organization, id, &period).await;

@@ -3,6 +3,7 @@
 mod access;
 mod calls;
 mod document;
+mod odd;
 mod stories;
 mod wire;
 
