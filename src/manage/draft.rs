@@ -158,20 +158,25 @@ impl fmt::Debug for SubscriptionDraft {
 #[serde(default, deny_unknown_fields)]
 pub struct SubscriptionPatch {
     /// Another URL.
+    #[serde(deserialize_with = "required")]
     pub url: Option<String>,
     /// Other events.
-    #[serde(alias = "topics")]
+    #[serde(alias = "topics", deserialize_with = "required")]
     pub events: Option<Vec<String>>,
     /// Of Allo's first API: another number.
     #[serde(deserialize_with = "given")]
     pub allo_number: Option<Option<String>>,
     /// Other conditions, in place of all.
+    #[serde(deserialize_with = "or_none")]
     pub conditions: Option<Vec<ConditionDraft>>,
     /// Other attributes, in place of all.
+    #[serde(deserialize_with = "or_none")]
     pub attributes: Option<BTreeMap<String, Vec<String>>>,
     /// Other headers, in place of all.
+    #[serde(deserialize_with = "or_none")]
     pub headers: Option<BTreeMap<String, String>>,
     /// Another authentication.
+    #[serde(deserialize_with = "or_none")]
     pub authentication: Option<AuthenticationDraft>,
     /// Another cap.
     #[serde(deserialize_with = "given")]
@@ -183,6 +188,7 @@ pub struct SubscriptionPatch {
     #[serde(deserialize_with = "given")]
     pub retry: Option<Option<RetryDraft>>,
     /// Whether it is sent to.
+    #[serde(deserialize_with = "or_yes")]
     pub enabled: Option<bool>,
 }
 
@@ -378,6 +384,23 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
+}
+
+/// What cannot be taken out: a `null` is refused.
+fn required<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// A `null` takes out all there is.
+fn or_none<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(|value| Some(value.unwrap_or_default()))
+}
+
+/// A `null` leaves it as a new one is.
+fn or_yes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    Option::deserialize(deserializer).map(|value| Some(value.unwrap_or_else(yes)))
 }
 
 const fn yes() -> bool {

@@ -4,6 +4,35 @@ use serde_json::json;
 
 use super::*;
 
+#[tokio::test]
+async fn null_in_a_patch_takes_a_field_out_or_is_refused() {
+    let stage = Stage::new().await;
+    let draft = json!({
+        "url": stage.endpoint.url().as_str(),
+        "events": ["*"],
+        "enabled": false,
+        "headers": {"x-tenant": "acme"},
+        "attributes": {"list": ["a"]},
+        "conditions": [{"pointer": "/call_id", "values": ["c1"]}],
+        "authentication": {"type": "bearer", "token": "abc"},
+    });
+    let id = text(&stage.post(SUBSCRIPTIONS, draft).await.json()["data"]["id"]);
+    for (name, out) in [
+        ("headers", json!([])),
+        ("attributes", json!({})),
+        ("conditions", json!([])),
+        ("authentication", json!("none")),
+        ("enabled", json!(true)),
+    ] {
+        let told = stage.wire.send("PATCH", &at("", &id), WRITER, &json!({name: null})).await;
+        assert_eq!((told.status, &told.json()["data"][name]), (200, &out), "{name}: {told:?}");
+    }
+    for name in ["url", "events"] {
+        let told = stage.wire.send("PATCH", &at("", &id), WRITER, &json!({name: null})).await;
+        assert_eq!((told.status, told.field().as_str()), (400, name), "{told:?}");
+    }
+}
+
 /// Whatever is taken can be read again, and no odd value ends a connection without an answer.
 #[tokio::test]
 async fn what_is_taken_can_be_read_and_what_is_odd_is_answered() {
