@@ -120,7 +120,7 @@ fn events(names: &[String], catalogue: &Catalogue) -> Result<EventFilter, Manage
             Err(error) => return Err(ManageError::told(field, &error)),
         };
         if !catalogue.is_open() && catalogue.matching(&pattern).next().is_none() {
-            return Err(ManageError::refused(field, format!("there is no event `{name}`"), known(catalogue)));
+            return Err(ManageError::refused(field, "there is no such event", known(catalogue)));
         }
     }
     let filter = EventFilter::new(names).map_err(|error| ManageError::told("events", &error))?;

@@ -100,7 +100,7 @@ impl<S: Records> Service<S> {
             Some(name) => catalogue
                 .find(name)
                 .filter(|kind| subscription.wants(kind.name()))
-                .ok_or_else(|| refused(format!("the subscription asks for no event `{name}` with a sample"))),
+                .ok_or_else(|| refused("the subscription asks for no such event with a sample".to_owned())),
             None => catalogue
                 .iter()
                 .find(|kind| subscription.wants(kind.name()))

@@ -51,7 +51,7 @@ impl Problem {
         what: impl Into<Cow<'static, str>>,
         expected: impl Into<Cow<'static, str>>,
     ) -> Self {
-        let (field, what, expected) = (field.into(), what.into(), expected.into());
+        let (field, what, expected) = (repeatable(field.into()), what.into(), expected.into());
         let mut problem = Self::new(StatusCode::BAD_REQUEST, format!("{field}: {what}, expected {expected}"));
         (problem.0.field, problem.0.expected) = (Some(field), Some(expected));
         problem
@@ -107,6 +107,15 @@ impl IntoResponse for Problem {
     }
 }
 
+/// As much of a field's path as names that are short: a long one may be a secret in a name's place.
+fn repeatable(field: Cow<'static, str>) -> Cow<'static, str> {
+    let is_short = |name: &str| name.len() <= LONGEST_NAME;
+    match field.split('.').all(is_short) {
+        true => field,
+        false => field.split('.').take_while(|name| is_short(name)).collect::<Vec<_>>().join(".").into(),
+    }
+}
+
 fn number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u16(status.as_u16())
 }
@@ -127,3 +136,6 @@ const fn title(status: StatusCode) -> &'static str {
         _ => "Internal error",
     }
 }
+
+/// Of this crate's own none is longer; the base64 of the shortest secret is.
+const LONGEST_NAME: usize = 31;

@@ -3,6 +3,7 @@
 mod access;
 mod calls;
 mod document;
+mod leaks;
 mod odd;
 mod stories;
 mod wire;
