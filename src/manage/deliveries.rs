@@ -140,12 +140,16 @@ impl<S: Records> Service<S> {
     ///
     /// # Errors
     ///
-    /// [`ManageError::Refused`] for a note of more than 1,000 bytes, [`ManageError::Conflict`] for a delivery that is no dead
+    /// [`ManageError::Refused`] for a note of more than 1,000 bytes or with U+0000, [`ManageError::Conflict`] for a delivery that is no dead
     /// letter; [`ManageError::NotFound`] and [`ManageError::Store`].
     pub async fn discard(&self, organization: &str, id: DeliveryId, note: &str) -> Result<(), ManageError> {
         if note.len() > MAX_NOTE {
             let expected = format!("at most {MAX_NOTE}");
             return Err(ManageError::refused("note", format!("note has {} bytes", note.len()), expected));
+        }
+        // PostgreSQL has no text with it.
+        if note.contains('\0') {
+            return Err(ManageError::refused("note", "note holds U+0000", "text without it"));
         }
         self.find_delivery(organization, id).await?;
         match self.store.discard(organization, id, note).await? {

@@ -545,6 +545,8 @@ async fn dead_letters_are_listed_replayed_discarded_and_recovered(store: impl Re
     letters.sort_by_key(|letter| std::cmp::Reverse(letter.created_at));
     assert_eq!(letters.len(), 4);
     assert!(letters.iter().all(|letter| letter.state == DeliveryState::Dead(DeadReason::Exhausted)));
+    let told = stage.service.discard(ORG, letters[0].id, "a\0b").await;
+    assert_eq!(told.unwrap_err().field(), Some("note"));
     stage.service.discard(ORG, letters[0].id, "done by hand").await.unwrap();
     let told = stage.service.discard(ORG, letters[0].id, "again").await;
     assert!(matches!(told, Err(ManageError::Conflict { .. })));
