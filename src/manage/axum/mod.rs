@@ -3,7 +3,7 @@
 //! | call | answer |
 //! |---|---|
 //! | `GET`, `POST /v1/webhook-subscriptions` | a page; 201 with the secret, shown this once |
-//! | `GET`, `PUT`, `PATCH`, `DELETE /v1/webhook-subscriptions/{id}` | it; replaced; merged (RFC 7396); 204 |
+//! | `GET`, `PUT`, `PATCH`, `DELETE /v1/webhook-subscriptions/{id}` | it; replaced; merged field by field (RFC 7396, first level); 204 |
 //! | `POST /v1/webhook-subscriptions/{id}/rotate-secret` | it with the new secret, shown this once |
 //! | `POST /v1/webhook-subscriptions/{id}/test` | what came of a test event, or 202 with `{"wait": false}` |
 //! | `POST /v1/webhook-subscriptions/{id}/replay`, `.../recover` | how many deliveries are sent again |
@@ -18,6 +18,9 @@
 //! An answer is `{"data": ...}`, of a list with `next`, the text to hand back as `?after=` until it is `null`. A page that is
 //! narrowed may have fewer items than `limit`, even none, and yet a next one. What cannot be done is problem details (RFC 9457) with
 //! the `field` to blame, what was `expected`, and for a URL the `rule` that refuses it.
+//!
+//! A `PATCH` leaves what it does not name, takes out what it says is `null`, and puts the whole of what it names in place of the old:
+//! of headers and attributes too, whose old values nobody can read back.
 //!
 //! `Idempotency-Key` on a creation makes it one however often it is sent; only the first answer has the secret. A subscription's
 //! `ETag` names its revision: `If-Match` with it changes nothing that somebody else changed since.
