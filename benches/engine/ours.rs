@@ -41,7 +41,12 @@ impl<S: Store + Clone + 'static> Ours<S> {
                 .with_wake(&wake)
                 .with_subscriptions_kept_for(keep),
             endpoints: endpoints.addresses.len(),
-            dispatcher: Dispatching::start(dispatcher(store, Contract::allison()).with_wake(&wake)),
+            // As much to one endpoint as the pipeline by hand.
+            dispatcher: Dispatching::start(
+                dispatcher(store, Contract::allison())
+                    .with_max_in_flight_per_subscription(IN_FLIGHT as u32)
+                    .with_wake(&wake),
+            ),
         }
     }
 }
@@ -79,11 +84,9 @@ impl Dispatching {
     }
 }
 
-/// One that may reach loopback, has as much of one subscription under way as the pipeline by hand, and is otherwise as it comes.
+/// One that may reach loopback, and is otherwise as it comes.
 pub(crate) fn dispatcher(store: impl Store + 'static, contract: Contract) -> Dispatcher {
-    Dispatcher::new(store, HyperClient::new(), contract)
-        .with_address_policy(loopback())
-        .with_max_in_flight_per_subscription(IN_FLIGHT as u32)
+    Dispatcher::new(store, HyperClient::new(), contract).with_address_policy(loopback())
 }
 
 /// The endpoint's path is the number that it adds to those of its events.

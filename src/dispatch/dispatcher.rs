@@ -116,7 +116,8 @@ impl Dispatcher {
     }
 
     /// The same dispatcher, with at most `attempts` of one subscription under way at once (at least one), unless the subscription
-    /// has a cap of its own.
+    /// has a cap of its own. The default is 64. With as many as [may be under way in all](Self::with_max_in_flight), an endpoint
+    /// that hangs takes the room of all others until it is known to fail.
     pub fn with_max_in_flight_per_subscription(self, attempts: u32) -> Self {
         self.lanes().set_cap(attempts.max(1));
         self
