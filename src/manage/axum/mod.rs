@@ -63,7 +63,6 @@ mod shown;
 use std::sync::Arc;
 
 use ::axum::Router;
-use ::axum::body::to_bytes;
 use ::axum::extract::{FromRequestParts as _, RawPathParams, Request};
 use ::axum::response::{IntoResponse as _, Response};
 use ::axum::routing::{MethodFilter, MethodRouter, on};
@@ -73,6 +72,7 @@ use http::{HeaderValue, StatusCode};
 use self::handle::Call;
 use self::operation::Operation;
 use self::problem::Problem;
+use self::read::whole;
 use super::Service;
 use crate::store::Records;
 
@@ -152,10 +152,7 @@ async fn answer<R: Records + 'static>(
         path.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "path is not UTF-8, expected UTF-8"))?;
     let query = query::Query::parse(parts.uri.query(), operation.query())?;
     let body = match operation.takes_body() {
-        true => to_bytes(body, MAX_BODY).await.map_err(|_| {
-            let detail = format!("body was not received, expected all of it and at most {MAX_BODY} bytes");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-        })?,
+        true => whole(body).await?,
         false => bytes::Bytes::new(),
     };
     let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -176,6 +173,3 @@ fn permitted(parts: &http::request::Parts, writes: bool) -> Result<Access, Probl
     }
     Ok(access.clone())
 }
-
-/// Many times what a subscription with everything in it needs.
-const MAX_BODY: usize = 256 * 1024;

@@ -1,10 +1,17 @@
 //! What a request's body and headers ask for.
 
+use std::error::Error as _;
+use std::time::Duration;
+
+use ::axum::body::{Body, to_bytes};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, IF_MATCH};
 use http::{HeaderName, StatusCode};
+use http_body_util::LengthLimitError;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
+use tokio::time::timeout;
 
 use super::problem::Problem;
 use crate::manage::Revision;
@@ -45,6 +52,23 @@ pub(super) struct RecoverBody {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct DiscardBody {
     pub(super) note: String,
+}
+
+/// The body, if it comes whole, in time, and is no longer than any call needs.
+pub(super) async fn whole(body: Body) -> Result<Bytes, Problem> {
+    let (status, detail) = match timeout(BODY_DEADLINE, to_bytes(body, MAX_BODY)).await {
+        Ok(Ok(body)) => return Ok(body),
+        Ok(Err(error)) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => {
+            let detail = format!("body is too large, expected at most {MAX_BODY} bytes");
+            (StatusCode::PAYLOAD_TOO_LARGE, detail)
+        }
+        Ok(Err(_)) => (StatusCode::BAD_REQUEST, "body was cut short, expected all of it".to_owned()),
+        Err(_) => {
+            let detail = format!("body is slow, expected all of it within {} s", BODY_DEADLINE.as_secs());
+            (StatusCode::REQUEST_TIMEOUT, detail)
+        }
+    };
+    Err(Problem::new(status, detail))
 }
 
 /// A body where there may be none.
@@ -139,3 +163,7 @@ fn not_json() -> Problem {
 fn no_tag() -> Problem {
     Problem::field("If-Match", "header cannot be read", "entity tags in quotes, as `ETag` gave them, or `*`")
 }
+
+/// Many times what a subscription with everything in it needs.
+const MAX_BODY: usize = 256 * 1024;
+const BODY_DEADLINE: Duration = Duration::from_secs(10);

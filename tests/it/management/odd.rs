@@ -165,3 +165,42 @@ async fn what_is_taken_can_be_read_and_what_is_odd_is_answered() {
     }
     assert!(bad.is_empty(), "{}", bad.join("\n"));
 }
+
+/// A body of these pieces, which then does not end.
+struct Endless(Vec<Result<bytes::Bytes, std::io::Error>>);
+
+impl http_body::Body for Endless {
+    type Data = bytes::Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, std::io::Error>>> {
+        match self.0.pop() {
+            Some(piece) => std::task::Poll::Ready(Some(piece.map(http_body::Frame::data))),
+            None => std::task::Poll::Pending,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_slow_cut_short_or_too_long_is_told_as_what_it_is() {
+    use tower_service::Service as _;
+
+    let service = Service::new(MemoryStore::new(), Contract::allison());
+    let mut app: axum::Router = router(service).layer(middleware::from_fn(authenticate));
+    for (pieces, status) in [
+        (vec![Ok("{".into())], 408),
+        (vec![Err(std::io::ErrorKind::UnexpectedEof.into()), Ok("{".into())], 400),
+        (vec![Ok(vec![b' '; 300_000].into())], 413),
+    ] {
+        let request = Request::post(SUBSCRIPTIONS)
+            .header("authorization", format!("Bearer {}", WRITER.unwrap()))
+            .header("content-type", "application/json")
+            .body(axum::body::Body::new(Endless(pieces)))
+            .unwrap();
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(60), app.call(request));
+        assert_eq!(answer.await.expect("it is answered in time").unwrap().status(), status);
+    }
+}
