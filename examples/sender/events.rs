@@ -4,13 +4,12 @@
 //! under an id that the caller gave. Another event under that id is answered 409. What cannot be used is 400 with the field.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
@@ -18,8 +17,8 @@ use hookwire::dispatch::{EmitError, Emitted, Outbox, Routing};
 use hookwire::manage::axum::{Access, Scope};
 use hookwire::{Contract, DataError, Envelope, EventId, RawEvent, Records, Secret, Signer};
 use http::StatusCode;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
-use http_body_util::LengthLimitError;
+use http::header::{CONTENT_TYPE, HeaderMap};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -141,7 +140,7 @@ struct Taken<'a> {
 }
 
 /// The body, if it is JSON, of a size that can be sent, and comes in time.
-async fn whole(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+async fn whole(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     let essence = essence.to_ascii_lowercase();
@@ -149,24 +148,29 @@ async fn whole(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
         let detail = "body is of another content type, expected application/json";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    let too_large = || {
-        let detail = format!("body is too large, expected at most {MAX_BODY} bytes");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-    };
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|len| len > MAX_BODY) {
-        return Err(too_large());
-    }
-    match timeout(PATIENCE, to_bytes(body, MAX_BODY)).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(error)) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => {
-            Err(too_large())
+    match timeout(PATIENCE, Limited::new(&mut body, MAX_BODY).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            // Closed with bytes unread, the connection would take the answer with it: the caller writes before it reads.
+            let _ = timeout(LINGER, discard(body)).await;
+            let detail = format!("body is too large, expected at most {MAX_BODY} bytes");
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
         }
         Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "body was cut short, expected all of it")),
         Err(_) => {
             let detail = format!("body has not come within {} s", PATIENCE.as_secs());
             Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
         }
+    }
+}
+
+/// Reads on, up to a point.
+async fn discard(mut body: Body) {
+    let mut left = 8 * MAX_BODY;
+    while let Some(Ok(frame)) = body.frame().await
+        && left > 0
+    {
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
     }
 }
 
@@ -286,3 +290,4 @@ fn problem(error: EmitError) -> Problem {
 /// As much as an outbox takes by default, and what stands around the data.
 const MAX_BODY: usize = 1024 * 1024 + 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(15);
+const LINGER: Duration = Duration::from_secs(2);

@@ -1,13 +1,12 @@
 //! What a request's body and headers ask for.
 
-use std::error::Error as _;
 use std::time::Duration;
 
-use ::axum::body::{Body, to_bytes};
+use ::axum::body::Body;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, IF_MATCH};
 use http::{HeaderName, StatusCode};
-use http_body_util::LengthLimitError;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
@@ -55,10 +54,12 @@ pub(super) struct DiscardBody {
 }
 
 /// The body, if it comes whole, in time, and is no longer than any call needs.
-pub(super) async fn whole(body: Body) -> Result<Bytes, Problem> {
-    let (status, detail) = match timeout(BODY_DEADLINE, to_bytes(body, MAX_BODY)).await {
-        Ok(Ok(body)) => return Ok(body),
-        Ok(Err(error)) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => {
+pub(super) async fn whole(mut body: Body) -> Result<Bytes, Problem> {
+    let (status, detail) = match timeout(BODY_DEADLINE, Limited::new(&mut body, MAX_BODY).collect()).await {
+        Ok(Ok(body)) => return Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            // However this ends, the answer is the same.
+            let _ = timeout(LINGER, discard(&mut body)).await;
             let detail = format!("body is too large, expected at most {MAX_BODY} bytes");
             (StatusCode::PAYLOAD_TOO_LARGE, detail)
         }
@@ -69,6 +70,17 @@ pub(super) async fn whole(body: Body) -> Result<Bytes, Problem> {
         }
     };
     Err(Problem::new(status, detail))
+}
+
+/// Reads on for a while: a connection that is closed with bytes unread takes the answer with it, and the caller, who writes before it
+/// reads, sees a reset (RFC 9112 section 9.6).
+async fn discard(body: &mut Body) {
+    let mut discarded = 0_usize;
+    while let Some(Ok(frame)) = body.frame().await
+        && discarded < MAX_DISCARDED
+    {
+        discarded = discarded.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+    }
 }
 
 /// A body where there may be none.
@@ -166,4 +178,6 @@ fn no_tag() -> Problem {
 
 /// Many times what a subscription with everything in it needs.
 const MAX_BODY: usize = 256 * 1024;
+const MAX_DISCARDED: usize = 16 * MAX_BODY;
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
+const LINGER: Duration = Duration::from_secs(2);

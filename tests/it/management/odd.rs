@@ -1,5 +1,7 @@
 //! Requests that are allowed and odd.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::json;
 
 use super::*;
@@ -167,18 +169,20 @@ async fn what_is_taken_can_be_read_and_what_is_odd_is_answered() {
 }
 
 /// A body of these pieces, which then does not end.
-struct Endless(Vec<Result<bytes::Bytes, std::io::Error>>);
+struct Endless(Arc<Mutex<Vec<Result<bytes::Bytes, std::io::ErrorKind>>>>);
 
 impl http_body::Body for Endless {
     type Data = bytes::Bytes;
     type Error = std::io::Error;
 
     fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
+        self: std::pin::Pin<&mut Self>,
         _: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, std::io::Error>>> {
-        match self.0.pop() {
-            Some(piece) => std::task::Poll::Ready(Some(piece.map(http_body::Frame::data))),
+        match self.0.lock().unwrap().pop() {
+            Some(piece) => {
+                std::task::Poll::Ready(Some(piece.map(http_body::Frame::data).map_err(Into::into)))
+            }
             None => std::task::Poll::Pending,
         }
     }
@@ -190,17 +194,28 @@ async fn a_body_that_is_slow_cut_short_or_too_long_is_told_as_what_it_is() {
 
     let service = Service::new(MemoryStore::new(), Contract::allison());
     let mut app: axum::Router = router(service).layer(middleware::from_fn(authenticate));
-    for (pieces, status) in [
-        (vec![Ok("{".into())], 408),
-        (vec![Err(std::io::ErrorKind::UnexpectedEof.into()), Ok("{".into())], 400),
-        (vec![Ok(vec![b' '; 300_000].into())], 413),
-    ] {
-        let request = Request::post(SUBSCRIPTIONS)
+    let request = |body| {
+        Request::post(SUBSCRIPTIONS)
             .header("authorization", format!("Bearer {}", WRITER.unwrap()))
             .header("content-type", "application/json")
-            .body(axum::body::Body::new(Endless(pieces)))
-            .unwrap();
+            .body(axum::body::Body::new(body))
+            .unwrap()
+    };
+    for (pieces, status) in [
+        (vec![Ok("{".into())], 408),
+        (vec![Err(std::io::ErrorKind::UnexpectedEof), Ok("{".into())], 400),
+        (vec![Ok(vec![b' '; 300_000].into())], 413),
+    ] {
+        let request = request(Endless(Arc::new(Mutex::new(pieces))));
         let answer = tokio::time::timeout(std::time::Duration::from_secs(60), app.call(request));
         assert_eq!(answer.await.expect("it is answered in time").unwrap().status(), status);
+    }
+    // Over a connection the caller sees an answer only if its body was taken, and nobody takes all that a caller may send.
+    for (pieces, left) in [(10, 0..=0), (100, 70..=90)] {
+        let pieces = Arc::new(Mutex::new(vec![Ok(vec![b' '; 256 * 1024].into()); pieces]));
+        let request = request(Endless(Arc::clone(&pieces)));
+        assert_eq!(app.call(request).await.unwrap().status(), 413);
+        let pieces = pieces.lock().unwrap().len();
+        assert!(left.contains(&pieces), "{pieces}");
     }
 }
