@@ -68,7 +68,7 @@ WHERE subscription = ?1 AND ordering_key IS NOT NULL AND state = 'pending'";
     /// ?1 tells of each event its columns, and where in ?2 its payload lies, behind its digest. Where none is known already, the
     /// numbers that they are given follow each other.
     insert_events: "\
-WITH j AS MATERIALIZED (SELECT value AS row FROM json_each(?1))
+WITH j AS MATERIALIZED (SELECT value AS row FROM jsonb_each(?1))
 INSERT INTO {p}events (organization, id, type, digest, created_at, unwanted_at, attributes, payload)
 SELECT row ->> 'organization', row ->> 'id', row ->> 'type', substr(?2, row ->> 'from', 32), row ->> 'at',
   row ->> 'unwanted_at', row ->> 'attributes', substr(?2, (row ->> 'from') + 32, row ->> 'len')
@@ -83,12 +83,11 @@ FROM json_each(?1) j CROSS JOIN {p}events e
 
     /// `rank` counts those of the same batch, subscription and key before it, which the table does not show yet.
     insert_deliveries: "\
-WITH j AS MATERIALIZED (SELECT value AS row FROM json_each(?1)),
-n AS MATERIALIZED (
-  SELECT unhex(row ->> 'id') AS id, row ->> 'event' AS event, unhex(row ->> 'subscription') AS subscription,
-    row ->> 'key' AS key, row ->> 'rank' AS rank, row ->> 'at' AS at,
-    EXISTS (SELECT 1 FROM {p}subscriptions s WHERE s.id = unhex(row ->> 'subscription')) AS is_wanted
-  FROM j)
+WITH n AS MATERIALIZED (
+  SELECT unhex(value ->> 'id') AS id, value ->> 'event' AS event, unhex(value ->> 'subscription') AS subscription,
+    value ->> 'key' AS key, value ->> 'rank' AS rank, value ->> 'at' AS at,
+    EXISTS (SELECT 1 FROM {p}subscriptions s WHERE s.id = unhex(value ->> 'subscription')) AS is_wanted
+  FROM jsonb_each(?1))
 INSERT INTO {p}deliveries
   (id, event, subscription, state, due_at, created_at, finished_at, ordering_key, place)
 SELECT n.id, n.event, n.subscription, iif(n.is_wanted, 'pending', 'cancelled'),
@@ -129,26 +128,25 @@ RETURNING id, lease";
     /// Of what ?1 names, what is still leased so, in one row: places there, subscriptions and ordering keys.
     settling: "\
 SELECT json_group_array(json_array(j.key, hex(d.subscription), d.ordering_key))
-FROM json_each(?1) j CROSS JOIN {p}deliveries d ON d.id = unhex(j.value ->> 'id')
+FROM jsonb_each(?1) j CROSS JOIN {p}deliveries d ON d.id = unhex(j.value ->> 'id')
 WHERE d.lease = j.value ->> 'lease' AND d.state = 'pending'";
 
     settle: "\
-WITH j AS MATERIALIZED (SELECT value AS row FROM json_each(?1))
 UPDATE {p}deliveries AS d
 SET lease = d.lease + 1, state = s.state, due_at = s.due_at, finished_at = s.finished_at,
   attempts = min(max(d.attempts, 0), 4294967294) + s.tried,
   first_attempt_at = coalesce(d.first_attempt_at, s.started_at)
 FROM (
-  SELECT unhex(row ->> 'id') AS id, row ->> 'lease' AS lease, row ->> 'state' AS state,
-    row ->> 'due_at' AS due_at, row ->> 'finished_at' AS finished_at, row ->> 'tried' AS tried,
-    row ->> 'started_at' AS started_at
-  FROM j) AS s
+  SELECT unhex(value ->> 'id') AS id, value ->> 'lease' AS lease, value ->> 'state' AS state,
+    value ->> 'due_at' AS due_at, value ->> 'finished_at' AS finished_at, value ->> 'tried' AS tried,
+    value ->> 'started_at' AS started_at
+  FROM jsonb_each(?1)) AS s
 WHERE d.id = s.id AND d.lease = s.lease AND d.state = 'pending'";
 
     /// ?1 names deliveries and their new leases, which end at ?2.
     lease: "\
 UPDATE {p}deliveries AS d SET lease = l.lease, was_due_at = d.due_at, due_at = ?2
-FROM (SELECT unhex(value ->> 'id') AS id, value ->> 'lease' AS lease FROM json_each(?1)) AS l
+FROM (SELECT unhex(value ->> 'id') AS id, value ->> 'lease' AS lease FROM jsonb_each(?1)) AS l
 WHERE d.id = l.id";
 
     /// Only a subscription that is enabled is disabled, and only a longer pause is written.
@@ -195,10 +193,11 @@ WHERE d.id = ?1
   AND NOT EXISTS (SELECT 1 FROM {p}deliveries o
     WHERE o.event = d.event AND o.subscription = d.subscription AND o.state = 'pending')";
 
-    /// ?3 is a state to leave out, ?5 the time by which they ended. The list of states is that of the index.
+    /// ?3 is a state to leave out, ?5 the time by which they ended. The second line is what the index says of its rows.
     replay_many: "\
 SELECT d.event, d.subscription, d.ordering_key FROM {p}deliveries d
 WHERE d.subscription = ?1 AND d.state IN ('exhausted', 'refused', 'gone', 'cancelled')
+  AND d.state <> 'delivered' AND d.state <> 'pending' AND d.state <> 'replayed' AND d.state <> 'discarded'
   AND d.created_at >= ?2 AND d.state <> ?3 AND d.finished_at <= ?5
   AND EXISTS (SELECT 1 FROM {p}subscriptions s WHERE s.id = d.subscription)
   AND EXISTS (SELECT 1 FROM {p}events e WHERE e.pk = d.event AND e.payload IS NOT NULL)
@@ -257,7 +256,7 @@ WHERE pk IN (SELECT value FROM json_each(?1))
 DELETE FROM {p}events WHERE pk IN (SELECT pk FROM {p}events WHERE unwanted_at <= ?1 LIMIT ?2)";
 
     insert_attempts: "\
-WITH j AS MATERIALIZED (SELECT value AS row FROM json_each(?1))
+WITH j AS MATERIALIZED (SELECT value AS row FROM jsonb_each(?1))
 INSERT INTO {p}attempts (delivery, number, started_at, duration, dns, connect, tls, first_byte, total, status,
   retry_after, error, excerpt)
 SELECT unhex(row ->> 'delivery'), row ->> 'number', row ->> 'started_at', row ->> 'duration', row ->> 'dns',
@@ -276,7 +275,7 @@ WHERE d.subscription = ?1 AND d.id >= ?2 AND d.id < ?3 ORDER BY d.id DESC LIMIT 
 
     floor_of_dead: &format!("\
 SELECT d.id FROM {{p}}deliveries d INDEXED BY {{p}}deliveries_letters
-WHERE {OF_SUBSCRIPTION} AND d.state = ?5 AND d.state IN ({DEAD}) ORDER BY d.id DESC LIMIT 1 OFFSET ?4");
+WHERE {OF_SUBSCRIPTION} AND d.state = ?5 AND {DEAD} ORDER BY d.id DESC LIMIT 1 OFFSET ?4");
 
     /// ?5 is a state and ?6 a type, each of which may be empty.
     deliveries_that: &deliveries(&format!(
@@ -284,7 +283,7 @@ WHERE {OF_SUBSCRIPTION} AND d.state = ?5 AND d.state IN ({DEAD}) ORDER BY d.id D
     ));
 
     dead_deliveries_that: &deliveries_by("INDEXED BY {p}deliveries_letters", &format!(
-        "{OF_SUBSCRIPTION} AND d.state = ?5 AND d.state IN ({DEAD}) AND (?6 IS NULL OR e.type = ?6) ORDER BY d.id DESC LIMIT ?4"
+        "{OF_SUBSCRIPTION} AND d.state = ?5 AND {DEAD} AND (?6 IS NULL OR e.type = ?6) ORDER BY d.id DESC LIMIT ?4"
     ));
 
     ids_of_organization: "SELECT id FROM {p}subscriptions WHERE organization = ?1";
@@ -493,8 +492,8 @@ a AS MATERIALIZED (
     )
 }
 
-/// The states of the dead, as the index of them has it.
-const DEAD: &str = "'exhausted', 'refused', 'gone', 'cancelled', 'replayed', 'discarded'";
+/// What the index of the dead says of its rows.
+const DEAD: &str = "d.state <> 'delivered' AND d.state <> 'pending'";
 
 /// Of which subscription, and the ids from and before which.
 const OF_SUBSCRIPTION: &str = "d.subscription = ?1 AND d.id >= ?2 AND d.id < ?3";
