@@ -586,6 +586,49 @@ mod together {
     }
 
     #[tokio::test]
+    async fn a_claim_sees_what_was_written_before_it_in_the_same_transaction() {
+        let (store, _directory) = with_subscription().await;
+        let keyed = |number| event(number).with_ordering_key("call".to_owned());
+        store.insert(&[keyed(1), keyed(2), keyed(3)]).await.unwrap();
+        let wish = wish(NOW, 10);
+        let ids =
+            |claims: &Claims| claims.deliveries.iter().map(|claimed| claimed.delivery).collect::<Vec<_>>();
+        let mut first = claim(&store).await;
+        assert_eq!(ids(&first), [delivery_id(1)]);
+        // What is begun first is written alone; what comes meanwhile is written together.
+        let settlements = delivered(&first);
+        let nothing = [Settlement::hand_back(delivery_id(9), first.deliveries[0].lease, NOW)];
+        let (alone, settled, claims) =
+            tokio::join!(store.settle(&nothing), store.settle(&settlements), store.claim(&wish));
+        assert_eq!(alone.unwrap(), [Settled::Stale]);
+        assert_eq!(settled.unwrap(), [Settled::Done]);
+        first = claims.unwrap();
+        assert_eq!(ids(&first), [delivery_id(2)], "the next of its key");
+
+        let known = [event(4), event(5)];
+        let (alone, settled) = ([event(4)], delivered(&first));
+        let (_, told, settled, claims) = tokio::join!(
+            store.insert(&alone),
+            store.insert(&known),
+            store.settle(&settled),
+            store.claim(&wish)
+        );
+        assert_eq!(told.unwrap(), [Inserted::Duplicate, Inserted::New]);
+        assert_eq!(settled.unwrap(), [Settled::Done]);
+        let claims = claims.unwrap();
+        assert_eq!(ids(&claims), [delivery_id(3), delivery_id(4), delivery_id(5)]);
+
+        store.insert(&[event(6)]).await.unwrap();
+        let gone = |settlement: Settlement| settlement.with_disable(hookwire::DisabledReason::Gone);
+        let settlements: Vec<_> = delivered(&claims).into_iter().map(gone).collect();
+        let seventh = [event(7)];
+        let (_, settled, claims) =
+            tokio::join!(store.insert(&seventh), store.settle(&settlements), store.claim(&wish));
+        assert_eq!(settled.unwrap(), [Settled::Done; 3]);
+        assert!(claims.unwrap().deliveries.is_empty(), "it was disabled along");
+    }
+
+    #[tokio::test]
     async fn who_no_longer_waits_is_not_written_and_holds_nobody_up() {
         let (store, _directory) = with_subscription().await;
         let (first, second, third) = ([event(1)], [event(2)], [event(3)]);
@@ -740,7 +783,7 @@ mod statements {
     use super::*;
 
     #[tokio::test]
-    async fn a_claim_is_four_statements_and_a_settlement_three_for_any_number_of_deliveries() {
+    async fn a_claim_is_two_messages_and_a_settlement_one_for_any_number_of_deliveries() {
         let directory = directory();
         let store = SqliteStore::builder().with_prefix(COUNTED).open(path(&directory)).await.unwrap();
         store.put_subscription(&subscription()).await.unwrap();
@@ -750,16 +793,16 @@ mod statements {
             let before = counted();
             let claims = store.claim(&wish(NOW, limit)).await.unwrap();
             assert_eq!(claims.deliveries.len(), usize::try_from(limit).unwrap());
-            assert_eq!(counted() - before, 4, "claim of {limit}");
+            assert_eq!(counted() - before, 2, "claim of {limit}");
             let settlements = delivered(&claims);
             let before = counted();
             store.settle(&settlements).await.unwrap();
-            assert_eq!(counted() - before, 3, "settlement of {limit}");
+            assert_eq!(counted() - before, 1, "settlement of {limit}");
         }
     }
 
     #[tokio::test]
-    async fn inserts_that_come_together_are_few_statements() {
+    async fn inserts_that_come_together_are_one_message() {
         let directory = directory();
         let store = SqliteStore::builder().with_prefix(COUNTED_INSERTS).open(path(&directory)).await.unwrap();
         store.put_subscription(&subscription()).await.unwrap();
@@ -767,8 +810,8 @@ mod statements {
         let before = counted_of(COUNTED_INSERTS);
         let told = futures_util::future::join_all(batches.iter().map(|batch| store.insert(batch))).await;
         assert!(told.into_iter().all(|told| told.unwrap() == [Inserted::New]));
-        // The first goes alone: its event and its delivery. The others wait for it: all events, and all deliveries.
-        assert_eq!(counted_of(COUNTED_INSERTS) - before, 2 + 2);
+        // The first goes alone, and the others wait for it.
+        assert_eq!(counted_of(COUNTED_INSERTS) - before, 1 + 1);
     }
 
     #[tokio::test]
@@ -788,24 +831,24 @@ mod statements {
             .collect();
         store.insert(&batch).await.unwrap();
         // Up to 64 shares fit in one statement.
-        for (shares, statements) in [(1, 4), (10, 4), (64, 4), (150, 8)] {
+        for (shares, messages) in [(1, 2), (10, 2), (64, 2), (150, 6)] {
             let shares: Vec<_> =
                 (1..=shares).map(|number| Share::new(subscription_of(number).id, 10)).collect();
             let taken = shares.len();
             let before = counted_of(COUNTED_SHARES);
             let claims = store.claim(&Claim::new(NOW, LEASE, shares)).await.unwrap();
-            assert_eq!(counted_of(COUNTED_SHARES) - before, statements, "claim of {taken} shares");
+            assert_eq!(counted_of(COUNTED_SHARES) - before, messages, "claim of {taken} shares");
             assert!(claims.deliveries.len() >= taken, "the first of each key");
             let pause = |settlement: Settlement| settlement.with_pause(Duration::ZERO);
             let settlements: Vec<_> = delivered(&claims).into_iter().map(pause).collect();
             let before = counted_of(COUNTED_SHARES);
             let told = store.settle(&settlements).await.unwrap();
             assert!(told.iter().all(|told| *told == Settled::Done));
-            assert_eq!(counted_of(COUNTED_SHARES) - before, 5, "settlement of {}", told.len());
+            assert_eq!(counted_of(COUNTED_SHARES) - before, 3, "settlement of {}", told.len());
         }
     }
 
-    /// How many statements on this test's own tables the driver has reported.
+    /// How many messages with statements on this test's own tables the driver has reported, for one each.
     fn counted() -> usize {
         counted_of(COUNTED)
     }

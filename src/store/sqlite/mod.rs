@@ -20,6 +20,7 @@ mod records;
 mod rows;
 mod savepoint;
 mod schema;
+mod script;
 mod statements;
 mod writer;
 

@@ -190,8 +190,9 @@ impl Records for SqliteStore {
                 .await
                 .map_err(failed_with)?;
         }
-        let attempts: Vec<_> = event.deliveries.iter().map(|(id, _)| AttemptRow::new(*id, attempt)).collect();
-        let log = sqlx::query(self.sql.insert_attempts.clone()).bind(json(&attempts));
+        let attempts: Vec<_> =
+            event.deliveries.iter().map(|(id, _)| AttemptRow::new(*id, None, attempt)).collect();
+        let log = sqlx::query(self.sql.log_attempts.clone()).bind(json(&attempts));
         log.execute(connection).await.map_err(failed_with)?;
         writing.commit().await
     }

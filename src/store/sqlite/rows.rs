@@ -62,7 +62,7 @@ pub(super) struct EventRow<'a> {
 }
 
 impl<'a> EventRow<'a> {
-    /// One whose digest and payload begin at `from`.
+    /// One whose payload begins at `from`.
     pub(super) fn new(event: &'a NewEvent, from: usize) -> Self {
         let at = micros(event.inserted_at);
         Self {
@@ -216,10 +216,11 @@ impl SettlementRow {
     }
 }
 
-/// One attempt, as JSON that the logging statement reads.
+/// One attempt, and the lease that it was made under, as JSON that the logging statement reads.
 #[derive(Serialize)]
 pub(super) struct AttemptRow<'a> {
     delivery: String,
+    lease: Option<i64>,
     number: u32,
     started_at: i64,
     duration: i64,
@@ -235,10 +236,11 @@ pub(super) struct AttemptRow<'a> {
 }
 
 impl<'a> AttemptRow<'a> {
-    pub(super) fn new(delivery: DeliveryId, attempt: &'a Attempt) -> Self {
+    pub(super) fn new(delivery: DeliveryId, lease: Option<i64>, attempt: &'a Attempt) -> Self {
         let (status, error, retry_after) = outcome_columns(&attempt.outcome);
         Self {
             delivery: hex(delivery.as_u128()),
+            lease,
             number: attempt.number,
             started_at: micros(attempt.started_at),
             duration: span(attempt.duration),

@@ -65,40 +65,28 @@ WHERE subscription = ?1 AND due_at IS NOT NULL";
 UPDATE {p}deliveries SET state = 'cancelled', due_at = NULL, finished_at = ?2
 WHERE subscription = ?1 AND ordering_key IS NOT NULL AND state = 'pending'";
 
-    /// ?1 tells of each event its columns, and where in ?2 its payload lies, behind its digest. Where none is known already, the
-    /// numbers that they are given follow each other.
+    /// The first argument tells of each event its columns, and where in the third its payload lies; the second is their digests.
+    /// Where none is known already, the numbers that they are given follow each other.
     insert_events: "\
-WITH j AS MATERIALIZED (SELECT value AS row FROM jsonb_each(?1))
+WITH j AS MATERIALIZED (SELECT key AS place, value AS row FROM jsonb_each(?))
 INSERT INTO {p}events (organization, id, type, digest, created_at, unwanted_at, attributes, payload)
-SELECT row ->> 'organization', row ->> 'id', row ->> 'type', substr(?2, row ->> 'from', 32), row ->> 'at',
-  row ->> 'unwanted_at', row ->> 'attributes', substr(?2, (row ->> 'from') + 32, row ->> 'len')
+SELECT row ->> 'organization', row ->> 'id', row ->> 'type', substr(?, 32 * place + 1, 32), row ->> 'at',
+  row ->> 'unwanted_at', row ->> 'attributes', substr(?, row ->> 'from', row ->> 'len')
 FROM j WHERE true
 ON CONFLICT (organization, id) DO NOTHING";
 
-    /// Which row each event of ?1 has, by its place there, and whether it is the same event.
+    /// Which row each event has, by its place, and whether it is the same event.
     events_named: "\
-SELECT j.key AS place, e.pk, e.digest = substr(?2, j.value ->> 'from', 32) AS is_same
-FROM json_each(?1) j CROSS JOIN {p}events e
+SELECT j.key AS place, e.pk, e.digest = substr(?, 32 * j.key + 1, 32) AS is_same
+FROM json_each(?) j CROSS JOIN {p}events e
   ON e.organization = j.value ->> 'organization' AND e.id = j.value ->> 'id'";
 
-    /// `rank` counts those of the same batch, subscription and key before it, which the table does not show yet.
-    insert_deliveries: "\
-WITH n AS MATERIALIZED (
-  SELECT unhex(value ->> 'id') AS id, value ->> 'event' AS event, unhex(value ->> 'subscription') AS subscription,
-    value ->> 'key' AS key, value ->> 'rank' AS rank, value ->> 'at' AS at,
-    EXISTS (SELECT 1 FROM {p}subscriptions s WHERE s.id = unhex(value ->> 'subscription')) AS is_wanted
-  FROM jsonb_each(?1))
-INSERT INTO {p}deliveries
-  (id, event, subscription, state, due_at, created_at, finished_at, ordering_key, place)
-SELECT n.id, n.event, n.subscription, iif(n.is_wanted, 'pending', 'cancelled'),
-  CASE WHEN n.is_wanted AND (n.key IS NULL OR n.rank = 0 AND NOT EXISTS (
-    SELECT 1 FROM {p}deliveries o
-    WHERE o.subscription = n.subscription AND o.ordering_key = n.key AND o.state = 'pending')) THEN n.at END,
-  n.at, iif(n.is_wanted, NULL, n.at), n.key,
-  CASE WHEN n.key IS NOT NULL THEN n.rank + 1 + coalesce((
-    SELECT max(o.place) FROM {p}deliveries o
-    WHERE o.subscription = n.subscription AND o.ordering_key = n.key AND o.state = 'pending'), 0) END
-FROM n";
+    insert_deliveries: &insert_deliveries("value ->> 'event'", "");
+
+    /// Right after events were inserted: `event` is the place of each among them, and the second argument how many they were.
+    insert_new_deliveries: &insert_deliveries(
+        "last_insert_rowid() - changes() + (value ->> 'event')", "WHERE changes() = ?"
+    );
 
     /// Goes from subscription to subscription by one seek each, whatever lies between; from ?1, exclusive, to ?2.
     look: "\
@@ -115,9 +103,9 @@ WHERE s.status = 'enabled'";
 
     subscriptions_of_claim: "\
 SELECT * FROM {p}subscriptions
-WHERE id IN (SELECT unhex(value) FROM json_each(?1)) AND status = 'enabled' AND paused_until <= ?2";
+WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND status = 'enabled' AND paused_until <= ?";
 
-    events: "SELECT pk, id, type, payload FROM {p}events WHERE pk IN (SELECT value FROM json_each(?1))";
+    events: "SELECT pk, id, type, payload FROM {p}events WHERE pk IN (SELECT value FROM json_each(?))";
 
     extend: "\
 UPDATE {p}deliveries AS d SET due_at = ?2
@@ -125,10 +113,10 @@ FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS lease FROM json_each(?1)) 
 WHERE d.id = x.id AND d.lease = x.lease AND d.state = 'pending'
 RETURNING id, lease";
 
-    /// Of what ?1 names, what is still leased so, in one row: places there, subscriptions and ordering keys.
+    /// Of what is named, what is still leased so, in one row: places there, subscriptions and ordering keys.
     settling: "\
 SELECT json_group_array(json_array(j.key, hex(d.subscription), d.ordering_key))
-FROM jsonb_each(?1) j CROSS JOIN {p}deliveries d ON d.id = unhex(j.value ->> 'id')
+FROM jsonb_each(?) j CROSS JOIN {p}deliveries d ON d.id = unhex(j.value ->> 'id')
 WHERE d.lease = j.value ->> 'lease' AND d.state = 'pending'";
 
     settle: "\
@@ -140,13 +128,13 @@ FROM (
   SELECT unhex(value ->> 'id') AS id, value ->> 'lease' AS lease, value ->> 'state' AS state,
     value ->> 'due_at' AS due_at, value ->> 'finished_at' AS finished_at, value ->> 'tried' AS tried,
     value ->> 'started_at' AS started_at
-  FROM jsonb_each(?1)) AS s
+  FROM jsonb_each(?)) AS s
 WHERE d.id = s.id AND d.lease = s.lease AND d.state = 'pending'";
 
-    /// ?1 names deliveries and their new leases, which end at ?2.
+    /// Tells when leases end, and names deliveries and their new leases.
     lease: "\
-UPDATE {p}deliveries AS d SET lease = l.lease, was_due_at = d.due_at, due_at = ?2
-FROM (SELECT unhex(value ->> 'id') AS id, value ->> 'lease' AS lease FROM jsonb_each(?1)) AS l
+UPDATE {p}deliveries AS d SET lease = l.lease, was_due_at = d.due_at, due_at = ?
+FROM (SELECT unhex(value ->> 'id') AS id, value ->> 'lease' AS lease FROM jsonb_each(?)) AS l
 WHERE d.id = l.id";
 
     /// Only a subscription that is enabled is disabled, and only a longer pause is written.
@@ -255,14 +243,10 @@ WHERE pk IN (SELECT value FROM json_each(?1))
     prune_unwanted_events: "\
 DELETE FROM {p}events WHERE pk IN (SELECT pk FROM {p}events WHERE unwanted_at <= ?1 LIMIT ?2)";
 
-    insert_attempts: "\
-WITH j AS MATERIALIZED (SELECT value AS row FROM jsonb_each(?1))
-INSERT INTO {p}attempts (delivery, number, started_at, duration, dns, connect, tls, first_byte, total, status,
-  retry_after, error, excerpt)
-SELECT unhex(row ->> 'delivery'), row ->> 'number', row ->> 'started_at', row ->> 'duration', row ->> 'dns',
-  row ->> 'connect', row ->> 'tls', row ->> 'first_byte', row ->> 'total', row ->> 'status',
-  row ->> 'retry_after', row ->> 'error', row ->> 'excerpt'
-FROM j";
+    log_attempts: &insert_attempts("");
+
+    /// Of leases that still hold: before the deliveries are settled.
+    insert_attempts: &insert_attempts("WHERE d.lease = row ->> 'lease' AND d.state = 'pending'");
 
     delivery: &deliveries("d.id = ?1");
 
@@ -445,26 +429,53 @@ impl Statements {
     }
 }
 
-/// ?1 is the time; then come for each share its subscription, where to begin, and its limit. All in one row: each row of an answer
-/// is handed over by itself.
+/// `rank` counts those of the same batch, subscription and key before it, which the table does not show yet.
+fn insert_deliveries(event: &str, condition: &str) -> String {
+    format!(
+        "\
+WITH n AS MATERIALIZED (
+  SELECT unhex(value ->> 'id') AS id, {event} AS event, unhex(value ->> 'subscription') AS subscription,
+    value ->> 'key' AS key, value ->> 'rank' AS rank, value ->> 'at' AS at,
+    EXISTS (SELECT 1 FROM {{p}}subscriptions s WHERE s.id = unhex(value ->> 'subscription')) AS is_wanted
+  FROM jsonb_each(?) {condition})
+INSERT INTO {{p}}deliveries
+  (id, event, subscription, state, due_at, created_at, finished_at, ordering_key, place)
+SELECT n.id, n.event, n.subscription, iif(n.is_wanted, 'pending', 'cancelled'),
+  CASE WHEN n.is_wanted AND (n.key IS NULL OR n.rank = 0 AND NOT EXISTS (
+    SELECT 1 FROM {{p}}deliveries o
+    WHERE o.subscription = n.subscription AND o.ordering_key = n.key AND o.state = 'pending')) THEN n.at END,
+  n.at, iif(n.is_wanted, NULL, n.at), n.key,
+  CASE WHEN n.key IS NOT NULL THEN n.rank + 1 + coalesce((
+    SELECT max(o.place) FROM {{p}}deliveries o
+    WHERE o.subscription = n.subscription AND o.ordering_key = n.key AND o.state = 'pending'), 0) END
+FROM n"
+    )
+}
+
+fn insert_attempts(condition: &str) -> String {
+    format!(
+        "\
+WITH j AS MATERIALIZED (SELECT value AS row FROM jsonb_each(?))
+INSERT INTO {{p}}attempts (delivery, number, started_at, duration, dns, connect, tls, first_byte, total, status,
+  retry_after, error, excerpt)
+SELECT d.id, row ->> 'number', row ->> 'started_at', row ->> 'duration', row ->> 'dns',
+  row ->> 'connect', row ->> 'tls', row ->> 'first_byte', row ->> 'total', row ->> 'status',
+  row ->> 'retry_after', row ->> 'error', row ->> 'excerpt'
+FROM j CROSS JOIN {{p}}deliveries d ON d.id = unhex(row ->> 'delivery') {condition}"
+    )
+}
+
+/// Bound are the time; then for each share its subscription, where to begin, the time again, and its limit. All in one row: each row
+/// of an answer is handed over by itself.
 fn due(shares: usize) -> String {
-    let queues: Vec<_> = (0..shares)
-        .map(|share| {
-            let first = 3 * share + 2;
-            format!(
-                "SELECT id FROM (SELECT id FROM {{p}}deliveries WHERE subscription = ?{first} \
-                 AND due_at >= ?{} AND due_at <= ?1 ORDER BY due_at, id LIMIT ?{})",
-                first + 1,
-                first + 2
-            )
-        })
-        .collect();
+    let queue = "SELECT id FROM (SELECT id FROM {p}deliveries WHERE subscription = ? AND due_at >= ? AND due_at <= ? \
+                 ORDER BY due_at, id LIMIT ?)";
     format!(
         "SELECT json_group_array(json_object('id', hex(d.id), 'event', d.event, 'subscription', hex(d.subscription), \
-         'lease', iif(d.lease BETWEEN 0 AND 4611686018427387903, d.lease + 1, max(?1, 1)), 'attempts', d.attempts, \
+         'lease', iif(d.lease BETWEEN 0 AND 4611686018427387903, d.lease + 1, max(?, 1)), 'attempts', d.attempts, \
          'first_attempt_at', d.first_attempt_at, 'was_due_at', d.due_at, 'is_ordered', d.ordering_key IS NOT NULL)) \
          FROM ({}) AS q CROSS JOIN {{p}}deliveries d ON d.id = q.id",
-        queues.join(" UNION ALL ")
+        vec![queue; shares].join(" UNION ALL ")
     )
 }
 
@@ -593,7 +604,10 @@ mod tests {
             &sql.finished,
             &sql.finished_with_attempts,
             &sql.finished_with_payload,
+            &sql.insert_attempts,
             &sql.insert_deliveries,
+            &sql.insert_new_deliveries,
+            &sql.log_attempts,
             &sql.look,
             &sql.mark_payload_seen_to,
             &sql.mark_replayed,

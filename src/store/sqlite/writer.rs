@@ -155,20 +155,18 @@ impl Writer {
                 Write::Keep(some, _) => requests.extend(some),
             }
         }
-        let mut written = Written::default();
-        if !events.is_empty() {
-            written.inserted =
-                queue::insert(&self.sql, &mut transaction, &events).await.map_err(Failure::Part)?;
-        }
-        if !settlements.is_empty() {
-            written.settled =
-                queue::settle(&self.sql, &mut transaction, &settlements).await.map_err(Failure::Part)?;
-        }
+        // What could not be handed out has to be due again: the leases are committed after everything was read.
+        let mut claims = claims.into_iter();
+        let queue::Written { inserted, settled, claimed } =
+            queue::write(&self.sql, &mut transaction, &events, &settlements, claims.next())
+                .await
+                .map_err(Failure::Part)?;
+        let mut written =
+            Written { inserted, settled, kept: Vec::new(), claimed: claimed.into_iter().collect() };
         if !requests.is_empty() {
             written.kept =
                 intake::keep(&self.sql, &mut transaction, &requests).await.map_err(Failure::Part)?;
         }
-        // What could not be handed out has to be due again: the leases are committed after everything was read.
         for claim in claims {
             let claimed = queue::claim(&self.sql, &mut transaction, claim).await.map_err(Failure::Part)?;
             written.claimed.push(claimed);
@@ -210,7 +208,6 @@ impl Part for Write {
 }
 
 /// What became of all parts together.
-#[derive(Default)]
 struct Written {
     inserted: Vec<Inserted>,
     settled: Vec<Settled>,

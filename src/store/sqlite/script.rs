@@ -1,0 +1,79 @@
+//! [`Script`]: statements that are sent to the connection's thread together.
+//!
+//! Each message there and its answer has two threads wake each other, which costs more than most statements do.
+
+use futures_util::TryStreamExt as _;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{
+    Arguments as _, AssertSqlSafe, Either, Encode, Executor as _, SqlStr, Sqlite, SqliteConnection, Type,
+};
+
+use super::failed;
+use crate::store::StoreError;
+use crate::store::columns::corrupt;
+
+/// Statements in the order in which they run, and their arguments, each named once by a `?`.
+///
+/// Of one that fails the rest is not run.
+#[derive(Default)]
+pub(super) struct Script {
+    sql: String,
+    arguments: SqliteArguments,
+}
+
+impl Script {
+    /// Adds a statement; its arguments are bound next.
+    pub(super) fn statement(&mut self, sql: &SqlStr) -> &mut Self {
+        self.sql.push_str(sql.as_str());
+        self.sql.push_str(";\n");
+        self
+    }
+
+    pub(super) fn bind<'t>(&mut self, value: impl Encode<'t, Sqlite> + Type<Sqlite>) -> &mut Self {
+        self.arguments.add(value).expect("invariant: bytes, text and numbers can be bound");
+        self
+    }
+
+    pub(super) async fn run(self, connection: &mut SqliteConnection) -> Result<Answers, StoreError> {
+        // Of the trait, which promises it: what sqlx advises against is to hope for it from any driver.
+        let query = sqlx::query_with(AssertSqlSafe(self.sql), self.arguments);
+        let mut told = connection.fetch_many(query);
+        let mut answers = Vec::new();
+        let mut rows = Vec::new();
+        while let Some(next) = told.try_next().await.map_err(failed)? {
+            match next {
+                Either::Right(row) => rows.push(row),
+                Either::Left(done) => answers.push(Answer {
+                    rows: std::mem::take(&mut rows),
+                    changed: i64::try_from(done.rows_affected()).unwrap_or(i64::MAX),
+                    last_row: done.last_insert_rowid(),
+                }),
+            }
+        }
+        Ok(Answers(answers.into_iter()))
+    }
+}
+
+/// What statements answered, in their order.
+pub(super) struct Answers(std::vec::IntoIter<Answer>);
+
+impl Answers {
+    pub(super) fn take(&mut self) -> Result<Answer, StoreError> {
+        self.0.next().ok_or_else(|| corrupt("a statement was not answered"))
+    }
+}
+
+/// What one statement answered.
+pub(super) struct Answer {
+    pub(super) rows: Vec<SqliteRow>,
+    pub(super) changed: i64,
+    /// The number of the row that was inserted last.
+    pub(super) last_row: i64,
+}
+
+impl Answer {
+    /// The only row.
+    pub(super) fn row(&self) -> Result<&SqliteRow, StoreError> {
+        self.rows.first().ok_or_else(|| corrupt("a statement that answers with a row had none"))
+    }
+}
