@@ -23,8 +23,7 @@ use crate::store::{Claim, Claims, Inserted, Lease, NewEvent, Settled, Settlement
 
 /// Everything that is written together, in one message to the connection and another where something is claimed.
 ///
-/// More take what is met seldom: an event that is known, a subscription that is paused, an ordering key, more shares than
-/// [`MAX_SHARES`].
+/// More take what is met seldom: an event that is known, a subscription that is paused, an ordering key, many shares.
 pub(super) async fn write(
     sql: &Statements,
     connection: &mut SqliteConnection,
