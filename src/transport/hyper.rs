@@ -2,36 +2,35 @@
 
 #![cfg(feature = "hyper")]
 
-mod connector;
+mod connection;
 pub(super) mod dial;
+mod dialler;
+mod pool;
 mod resolver;
 
-use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{HOST, HeaderValue, USER_AGENT};
+use http::header::{HeaderValue, USER_AGENT};
 use http::{Extensions, Request, Response, Uri, Version};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Body;
-use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
-use hyper_util::client::legacy::{Client, ResponseFuture};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::body::{Body, Incoming};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::task::futures::TaskLocalFuture;
 use tokio::time::{Instant, sleep_until};
 use tokio_rustls::TlsConnector;
 
-use self::connector::{Connector, Dialler, Opened};
-use self::dial::{Dial, DialError};
+use self::connection::{Connection, Poison};
+use self::dial::{Dial, DialError, Phase};
+use self::dialler::Dialler;
+use self::pool::{Asked, Pools, Route};
 pub(super) use self::resolver::ErasedResolve;
 pub use self::resolver::{Resolve, SystemResolver};
 use super::names::Names;
@@ -68,8 +67,7 @@ use crate::{
 pub struct HyperClient {
     dialler: Arc<Dialler>,
     user_agent: HeaderValue,
-    max_idle_per_host: usize,
-    pools: Arc<Mutex<Vec<Pool>>>,
+    pools: Arc<Pools>,
 }
 
 impl HyperClient {
@@ -93,56 +91,22 @@ impl HyperClient {
         }
     }
 
-    /// What needs no waiting, so that the future, which is boxed for each request, does not carry the request.
-    fn begin<'a>(&self, request: Request<Bytes>, limits: &'a Limits) -> Result<Begun<'a>, TransportError> {
+    /// What needs no waiting.
+    fn begin(&self, request: Request<Bytes>, limits: &Limits) -> Result<Begun, TransportError> {
         let start = Instant::now();
-        let deadline = deadline_of(limits, start);
-        let dial = Arc::new(Dial::new(deadline));
         let mut request = request.map(Full::new);
         *request.version_mut() = Version::HTTP_11;
-        let headers = request.headers_mut();
-        headers.entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
-        // The connection is chosen by the URL; another Host would reach a neighbour on the same server.
-        headers.remove(HOST);
-        let captured = capture_connection(&mut request);
-
-        let answer = self.start(request, &limits.addresses)?;
-        let answer = connector::DIAL.scope(Arc::clone(&dial), answer);
-        Ok(Begun { answer, watch: Watch { captured, dial, start, first_byte: None }, limits })
-    }
-
-    /// Starts `request` on the pool of the connections that `policy` has allowed.
-    fn start(
-        &self,
-        mut request: Request<Full<Bytes>>,
-        policy: &AddressPolicy,
-    ) -> Result<ResponseFuture, TransportError> {
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = pools.iter().position(|pool| pool.policy == *policy) {
-            // The most recently used last, the first to go first.
-            pools[at..].rotate_left(1);
-        } else {
-            if pools.len() == MAX_POOLS {
-                pools.remove(0);
-            }
-            let client = Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(IDLE_TIMEOUT)
-                .pool_max_idle_per_host(self.max_idle_per_host)
-                // hyper gives a request back only when nothing of it was written; just that one is sent again.
-                .retry_canceled_requests(true)
-                // hyper compares before each read, which may bring as much again.
-                .http1_max_buf_size(MAX_HEAD / 2)
-                .http2_max_header_list_size(MAX_HEAD as u32)
-                // What a peer may send before its body is read, so what it can make us hold.
-                .http2_initial_stream_window_size(STREAM_WINDOW)
-                .http2_initial_connection_window_size(CONNECTION_WINDOW)
-                .build(Connector::new(Arc::clone(&self.dialler), policy.clone()));
-            pools.push(Pool { policy: policy.clone(), judged: HashMap::new(), client });
-        }
-        let pool = pools.last_mut().expect("invariant: the pool was just put last");
-        *request.uri_mut() = pool.judge(request.uri())?;
-        Ok(pool.client.request(request))
+        request.headers_mut().entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
+        let route = self.pools.route(Asked(std::mem::take(request.uri_mut())), &limits.addresses)?;
+        let watch = Watch {
+            start,
+            deadline: deadline_of(limits, start),
+            first_byte: None,
+            dial: None,
+            is_sent: false,
+            poison: None,
+        };
+        Ok(Begun { request: Some(request), route, watch })
     }
 }
 
@@ -158,8 +122,14 @@ impl HttpClient for HyperClient {
         request: Request<Bytes>,
         limits: &Limits,
     ) -> impl Future<Output = Result<Exchange, TransportError>> + Send {
-        let begun = self.begin(request, limits);
-        async move { begun?.finish().await }
+        let mut begun = self.begin(request, limits);
+        // Borrowed and not moved: a future has room for each place that a value has been in, and this one is boxed for each request.
+        async move {
+            match begun {
+                Ok(ref mut begun) => begun.finish(self, limits).await,
+                Err(error) => Err(error),
+            }
+        }
     }
 }
 
@@ -274,8 +244,7 @@ impl HyperClientBuilder {
                 local_v6: self.local_v6,
             }),
             user_agent,
-            max_idle_per_host: self.max_idle_per_host,
-            pools: Arc::default(),
+            pools: Arc::new(Pools::new(self.max_idle_per_host)),
         })
     }
 }
@@ -286,117 +255,140 @@ impl fmt::Debug for HyperClientBuilder {
     }
 }
 
-struct Pool {
-    policy: AddressPolicy,
-    /// URLs that the policy allows, in the form in which they are sent.
-    judged: HashMap<Uri, Uri>,
-    client: Client<Connector, Full<Bytes>>,
-}
-
-impl Pool {
-    fn judge(&mut self, uri: &Uri) -> Result<Uri, TransportError> {
-        if let Some(judged) = self.judged.get(uri) {
-            return Ok(judged.clone());
-        }
-        let judged = endpoint_of(uri, &self.policy)?.uri().clone();
-        if self.judged.len() >= MAX_JUDGED {
-            self.judged.clear();
-        }
-        self.judged.insert(uri.clone(), judged.clone());
-        Ok(judged)
-    }
-}
-
 /// An exchange that goes on.
-struct Begun<'a> {
-    answer: TaskLocalFuture<Arc<Dial>, ResponseFuture>,
+struct Begun {
+    /// Until a connection takes it.
+    request: Option<Request<Full<Bytes>>>,
+    route: Arc<Route>,
     watch: Watch,
-    limits: &'a Limits,
 }
 
-impl Begun<'_> {
-    async fn finish(self) -> Result<Exchange, TransportError> {
-        let Self { answer, mut watch, limits } = self;
+impl Begun {
+    async fn finish(&mut self, client: &HyperClient, limits: &Limits) -> Result<Exchange, TransportError> {
         // One timer for both halves: each costs a turn in the runtime's wheel.
-        let mut expired = pin!(sleep_until(watch.dial.deadline));
-        let response = tokio::select! {
+        let mut expired = pin!(sleep_until(self.watch.deadline));
+        let answered = tokio::select! {
             biased;
-            answer = answer => answer.map_err(|error| {
-                let reached = !error.is_connect();
-                watch.failure(classify(&error), Some(error.into()), limits, reached)
-            })?,
-            () = &mut expired => return Err(watch.failure(ErrorClass::Timeout, None, limits, true)),
+            answered = self.answer(client) => answered,
+            () = &mut expired => return Err(self.watch.failure(ErrorClass::Timeout, None, limits)),
         };
-        watch.first_byte = Some(watch.start.elapsed());
+        let (response, connection) =
+            answered.map_err(|error| self.watch.failure(classify(&*error), Some(error), limits))?;
+        self.watch.first_byte = Some(self.watch.start.elapsed());
         let (mut head, body) = response.into_parts();
-        let came_with = std::mem::take(&mut head.extensions);
+        head.extensions = Extensions::new();
         let (body, truncated) = tokio::select! {
             biased;
             read = read_body(body, limits.body_cap) => {
-                read.map_err(|error| watch.failure(classify(&error), Some(error.into()), limits, true))?
+                read.map_err(|error| self.watch.failure(classify(&error), Some(error.into()), limits))?
             }
-            () = &mut expired => return Err(watch.failure(ErrorClass::Timeout, None, limits, true)),
+            () = &mut expired => return Err(self.watch.failure(ErrorClass::Timeout, None, limits)),
         };
+        let now = Instant::now();
+        if !truncated {
+            self.route.origin.give_back(connection, now, self.watch.deadline);
+        }
         Ok(Exchange::new(Response::from_parts(head, body))
             .with_truncated(truncated)
-            .with_timings(watch.timings(&came_with)))
+            .with_timings(self.watch.timings(now)))
+    }
+
+    async fn answer(&mut self, client: &HyperClient) -> Result<(Response<Incoming>, Connection), Failure> {
+        loop {
+            let kept = self.route.origin.take(self.watch.start);
+            let mut is_reused = kept.is_some();
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => {
+                    let opened = self.open(client).await?;
+                    is_reused = self.watch.dial.is_none();
+                    opened
+                }
+            };
+            self.watch.is_sent = true;
+            self.watch.poison = connection.poison();
+            match connection.send(&mut self.request, &self.route).await {
+                Ok(response) => return Ok((response, connection)),
+                Err(error) => {
+                    self.watch.is_sent = self.request.is_none();
+                    // A fresh connection that takes nothing would be followed by another such.
+                    if self.watch.is_sent || !is_reused {
+                        return Err(error.into());
+                    }
+                    self.watch.poison.take().iter().for_each(Poison::poison);
+                }
+            }
+        }
+    }
+
+    /// Opens a connection, unless one comes free before; what is opened is then kept for the next request.
+    async fn open(&mut self, client: &HyperClient) -> Result<Connection, Failure> {
+        client.pools.keep_swept();
+        let dial = Arc::new(Dial::new(self.watch.deadline));
+        self.watch.dial = Some(Arc::clone(&dial));
+        let (dialler, route) = (Arc::clone(&client.dialler), Arc::clone(&self.route));
+        // Boxed because it is seldom needed, and has to move where it is finished for another.
+        let mut opening = Box::pin(async move {
+            let opened = dialler.open(&route.url, &route.origin.policy, &dial).await?;
+            Ok::<_, Failure>(route.origin.share(opened))
+        });
+        let mut waiting = self.route.origin.wait();
+        tokio::select! {
+            biased;
+            Ok(connection) = &mut waiting.receiver => {
+                let origin = Arc::clone(&self.route.origin);
+                tokio::spawn(async move {
+                    if let Ok(connection) = opening.await {
+                        origin.keep(connection, Instant::now());
+                    }
+                });
+                // A connection opened for another request cost this one nothing.
+                self.watch.dial = None;
+                Ok(connection)
+            }
+            opened = &mut opening => opened,
+        }
     }
 }
 
 /// What is seen of one exchange while it goes on.
 struct Watch {
-    captured: CaptureConnection,
-    dial: Arc<Dial>,
     start: Instant,
+    deadline: Instant,
     first_byte: Option<Duration>,
+    /// The connection that is opened for it, if one is.
+    dial: Option<Arc<Dial>>,
+    /// Whether a connection has the request.
+    is_sent: bool,
+    poison: Option<Poison>,
 }
 
 impl Watch {
-    fn failure(
-        &self,
-        class: ErrorClass,
-        source: Option<Box<dyn StdError + Send + Sync>>,
-        limits: &Limits,
-        reached: bool,
-    ) -> TransportError {
-        let connection = self.captured.connection_metadata();
-        let has_connection = connection.is_some();
-        if class == ErrorClass::Timeout
-            && let Some(connection) = connection.as_ref()
-        {
-            // An HTTP/2 connection outlives a request that was given up. If it is dead, so would be the next one.
-            connection.poison();
-        }
-        drop(connection);
+    fn failure(&self, class: ErrorClass, source: Option<Failure>, limits: &Limits) -> TransportError {
         let error = match class {
             ErrorClass::Timeout => {
-                let phase = match (self.first_byte, has_connection) {
+                // An HTTP/2 connection outlives a request that was given up. If it is dead, so would be the next one.
+                self.poison.iter().for_each(Poison::poison);
+                let phase = match (self.first_byte, self.is_sent) {
                     (Some(_), _) => "reading the response body",
                     (None, true) => "waiting for the response",
-                    (None, false) => self.dial.phase().doing(),
+                    (None, false) => self.dial.as_ref().map_or(Phase::Pool, |dial| dial.phase()).doing(),
                 };
                 TransportError::new(class, format!("deadline of {:?} passed while {phase}", limits.deadline))
             }
             class => TransportError::new(class, message(class)),
         };
-        let mut opened_by = Extensions::new();
-        if let Some(connection) = self.captured.connection_metadata().as_ref() {
-            connection.get_extras(&mut opened_by);
-        }
-        let error = error.with_maybe_sent(reached && has_connection).with_timings(self.timings(&opened_by));
+        let error = error.with_maybe_sent(self.is_sent).with_timings(self.timings(Instant::now()));
         match source {
             Some(source) => error.with_source(source),
             None => error,
         }
     }
 
-    /// `opened_by` is what the connection carries.
-    fn timings(&self, opened_by: &Extensions) -> Timings {
-        // A connection opened by an earlier request cost this one nothing.
-        let is_own = opened_by.get().is_none_or(|Opened(dial)| Arc::ptr_eq(dial, &self.dial));
-        let mut timings = if is_own { self.dial.timings() } else { Timings::default() };
+    fn timings(&self, now: Instant) -> Timings {
+        let mut timings = self.dial.as_ref().map_or_else(Timings::default, |dial| dial.timings());
         timings.first_byte = self.first_byte;
-        timings.total = self.start.elapsed();
+        timings.total = now.saturating_duration_since(self.start);
         timings
     }
 }
@@ -535,9 +527,7 @@ pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) const MAX_HEAD: usize = 64 * 1024;
 pub(super) const STREAM_WINDOW: u32 = 64 * 1024;
 pub(super) const CONNECTION_WINDOW: u32 = 1024 * 1024;
-// More than an application has policies, few enough to search in a row.
-const MAX_POOLS: usize = 16;
-// More than are busy at once, few enough to forget.
-const MAX_JUDGED: usize = 1_024;
 // For a deadline beyond what an instant can hold.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+type Failure = Box<dyn StdError + Send + Sync>;

@@ -1,66 +1,23 @@
-//! [`Connector`]: opens a connection to an address that the policy has allowed, and to no other.
+//! [`Dialler`]: opens a connection to an address that the policy has allowed, and to no other.
 //!
 //! hyper-util's own connector asks no resolver about a literal address, so a check in the resolver would miss those.
 
+use std::error::Error as StdError;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use http::Uri;
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
-use tower_service::Service;
 
+use super::connection::Connection;
 use super::dial::{Dial, DialError, Phase};
 use super::resolver::ErasedResolve;
 use crate::transport::names::Names;
 use crate::{AddressPolicy, ErrorClass};
-
-tokio::task_local! {
-    /// The exchange on whose behalf a connection is opened; a connector is told nothing but the URI.
-    pub(super) static DIAL: Arc<Dial>;
-}
-
-/// Opens the connections of one pool, all under one policy.
-#[derive(Clone)]
-pub(super) struct Connector {
-    dialler: Arc<Dialler>,
-    policy: Arc<AddressPolicy>,
-}
-
-impl Connector {
-    pub(super) fn new(dialler: Arc<Dialler>, policy: AddressPolicy) -> Self {
-        Self { dialler, policy: Arc::new(policy) }
-    }
-}
-
-impl Service<Uri> for Connector {
-    type Response = Stream;
-    type Error = DialError;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, DialError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let dial = DIAL.with(Arc::clone);
-        let Self { dialler, policy } = self.clone();
-        Box::pin(async move {
-            // The pool may finish dialling in the background for the next request; not for longer than this.
-            let opened = timeout_at(dial.deadline, dialler.open(&uri, &policy, &dial)).await;
-            opened.unwrap_or_else(|_| Err(DialError::new(ErrorClass::Timeout, "deadline passed")))
-        })
-    }
-}
 
 /// The settings that all connections of a client share.
 pub(super) struct Dialler {
@@ -72,22 +29,34 @@ pub(super) struct Dialler {
 }
 
 impl Dialler {
-    async fn open(&self, uri: &Uri, policy: &AddressPolicy, dial: &Arc<Dial>) -> Result<Stream, DialError> {
-        let host = uri.host().ok_or_else(|| DialError::new(ErrorClass::Internal, "URI has no host"))?;
+    /// Opens a connection to the origin of `url`, before the exchange that it is for has to be over.
+    pub(super) async fn open(
+        &self,
+        url: &Uri,
+        policy: &AddressPolicy,
+        dial: &Dial,
+    ) -> Result<Connection, Box<dyn StdError + Send + Sync>> {
+        let opened = timeout_at(dial.deadline, self.dial(url, policy, dial)).await;
+        opened.unwrap_or_else(|_| Err(DialError::new(ErrorClass::Timeout, "deadline passed").into()))
+    }
+
+    async fn dial(
+        &self,
+        url: &Uri,
+        policy: &AddressPolicy,
+        dial: &Dial,
+    ) -> Result<Connection, Box<dyn StdError + Send + Sync>> {
+        let host = url.host().ok_or_else(|| DialError::new(ErrorClass::Internal, "URL has no host"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let is_https = uri.scheme_str() == Some("https");
-        let port = uri.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+        let is_https = url.scheme_str() == Some("https");
+        let port = url.port_u16().unwrap_or(if is_https { 443 } else { 80 });
 
         let addresses = self.addresses(host, policy, dial).await?;
         dial.enter(Phase::Connect);
         let tcp = self.connect(&addresses, port, dial.deadline).await?;
         if !is_https {
             dial.enter(Phase::Done);
-            return Ok(Stream {
-                io: TokioIo::new(Box::new(tcp)),
-                is_h2: false,
-                opened: Opened(Arc::clone(dial)),
-            });
+            return Ok(Connection::over(Box::new(tcp), false).await?);
         }
         dial.enter(Phase::Tls);
         let name = ServerName::try_from(host.to_owned()).map_err(|error| {
@@ -100,7 +69,7 @@ impl Dialler {
             .map_err(|error| DialError::new(ErrorClass::Tls, "TLS handshake failed").caused_by(error))?;
         dial.enter(Phase::Done);
         let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(Stream { io: TokioIo::new(Box::new(tls)), is_h2, opened: Opened(Arc::clone(dial)) })
+        Ok(Connection::over(Box::new(tls), is_h2).await?)
     }
 
     /// The addresses of `host`, none of which the policy denies.
@@ -176,65 +145,6 @@ impl Dialler {
         (local.is_some() || !other).then_some(local)
     }
 }
-
-/// Marks a connection with the exchange it was opened for.
-#[derive(Clone)]
-pub(super) struct Opened(pub(super) Arc<Dial>);
-
-/// A connection as the pool holds it, in the clear or over TLS.
-pub(super) struct Stream {
-    io: TokioIo<Box<dyn AsyncStream>>,
-    is_h2: bool,
-    opened: Opened,
-}
-
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        let connected = Connected::new().extra(self.opened.clone());
-        if self.is_h2 { connected.negotiated_h2() } else { connected }
-    }
-}
-
-impl Read for Stream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
-    }
-}
-
-impl Write for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
-    }
-}
-
-/// What a TCP and a TLS stream have in common.
-trait AsyncStream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> AsyncStream for S {}
 
 async fn dial(address: SocketAddr, local: Option<IpAddr>) -> Result<TcpStream, DialError> {
     // No socket and no local port are the sender's own trouble, not the endpoint's.
