@@ -64,24 +64,33 @@ impl Connection {
         request: &mut Option<Request<Full<Bytes>>>,
         route: &Route,
     ) -> hyper::Result<Response<Incoming>> {
-        let mut taken = request.take().expect("invariant: a request is sent again only when it was put back");
+        // Changed in its place: one that was borrowed before it is handed on would leave its room in the future for good.
+        if let Some(request) = request {
+            self.address(request, route);
+        }
+        let taken = request.take().expect("invariant: a request is sent again only when it was put back");
         let sent = match self {
-            Self::Http1(sender) => {
-                *taken.uri_mut() = route.path.clone();
-                // The connection was chosen by the URL; another Host would reach a neighbour on the same server.
-                taken.headers_mut().insert(HOST, route.host.clone());
-                sender.try_send_request(taken).await
-            }
-            Self::Http2(shared) => {
-                *taken.uri_mut() = route.url.clone();
-                taken.headers_mut().remove(HOST);
-                shared.sender.try_send_request(taken).await
-            }
+            Self::Http1(sender) => sender.try_send_request(taken).await,
+            Self::Http2(shared) => shared.sender.try_send_request(taken).await,
         };
         sent.map_err(|mut error: TrySendError<_>| {
             *request = error.take_message();
             error.into_error()
         })
+    }
+
+    fn address(&self, request: &mut Request<Full<Bytes>>, route: &Route) {
+        match self {
+            Self::Http1(_) => {
+                *request.uri_mut() = route.path.clone();
+                // The connection was chosen by the URL; another Host would reach a neighbour on the same server.
+                request.headers_mut().insert(HOST, route.host.clone());
+            }
+            Self::Http2(_) => {
+                *request.uri_mut() = route.url.clone();
+                request.headers_mut().remove(HOST);
+            }
+        }
     }
 
     /// Whether it would take a request at once.

@@ -146,21 +146,27 @@ impl Pool {
 pub(super) struct Asked(pub(super) Uri);
 
 impl Asked {
-    fn parts(&self) -> (Option<&str>, Option<&str>, Option<&str>) {
-        let authority = self.0.authority().map(uri::Authority::as_str);
-        (self.0.scheme_str(), authority, self.0.path_and_query().map(uri::PathAndQuery::as_str))
+    fn authority(&self) -> &str {
+        self.0.authority().map_or("", uri::Authority::as_str)
+    }
+
+    fn path(&self) -> &str {
+        self.0.path_and_query().map_or("", uri::PathAndQuery::as_str)
     }
 }
 
 impl PartialEq for Asked {
     fn eq(&self, other: &Self) -> bool {
-        self.parts() == other.parts()
+        self.authority() == other.authority()
+            && self.path() == other.path()
+            && self.0.scheme() == other.0.scheme()
     }
 }
 
 impl Hash for Asked {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.parts().hash(state);
+        self.authority().hash(state);
+        self.path().hash(state);
     }
 }
 
