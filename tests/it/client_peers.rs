@@ -151,7 +151,9 @@ async fn answer_once(
     stream.shutdown().await
 }
 
-async fn answer_http_2(request: Request<hyper::body::Incoming>) -> io::Result<Response<Full<Bytes>>> {
+pub(crate) async fn answer_http_2(
+    request: Request<hyper::body::Incoming>,
+) -> io::Result<Response<Full<Bytes>>> {
     let mut response = Response::new(Full::from(format!("{:?}", request.version())));
     match request.uri().path() {
         "/hang" => std::future::pending().await,

@@ -1,12 +1,17 @@
 //! The hyper client: the rules of every client, and what it alone can do.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hookwire::rustls::pki_types::CertificateDer;
 use hookwire::rustls::{ClientConfig, RootCertStore, crypto::ring};
 use hookwire::{AddressPolicy, ErrorClass, ErrorKind, HttpClient, HyperClient, Resolve, SystemResolver};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{mpsc, watch};
 
 use crate::client_peers::*;
 use crate::client_rules::{Tested, client_rules};
@@ -117,4 +122,217 @@ fn settings_that_cannot_work_are_refused() {
     assert_eq!(agent.to_string(), "user agent is no header value, expected visible ASCII");
     let root = HyperClient::builder().with_root_certificates([CertificateDer::from(vec![1, 2, 3])]).build();
     assert_eq!(root.unwrap_err().kind(), ErrorKind::Client);
+}
+
+#[tokio::test]
+async fn a_kept_connection_is_closed_after_a_minute_or_two_without_use() {
+    let (server, mut ended) = telling_of_ends().await;
+    let client = HyperClient::new();
+    client.send(post(&server.url("/")), &lax()).await.unwrap();
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    settle().await;
+    assert!(ended.try_recv().is_err());
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    settle().await;
+    ended.try_recv().unwrap();
+    tokio::time::resume();
+    client.send(post(&server.url("/")), &lax()).await.unwrap();
+    assert_eq!(server.accepted(), 2);
+}
+
+#[tokio::test]
+async fn a_client_that_is_dropped_closes_its_connections() {
+    let (server, mut ended) = telling_of_ends().await;
+    let client = HyperClient::new();
+    client.send(post(&server.url("/")), &lax()).await.unwrap();
+    drop(client.clone());
+    settle().await;
+    assert!(ended.try_recv().is_err());
+    drop(client);
+    ended.recv().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_is_dropped_closes_its_http_2_connections() {
+    let identity = Identity::of(&["127.0.0.1"]);
+    let (server, mut ended) = over_http_2(&identity).await;
+    let client = HyperClient::trusting(&identity.root, SystemResolver::new());
+    client.send(post(&server.https("127.0.0.1")), &lax()).await.unwrap();
+    settle().await;
+    assert!(ended.try_recv().is_err());
+    drop(client);
+    ended.recv().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_is_given_up_closes_its_connection_and_no_other() {
+    let (server, mut ended) = telling_of_ends().await;
+    let client = HyperClient::new();
+    client.send(post(&server.url("/")), &lax()).await.unwrap();
+    let mut hanging = Server::start(|mut stream, told| async move {
+        told.send(read_request(&mut stream).await?).map_err(io::Error::other)?;
+        stream.read_u8().await.expect_err("nothing more is sent");
+        told.send("closed".to_owned()).map_err(io::Error::other)
+    })
+    .await;
+    let limits = lax();
+    tokio::select! {
+        _ = client.send(post(&hanging.url("/")), &limits) => unreachable!("nobody answers"),
+        sent = hanging.requests.recv() => assert!(sent.unwrap().starts_with("POST")),
+    }
+    assert_eq!(hanging.requests.recv().await.unwrap(), "closed");
+    let other = client.send(post(&server.url("/")), &limits).await.unwrap();
+    assert_eq!((other.timings.connect, server.accepted()), (None, 1));
+    assert!(ended.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_connection_whose_body_was_not_read_whole_is_not_used_again() {
+    let (server, mut ended) = telling_of_ends().await;
+    let client = HyperClient::new();
+    client.send(post(&server.url("/")), &lax().with_body_cap(1)).await.unwrap();
+    ended.recv().await.unwrap();
+    client.send(post(&server.url("/")), &lax()).await.unwrap();
+    assert_eq!(server.accepted(), 2);
+}
+
+#[tokio::test]
+async fn no_more_connections_stay_open_than_may_be_idle() {
+    let (server, mut ended) = telling_of_ends().await;
+    let client = HyperClient::builder().with_max_idle_per_host(1).build().unwrap();
+    let limits = lax();
+    let both = || async {
+        let url = server.url("/");
+        let (first, second) =
+            tokio::join!(client.send(post(&url), &limits), client.send(post(&url), &limits));
+        first.and(second).unwrap();
+    };
+    both().await;
+    ended.recv().await.unwrap();
+    client.send(post(&server.url("/")), &limits).await.unwrap();
+    assert_eq!(server.accepted(), 2);
+    assert!(ended.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn with_no_idle_connections_each_request_has_its_own() {
+    let (server, mut ended) = telling_of_ends().await;
+    let client = HyperClient::builder().with_max_idle_per_host(0).build().unwrap();
+    for n in 1..=3 {
+        client.send(post(&server.url("/")), &lax()).await.unwrap();
+        ended.recv().await.unwrap();
+        assert_eq!(server.accepted(), n);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_lost_the_race_is_kept_for_the_next_request() {
+    let (looked_up, mut is_looked_up) = mpsc::unbounded_channel();
+    let (release, released) = watch::channel(());
+    let resolver = OnceThenReleased { asked: AtomicUsize::new(0), looked_up, released };
+    let client = HyperClient::resolving(resolver);
+    let (go, going) = watch::channel(0);
+    let server = Server::start(move |mut stream, requests| {
+        let mut going = going.clone();
+        async move {
+            loop {
+                let _ = requests.send(read_request(&mut stream).await?);
+                going.wait_for(|&go| go > 0).await.map_err(io::Error::other)?;
+                stream.write_all(OK.as_bytes()).await?;
+            }
+        }
+    })
+    .await;
+    let url = format!("http://hooks.example.com:{}/", server.address.port());
+    let limits = lax();
+    let (first, second, ()) =
+        tokio::join!(client.send(post(&url), &limits), client.send(post(&url), &limits), async {
+            is_looked_up.recv().await.unwrap();
+            is_looked_up.recv().await.unwrap();
+            settle().await;
+            go.send(1).unwrap();
+        });
+    assert!(first.is_ok() && second.unwrap().timings.dns.is_none());
+    assert_eq!(server.accepted(), 1);
+    release.send(()).unwrap();
+    while server.accepted() < 2 {
+        tokio::task::yield_now().await;
+    }
+    settle().await;
+    let (first, second) = tokio::join!(client.send(post(&url), &limits), client.send(post(&url), &limits));
+    assert_eq!((first.unwrap().timings.connect, second.unwrap().timings.connect), (None, None));
+    assert_eq!(server.accepted(), 2);
+}
+
+#[tokio::test]
+async fn requests_that_begin_together_end_up_on_one_http_2_connection() {
+    let identity = Identity::of(&["127.0.0.1"]);
+    let (server, mut ended) = over_http_2(&identity).await;
+    let client = HyperClient::trusting(&identity.root, SystemResolver::new());
+    let (url, limits) = (server.https("127.0.0.1"), lax());
+    let three = || async {
+        let send = || client.send(post(&url), &limits);
+        let (first, second, third) = tokio::join!(send(), send(), send());
+        first.and(second).and(third).unwrap();
+    };
+    three().await;
+    for _ in 1..3 {
+        ended.recv().await.unwrap();
+    }
+    let accepted = server.accepted();
+    three().await;
+    assert_eq!(server.accepted(), accepted);
+    assert!(ended.try_recv().is_err());
+}
+
+/// A server that answers all requests, and what tells when one of its connections was closed.
+async fn telling_of_ends() -> (Server, mpsc::UnboundedReceiver<()>) {
+    let (ended, has_ended) = mpsc::unbounded_channel();
+    let server = Server::start(move |mut stream, _| {
+        let ended = ended.clone();
+        async move {
+            while read_request(&mut stream).await.is_ok() && stream.write_all(OK.as_bytes()).await.is_ok() {}
+            ended.send(()).map_err(io::Error::other)
+        }
+    })
+    .await;
+    (server, has_ended)
+}
+
+/// The same over HTTP/2.
+async fn over_http_2(identity: &Identity) -> (Server, mpsc::UnboundedReceiver<()>) {
+    let (ended, has_ended) = mpsc::unbounded_channel();
+    let acceptor = identity.acceptor(&[b"h2"]);
+    let server = Server::start(move |stream, _| {
+        let (ended, acceptor) = (ended.clone(), acceptor.clone());
+        async move {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                let service = hyper::service::service_fn(answer_http_2);
+                let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            }
+            ended.send(()).map_err(io::Error::other)
+        }
+    })
+    .await;
+    (server, has_ended)
+}
+
+/// Answers the first question at once, and the others when they are released.
+struct OnceThenReleased {
+    asked: AtomicUsize,
+    looked_up: mpsc::UnboundedSender<()>,
+    released: watch::Receiver<()>,
+}
+
+impl Resolve for OnceThenReleased {
+    async fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+        let _ = self.looked_up.send(());
+        if self.asked.fetch_add(1, Ordering::Relaxed) > 0 {
+            self.released.clone().changed().await.map_err(io::Error::other)?;
+        }
+        Ok(vec![LOOPBACK])
+    }
 }

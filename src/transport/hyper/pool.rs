@@ -329,3 +329,238 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(IDLE_TIMEOUT.as_secs() / 2)
 const MAX_POOLS: usize = 16;
 // More than are busy at once, few enough to forget.
 const MAX_ROUTES: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{Request, StatusCode};
+    use http_body_util::{BodyExt, Full};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::{HttpClient, HyperClient, Limits};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_dropped_when_its_idle_time_is_over_and_not_before() {
+        let (pools, route) = pools_to(ENDPOINT);
+        pools.keep_swept();
+        let (connection, mut peer) = connected().await;
+        route.origin.keep(connection, Instant::now());
+        sleep(IDLE_TIMEOUT).await;
+        assert_eq!(route.origin.lock().idle.len(), 1);
+        assert_eq!(peer.read(&mut [0; 1]).await.unwrap(), 0);
+        assert!(route.origin.lock().idle.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_past_its_time_is_not_used_though_nobody_swept() {
+        let (_pools, route) = pools_to(ENDPOINT);
+        let (connection, _peer) = connected().await;
+        route.origin.keep(connection, Instant::now());
+        assert!(route.origin.take(Instant::now() + IDLE_TIMEOUT * 2).is_none());
+        assert!(route.origin.lock().idle.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_its_peer_closed_is_swept_before_its_time() {
+        let (pools, route) = pools_to(ENDPOINT);
+        let (connection, peer) = connected().await;
+        route.origin.keep(connection, Instant::now());
+        drop(peer);
+        tokio::task::yield_now().await;
+        assert!(pools.sweep(Instant::now()));
+        assert!(route.origin.lock().idle.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn origins_that_are_not_used_again_are_forgotten_and_the_sweeper_ends() {
+        let pools = Arc::new(Pools::new(8));
+        for n in 0..5_000 {
+            let route = pools.route(asked(&format!("https://e{n}.example.com/")), &policy()).unwrap();
+            route.origin.take(Instant::now());
+        }
+        pools.keep_swept();
+        assert_eq!(pools.lock().pools[0].origins.len(), 5_000);
+        assert!(pools.lock().pools[0].routes.len() <= MAX_ROUTES);
+        sleep(IDLE_TIMEOUT * 2).await;
+        let all = pools.lock();
+        assert!(all.pools[0].origins.is_empty() && all.pools[0].routes.is_empty());
+        assert!(all.sweeper.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_sweeper_ends_with_its_pools() {
+        let (pools, _route) = pools_to(ENDPOINT);
+        pools.keep_swept();
+        let sweeper = pools.lock().sweeper.as_ref().map(JoinHandle::abort_handle).unwrap();
+        drop(pools);
+        tokio::task::yield_now().await;
+        assert!(sweeper.is_finished());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_origin_in_use_is_kept_with_its_connections() {
+        let (pools, route) = pools_to(ENDPOINT);
+        pools.keep_swept();
+        let (connection, _peer) = connected().await;
+        route.origin.keep(connection, Instant::now());
+        for _ in 0..10 {
+            sleep(IDLE_TIMEOUT / 2).await;
+            let connection = route.origin.take(Instant::now()).expect("the connection is still good");
+            route.origin.keep(connection, Instant::now());
+        }
+        let again = pools.route(asked(ENDPOINT), &policy()).unwrap();
+        assert!(Arc::ptr_eq(&again.origin, &route.origin));
+        assert!(pools.lock().sweeper.is_some());
+    }
+
+    #[tokio::test]
+    async fn urls_of_one_origin_share_its_connections_and_others_do_not() {
+        let (pools, route) = pools_to("https://hooks.example.com/a");
+        let to = |url| pools.route(asked(url), &policy()).unwrap();
+        for same in ["https://hooks.example.com/b?c", "https://HOOKS.example.com:443/a"] {
+            assert!(Arc::ptr_eq(&to(same).origin, &route.origin), "{same}");
+        }
+        let route_b = to("https://hooks.example.com/b?c");
+        assert_eq!(
+            (route_b.path.to_string().as_str(), route_b.host.as_bytes()),
+            ("/b?c", &b"hooks.example.com"[..])
+        );
+        assert_eq!(to("https://hooks.example.com:8443/").host, "hooks.example.com:8443");
+        for other in
+            ["http://hooks.example.com/a", "https://hooks.example.com:8443/a", "https://example.com/a"]
+        {
+            assert!(!Arc::ptr_eq(&to(other).origin, &route.origin), "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_connections_are_kept_than_may_be_idle() {
+        for max_idle in [0, 2] {
+            let pools = Pools::new(max_idle);
+            let route = pools.route(asked(ENDPOINT), &policy()).unwrap();
+            let mut peers = Vec::new();
+            for _ in 0..4 {
+                let (connection, peer) = connected().await;
+                route.origin.give_back(connection, Instant::now(), Instant::now());
+                peers.push(peer);
+            }
+            assert_eq!(route.origin.lock().idle.len(), max_idle);
+            for peer in &mut peers[max_idle..] {
+                assert_eq!(peer.read(&mut [0; 1]).await.unwrap(), 0);
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_not_free_yet_is_kept_if_it_comes_free_before_the_deadline() {
+        for is_in_time in [true, false] {
+            let (_pools, route) = pools_to(ENDPOINT);
+            let (mut connection, mut peer) = connected().await;
+            let mut request = Some(Request::post("/").body(Full::new(Bytes::new())).unwrap());
+            let (response, ()) = tokio::join!(connection.send(&mut request, &route), async {
+                assert!(peer.read(&mut [0; 1_024]).await.unwrap() > 0);
+                peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n").await.unwrap();
+            });
+            let deadline = Instant::now() + Duration::from_secs(10);
+            route.origin.give_back(connection, Instant::now(), deadline);
+            sleep(Duration::from_secs(if is_in_time { 9 } else { 11 })).await;
+            assert!(route.origin.lock().idle.is_empty());
+            peer.write_all(b"ok").await.unwrap();
+            response.unwrap().into_body().collect().await.unwrap();
+            sleep(Duration::from_millis(1)).await;
+            assert_eq!(route.origin.take(Instant::now()).is_some(), is_in_time);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_goes_to_the_first_who_still_waits() {
+        let (_pools, route) = pools_to(ENDPOINT);
+        let (gone, mut first, mut second) = (route.origin.wait(), route.origin.wait(), route.origin.wait());
+        drop(gone);
+        let (connection, _peer) = connected().await;
+        route.origin.keep(connection, Instant::now());
+        assert!(second.receiver.try_recv().is_err());
+        assert!(first.receiver.try_recv().is_ok());
+        assert!(route.origin.take(Instant::now()).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_came_too_late_for_who_waited_goes_to_the_next_or_is_kept() {
+        let (_pools, route) = pools_to(ENDPOINT);
+        let (first, second) = (route.origin.wait(), route.origin.wait());
+        let (connection, _peer) = connected().await;
+        route.origin.keep(connection, Instant::now());
+        drop(first);
+        drop(second);
+        assert!(route.origin.lock().waiters.is_empty());
+        assert!(route.origin.take(Instant::now()).is_some());
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_leaves_nothing_behind() {
+        let (_pools, route) = pools_to(ENDPOINT);
+        for _ in 0..100 {
+            drop(route.origin.wait());
+        }
+        assert!(route.origin.lock().waiters.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_request_that_a_dead_connection_did_not_take_is_sent_over_a_fresh_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let client = HyperClient::new();
+        let route = client.pools.route(asked(&url), &policy()).unwrap();
+        let (connection, peer) = connected().await;
+        route.origin.keep(connection, Instant::now());
+        // The connection's task had no turn yet to see it.
+        drop(peer);
+        let limits = Limits::new(Duration::from_secs(10)).with_addresses(policy());
+        let request = Request::post(&url).body(Bytes::from_static(b"ping")).unwrap();
+        let (exchange, ()) = tokio::join!(client.send(request, &limits), async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut read = Vec::new();
+            while !read.ends_with(b"ping") {
+                read.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        });
+        let exchange = exchange.unwrap();
+        assert_eq!(exchange.response.status(), StatusCode::NO_CONTENT);
+        assert!(exchange.timings.connect.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_request_is_put_back_by_a_connection_that_did_not_take_it() {
+        let (_pools, route) = pools_to(ENDPOINT);
+        let (mut connection, peer) = connected().await;
+        drop(peer);
+        let mut request = Some(Request::post("/").body(Full::new(Bytes::from_static(b"ping"))).unwrap());
+        connection.send(&mut request, &route).await.unwrap_err();
+        assert!(request.is_some());
+    }
+
+    fn pools_to(url: &str) -> (Arc<Pools>, Arc<Route>) {
+        let pools = Arc::new(Pools::new(8));
+        let route = pools.route(asked(url), &policy()).unwrap();
+        (pools, route)
+    }
+
+    fn asked(url: &str) -> Asked {
+        Asked(url.parse().unwrap())
+    }
+
+    /// A connection, and the end that it is open to.
+    async fn connected() -> (Connection, DuplexStream) {
+        let (near, far) = duplex(1_024);
+        (Connection::over(Box::new(near), false).await.unwrap(), far)
+    }
+
+    fn policy() -> AddressPolicy {
+        AddressPolicy::new().allow_plain_http().allow_loopback()
+    }
+
+    const ENDPOINT: &str = "https://hooks.example.com/in";
+}
