@@ -1,4 +1,4 @@
-//! [`HyperClient`]: the default [`HttpClient`], on hyper's connection pool and rustls.
+//! [`HyperClient`]: the default [`HttpClient`], on hyper's connections and rustls.
 
 #![cfg(feature = "hyper")]
 

@@ -347,7 +347,7 @@ mod tests {
         pools.keep_swept();
         let (connection, mut peer) = connected().await;
         route.origin.keep(connection, Instant::now());
-        sleep(IDLE_TIMEOUT).await;
+        sleep(IDLE_TIMEOUT - Duration::from_secs(1)).await;
         assert_eq!(route.origin.lock().idle.len(), 1);
         assert_eq!(peer.read(&mut [0; 1]).await.unwrap(), 0);
         assert!(route.origin.lock().idle.is_empty());
@@ -475,6 +475,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn with_no_connections_that_may_be_idle_none_changes_hands() {
+        let pools = Pools::new(0);
+        let origin = Arc::clone(&pools.route(asked(ENDPOINT), &policy()).unwrap().origin);
+        let mut waiting = origin.wait();
+        origin.keep(connected().await.0, Instant::now());
+        origin.share(connected_over_http_2().await.0);
+        assert!(waiting.receiver.try_recv().is_err());
+        assert!(origin.take(Instant::now()).is_none());
+    }
+
+    #[tokio::test]
+    async fn an_http_2_connection_goes_to_all_who_wait_and_another_one_is_dropped() {
+        let (_pools, route) = pools_to(ENDPOINT);
+        let (mut first, mut second) = (route.origin.wait(), route.origin.wait());
+        let (connection, _peer) = connected_over_http_2().await;
+        route.origin.share(connection);
+        assert!(first.receiver.try_recv().is_ok() && second.receiver.try_recv().is_ok());
+        let (another, mut its_peer) = connected_over_http_2().await;
+        assert!(route.origin.share(another).is_ready());
+        its_peer.read_to_end(&mut Vec::new()).await.unwrap();
+        for _ in 0..3 {
+            assert!(route.origin.take(Instant::now()).is_some());
+        }
+        assert_eq!(route.origin.lock().idle.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_poisoned_connection_is_not_used_and_another_takes_its_place() {
+        let (_pools, route) = pools_to(ENDPOINT);
+        let (connection, _peer) = connected_over_http_2().await;
+        route.origin.share(connection).poison().unwrap().poison();
+        let (another, _other_peer) = connected_over_http_2().await;
+        assert!(route.origin.share(another).is_ready());
+        assert!(route.origin.take(Instant::now()).is_some_and(|connection| connection.is_ready()));
+    }
+
+    #[tokio::test]
     async fn a_connection_goes_to_the_first_who_still_waits() {
         let (_pools, route) = pools_to(ENDPOINT);
         let (gone, mut first, mut second) = (route.origin.wait(), route.origin.wait(), route.origin.wait());
@@ -556,6 +593,11 @@ mod tests {
     async fn connected() -> (Connection, DuplexStream) {
         let (near, far) = duplex(1_024);
         (Connection::over(Box::new(near), false).await.unwrap(), far)
+    }
+
+    async fn connected_over_http_2() -> (Connection, DuplexStream) {
+        let (near, far) = duplex(1_024);
+        (Connection::over(Box::new(near), true).await.unwrap(), far)
     }
 
     fn policy() -> AddressPolicy {
