@@ -217,9 +217,11 @@ impl Origin {
     pub(super) fn share(&self, connection: Connection) -> Connection {
         let Connection::Http2(shared) = &connection else { return connection };
         let mut state = self.lock();
-        let others = state.idle.iter().map(|idle| &idle.connection);
         // Requests that began together have opened one each, for want of knowing that one is enough.
-        if let Some(Connection::Http2(shared)) = others.filter(|other| other.is_ready()).last() {
+        let is_shared = |other: &&Connection| other.is_ready() && matches!(other, Connection::Http2(_));
+        if let Some(Connection::Http2(shared)) =
+            state.idle.iter().map(|idle| &idle.connection).find(is_shared)
+        {
             return Connection::Http2(shared.clone());
         }
         if self.max_idle > 0 {
@@ -505,7 +507,12 @@ mod tests {
     async fn a_poisoned_connection_is_not_used_and_another_takes_its_place() {
         let (_pools, route) = pools_to(ENDPOINT);
         let (connection, _peer) = connected_over_http_2().await;
-        route.origin.share(connection).poison().unwrap().poison();
+        route.origin.share(connection);
+        let given_up = route.origin.take(Instant::now()).unwrap();
+        given_up.poison().unwrap().poison();
+        assert!(route.origin.take(Instant::now()).is_none());
+        // It is there until somebody looks for one that is good.
+        route.origin.share(given_up);
         let (another, _other_peer) = connected_over_http_2().await;
         assert!(route.origin.share(another).is_ready());
         assert!(route.origin.take(Instant::now()).is_some_and(|connection| connection.is_ready()));
