@@ -1,6 +1,7 @@
 //! [`SubscriptionId`] and [`DeliveryId`]: a prefix and a time-ordered UUID.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -12,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 macro_rules! prefixed_id {
     ($(#[$meta:meta])* $name:ident, $prefix:literal, $kind:expr) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
         pub struct $name(Uuid);
 
         impl $name {
@@ -50,6 +51,13 @@ macro_rules! prefixed_id {
             /// The id of this UUID, as [`as_u128`](Self::as_u128) gave it.
             pub const fn from_u128(uuid: u128) -> Self {
                 Self(Uuid::from_u128(uuid))
+            }
+        }
+
+        /// As one number: a hasher is told of no length.
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                state.write_u128(self.as_u128());
             }
         }
 

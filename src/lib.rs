@@ -66,6 +66,7 @@ pub mod event;
 #[cfg(feature = "full")]
 pub mod guide;
 mod id;
+mod id_hash;
 pub mod keyring;
 pub mod manage;
 mod outcome;

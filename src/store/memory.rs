@@ -3,6 +3,7 @@
 
 mod inbox;
 mod intake;
+mod moment;
 mod prune;
 mod records;
 mod state;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use super::moment::Moment;
 use super::state::{Event, State};
 use crate::id::DeliveryId;
 use crate::store::Retention;
@@ -13,34 +14,35 @@ use crate::store::Retention;
 #[derive(Default)]
 pub(super) struct Ends {
     /// Events without a pending delivery that still have their payload.
-    payloads: BTreeSet<(OffsetDateTime, u64)>,
+    payloads: BTreeSet<(Moment, u64)>,
     /// Events without any delivery.
-    events: BTreeSet<(OffsetDateTime, u64)>,
+    events: BTreeSet<(Moment, u64)>,
     /// Deliveries whose attempts were not pruned.
-    attempts: BTreeSet<(OffsetDateTime, DeliveryId)>,
-    deliveries: BTreeSet<(OffsetDateTime, DeliveryId)>,
+    attempts: BTreeSet<(Moment, DeliveryId)>,
+    deliveries: BTreeSet<(Moment, DeliveryId)>,
 }
 
 impl Ends {
     /// The last of an event's pending deliveries ended, or it never had one.
     pub(super) fn event_ended(&mut self, number: u64, event: &Event) {
         if event.payload.kept().is_some() {
-            self.payloads.insert((event.ended_at, number));
+            self.payloads.insert((event.ended_at.into(), number));
         }
         self.delivery_gone(number, event);
     }
 
     /// An event is given a pending delivery.
     pub(super) fn event_resumed(&mut self, number: u64, event: &Event) {
-        self.payloads.remove(&(event.ended_at, number));
-        self.events.remove(&(event.ended_at, number));
+        self.payloads.remove(&(event.ended_at.into(), number));
+        self.events.remove(&(event.ended_at.into(), number));
     }
 
     pub(super) fn payload_gone(&mut self, number: u64, event: &Event) {
-        self.payloads.remove(&(event.ended_at, number));
+        self.payloads.remove(&(event.ended_at.into(), number));
     }
 
     pub(super) fn delivery_ended(&mut self, id: DeliveryId, at: OffsetDateTime, was_attempted: bool) {
+        let at = Moment::from(at);
         if was_attempted {
             self.attempts.insert((at, id));
         }
@@ -50,7 +52,7 @@ impl Ends {
     /// An event may have no delivery left.
     pub(super) fn delivery_gone(&mut self, number: u64, event: &Event) {
         if event.deliveries.is_empty() {
-            self.events.insert((event.ended_at, number));
+            self.events.insert((event.ended_at.into(), number));
         }
     }
 }
@@ -73,7 +75,7 @@ impl State {
         (pruned + limit - attempts) as u64
     }
 
-    fn prune_payloads(&mut self, before: OffsetDateTime, limit: usize) -> usize {
+    fn prune_payloads(&mut self, before: Moment, limit: usize) -> usize {
         let old: Vec<_> = until(&self.ends.payloads, before).take(limit).collect();
         for (ended_at, number) in &old {
             self.ends.payloads.remove(&(*ended_at, *number));
@@ -82,7 +84,7 @@ impl State {
         old.len()
     }
 
-    fn prune_attempts(&mut self, before: OffsetDateTime, limit: usize) -> usize {
+    fn prune_attempts(&mut self, before: Moment, limit: usize) -> usize {
         let old: Vec<_> = until(&self.ends.attempts, before).take(limit).collect();
         let mut pruned = 0;
         for (ended_at, id) in old {
@@ -96,7 +98,7 @@ impl State {
     }
 
     /// A delivery goes with its last attempt; `attempts` is how many of those may go too.
-    fn prune_deliveries(&mut self, before: OffsetDateTime, limit: usize, attempts: &mut usize) -> usize {
+    fn prune_deliveries(&mut self, before: Moment, limit: usize, attempts: &mut usize) -> usize {
         let old: Vec<_> = until(&self.ends.deliveries, before).take(limit).collect();
         let mut pruned = 0;
         for (ended_at, id) in old {
@@ -112,7 +114,7 @@ impl State {
         pruned
     }
 
-    fn prune_events(&mut self, before: OffsetDateTime, limit: usize) -> usize {
+    fn prune_events(&mut self, before: Moment, limit: usize) -> usize {
         let old: Vec<_> = until(&self.ends.events, before).take(limit).collect();
         for (ended_at, number) in &old {
             self.ends.events.remove(&(*ended_at, *number));
@@ -135,13 +137,13 @@ impl State {
 }
 
 /// The last instant at which what ended is old enough to go.
-fn age(kept: Option<Duration>, now: OffsetDateTime) -> Option<OffsetDateTime> {
-    now.checked_sub(kept?.try_into().ok()?)
+fn age(kept: Option<Duration>, now: OffsetDateTime) -> Option<Moment> {
+    now.checked_sub(kept?.try_into().ok()?).map(Moment::from)
 }
 
 fn until<T: Copy + Ord>(
-    ends: &BTreeSet<(OffsetDateTime, T)>,
-    before: OffsetDateTime,
-) -> impl Iterator<Item = (OffsetDateTime, T)> + '_ {
+    ends: &BTreeSet<(Moment, T)>,
+    before: Moment,
+) -> impl Iterator<Item = (Moment, T)> + '_ {
     ends.iter().take_while(move |(ended_at, _)| *ended_at <= before).copied()
 }

@@ -167,9 +167,9 @@ impl Records for MemoryStore {
         limit: u32,
     ) -> Result<Page<EventRecord>, StoreError> {
         let state = self.state();
-        let Some(numbers) = state.events_of.get(organization) else { return Ok(Page::last(Vec::new())) };
+        let Some(own) = state.events_of.get(organization) else { return Ok(Page::last(Vec::new())) };
         let before = after.map_or(u64::MAX, |after| u64::try_from(after.minor()).unwrap_or(u64::MAX));
-        let found = numbers.range(..before).rev().take(one_more(limit)).copied().collect();
+        let found = own.in_order.range(..before).rev().take(one_more(limit)).copied().collect();
         let page = Page::cut(found, limit, |last: &u64| Cursor::new(0, u128::from(*last)));
         Ok(page.map(|number| state.event(number)))
     }

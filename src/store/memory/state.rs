@@ -2,7 +2,8 @@
 
 mod replay;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,12 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use super::later;
+use super::moment::Moment;
 use super::prune::Ends;
 use crate::delivery::{Attempt, DeadReason, Delivery, DeliveryState, Next};
 use crate::event::{EventId, EventType};
 use crate::id::{DeliveryId, SubscriptionId};
+use crate::id_hash::IdHash;
 use crate::store::records::tested;
 use crate::store::{
     Claimed, Inserted, Lease, Look, NewEvent, SecretDigest, Settled, Settlement, Share, StoreError,
@@ -24,23 +27,34 @@ use crate::subscription::{Health, Subscription, SubscriptionStatus};
 
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) subscriptions: HashMap<SubscriptionId, Arc<Subscription>>,
+    pub(super) subscriptions: HashMap<SubscriptionId, Arc<Subscription>, IdHash>,
     pub(super) organizations: HashMap<String, BTreeSet<(OffsetDateTime, SubscriptionId)>>,
     /// Which subscription holds which secret.
     pub(super) secrets: HashMap<SecretDigest, SubscriptionId>,
-    pub(super) queues: HashMap<SubscriptionId, Queue>,
+    pub(super) queues: HashMap<SubscriptionId, Queue, IdHash>,
     /// When each enabled subscription that has something pending can be claimed from.
-    turns: BTreeSet<(OffsetDateTime, SubscriptionId)>,
+    turns: BTreeSet<(Moment, SubscriptionId)>,
     /// The last subscription that a look had no room after.
     last_listed: Option<SubscriptionId>,
-    pub(super) events: HashMap<u64, Event>,
-    event_numbers: HashMap<Arc<str>, HashMap<EventId, u64>>,
-    /// By organization, in the order of their insertion.
-    pub(super) events_of: HashMap<Arc<str>, BTreeSet<u64>>,
-    pub(super) rows: HashMap<DeliveryId, Row>,
+    pub(super) events: HashMap<u64, Event, IdHash>,
+    pub(super) events_of: HashMap<Arc<str>, OwnEvents>,
+    pub(super) rows: HashMap<DeliveryId, Row, IdHash>,
     pub(super) ends: Ends,
     /// Numbers events, and deliveries in the order of their insertion.
     inserted: u64,
+}
+
+/// The events of one organization, by their numbers.
+pub(super) struct OwnEvents {
+    organization: Arc<str>,
+    numbers: HashMap<EventId, u64>,
+    pub(super) in_order: BTreeSet<u64>,
+}
+
+impl OwnEvents {
+    fn of(organization: Arc<str>) -> Self {
+        Self { organization, numbers: HashMap::new(), in_order: BTreeSet::new() }
+    }
 }
 
 /// A delivery.
@@ -67,8 +81,8 @@ pub(super) struct Row {
 
 impl Row {
     /// Where it stands among the dead of its queue.
-    pub(super) const fn place(&self, id: DeliveryId) -> (OffsetDateTime, u64, DeliveryId) {
-        (self.created_at, self.number, id)
+    pub(super) fn place(&self, id: DeliveryId) -> (Moment, u64, DeliveryId) {
+        (self.created_at.into(), self.number, id)
     }
 
     fn holds(&self, lease: Lease) -> bool {
@@ -124,18 +138,18 @@ impl Payload {
 pub(super) struct Queue {
     pub(super) all: BTreeSet<DeliveryId>,
     /// Pending ones that wait for nothing but their time, by due time and insertion.
-    pub(super) due: BTreeSet<(OffsetDateTime, u64, DeliveryId)>,
+    pub(super) due: BTreeSet<(Moment, u64, DeliveryId)>,
     /// Pending ones with an ordering key by insertion: only the first of each key is in `due`.
     pub(super) keys: HashMap<Arc<str>, BTreeMap<u64, DeliveryId>>,
     /// How many pending deliveries an event has here.
-    pending: HashMap<u64, u32>,
+    pending: HashMap<u64, u32, IdHash>,
     /// Dead ones in whose place none was made, oldest first.
-    pub(super) dead: BTreeSet<(OffsetDateTime, u64, DeliveryId)>,
+    pub(super) dead: BTreeSet<(Moment, u64, DeliveryId)>,
     /// All that are dead, by why.
     pub(super) ended: BTreeSet<(&'static str, DeliveryId)>,
-    paused_until: Option<OffsetDateTime>,
+    paused_until: Option<Moment>,
     /// What [`State::turns`] holds of it.
-    turn: Option<OffsetDateTime>,
+    turn: Option<Moment>,
 }
 
 impl State {
@@ -212,7 +226,7 @@ impl State {
     }
 
     pub(super) fn insert(&mut self, events: &[NewEvent]) -> Result<Vec<Inserted>, StoreError> {
-        let mut taken = HashSet::new();
+        let mut taken = HashSet::with_hasher(IdHash::default());
         for event in events.iter().filter(|event| self.event_number(&event.organization, &event.id).is_none())
         {
             for (id, _) in &event.deliveries {
@@ -226,19 +240,27 @@ impl State {
     }
 
     fn insert_one(&mut self, new: &NewEvent) -> Inserted {
-        if let Some(number) = self.event_number(&new.organization, &new.id) {
-            return match self.events[&number].payload.is(&new.payload) {
-                true => Inserted::Duplicate,
-                false => Inserted::Conflict,
-            };
-        }
-        let number = self.next_number();
-        let organization = match self.event_numbers.get_key_value(new.organization.as_str()) {
-            Some((organization, _)) => Arc::clone(organization),
-            None => Arc::from(new.organization.as_str()),
+        let own = match self.events_of.get_mut(new.organization.as_str()) {
+            Some(own) => own,
+            None => {
+                let name: Arc<str> = Arc::from(new.organization.as_str());
+                self.events_of.entry(Arc::clone(&name)).or_insert_with(|| OwnEvents::of(name))
+            }
         };
+        let place = match own.numbers.entry(new.id.clone()) {
+            Entry::Vacant(place) => place,
+            Entry::Occupied(taken) => {
+                return match self.events[taken.get()].payload.is(&new.payload) {
+                    true => Inserted::Duplicate,
+                    false => Inserted::Conflict,
+                };
+            }
+        };
+        self.inserted += 1;
+        let number = *place.insert(self.inserted);
+        own.in_order.insert(number);
         let event = Event {
-            organization: Arc::clone(&organization),
+            organization: Arc::clone(&own.organization),
             id: new.id.clone(),
             event_type: new.event_type.clone(),
             created_at: new.inserted_at,
@@ -253,8 +275,6 @@ impl State {
             self.ends.event_ended(number, &event);
         }
         self.events.insert(number, event);
-        self.event_numbers.entry(Arc::clone(&organization)).or_default().insert(new.id.clone(), number);
-        self.events_of.entry(organization).or_default().insert(number);
         for (id, subscription) in &new.deliveries {
             self.add(*id, *subscription, number, new.inserted_at);
         }
@@ -263,7 +283,8 @@ impl State {
 
     /// A new pending delivery of an event; a cancelled one where its subscription was deleted.
     fn add(&mut self, id: DeliveryId, subscription: SubscriptionId, event_number: u64, at: OffsetDateTime) {
-        let number = self.next_number();
+        self.inserted += 1;
+        let number = self.inserted;
         let row = Row {
             subscription,
             event: event_number,
@@ -296,7 +317,7 @@ impl State {
             line.len() > 1
         });
         if !waits {
-            queue.due.insert((at, number, id));
+            queue.due.insert((at.into(), number, id));
         }
         if self.subscriptions.contains_key(&subscription) {
             self.refresh(subscription);
@@ -306,8 +327,8 @@ impl State {
     }
 
     pub(super) fn look(&mut self, now: OffsetDateTime, limit: u32) -> Look {
-        let limit = limit as usize;
-        let is_ready = |turn: &&(OffsetDateTime, SubscriptionId)| turn.0 <= now;
+        let (limit, now) = (limit as usize, Moment::from(now));
+        let is_ready = |turn: &&(Moment, SubscriptionId)| turn.0 <= now;
         let mut ready: Vec<_> = self.turns.iter().take_while(is_ready).map(|(_, id)| *id).collect();
         if ready.len() > limit {
             // In turn by id, from where the last such look ended: the longest overdue would hide the others.
@@ -320,8 +341,7 @@ impl State {
             return Look::new(ready, Some(Duration::ZERO));
         }
         let next = self.turns.iter().nth(ready.len());
-        let wait = next.map(|(turn, _)| (*turn - now).try_into().unwrap_or(Duration::ZERO));
-        Look::new(ready, wait)
+        Look::new(ready, next.map(|(turn, _)| turn.since(now)))
     }
 
     pub(super) fn claim(
@@ -333,11 +353,12 @@ impl State {
     ) {
         // A turn says all of it: the subscription is there, enabled, not paused, and has something due.
         let Some(queue) = self.queues.get_mut(&share.subscription) else { return };
+        let until = later(now, lease);
+        let now = Moment::from(now);
         if queue.turn.is_none_or(|turn| turn > now) {
             return;
         }
         let subscription = &self.subscriptions[&share.subscription];
-        let until = later(now, lease);
         // Taken out before any is put back, so that a lease of no length is not claimed twice.
         let mut taken = Vec::with_capacity((share.limit as usize).min(queue.due.len()));
         while taken.len() < share.limit as usize {
@@ -347,12 +368,12 @@ impl State {
             }
         }
         claimed.reserve(taken.len());
-        for (due_at, number, id) in taken {
+        for (_, number, id) in taken {
             let row = self.rows.get_mut(&id).expect(ROW);
             row.claims += 1;
             row.is_leased = true;
-            row.due_at = until;
-            queue.due.insert((until, number, id));
+            let due_at = std::mem::replace(&mut row.due_at, until);
+            queue.due.insert((until.into(), number, id));
             let event = &self.events[&row.event];
             let payload = event.payload.kept().expect("invariant: what is pending has a payload");
             claimed.push(
@@ -401,7 +422,7 @@ impl State {
         }
         if let Some(pause) = pause {
             let queue = self.queues.get_mut(&subscription).expect(QUEUE);
-            queue.paused_until = queue.paused_until.max(Some(later(now, pause)));
+            queue.paused_until = queue.paused_until.max(Some(later(now, pause).into()));
             self.refresh(subscription);
         }
         if let Some(reason) = disable {
@@ -508,16 +529,11 @@ impl State {
     pub(super) fn remove_event(&mut self, number: u64) {
         let event = self.events.remove(&number).expect(EVENT);
         self.ends.payload_gone(number, &event);
-        let numbers = self.event_numbers.get_mut(&event.organization).expect(EVENT);
-        numbers.remove(&event.id);
-        if numbers.is_empty() {
-            self.event_numbers.remove(&event.organization);
-        }
-        if let Some(numbers) = self.events_of.get_mut(&event.organization) {
-            numbers.remove(&number);
-            if numbers.is_empty() {
-                self.events_of.remove(&event.organization);
-            }
+        let own = self.events_of.get_mut(&event.organization).expect(EVENT);
+        own.numbers.remove(&event.id);
+        own.in_order.remove(&number);
+        if own.in_order.is_empty() {
+            self.events_of.remove(&event.organization);
         }
     }
 
@@ -532,7 +548,7 @@ impl State {
         let was_attempted = !row.log.is_empty();
         let queue = self.queues.get_mut(&subscription).expect(QUEUE);
         if let DeliveryState::Dead(_) = state {
-            queue.dead.insert((row.created_at, number, id));
+            queue.dead.insert(row.place(id));
             queue.ended.insert((state.as_str(), id));
         }
         let pending = queue.pending.get_mut(&event_number).expect("invariant: a pending delivery is counted");
@@ -540,7 +556,7 @@ impl State {
         if *pending == 0 {
             queue.pending.remove(&event_number);
         }
-        let was_first = queue.due.remove(&(due_at, number, id));
+        let was_first = queue.due.remove(&(due_at.into(), number, id));
         let event = self.events.get_mut(&event_number).expect(EVENT);
         if let Some(key) = &event.ordering_key {
             let line = queue.keys.get_mut(key).expect("invariant: a pending delivery stands in its line");
@@ -548,7 +564,7 @@ impl State {
             match line.first_key_value() {
                 Some((next_number, next)) if was_first => {
                     self.rows.get_mut(next).expect(ROW).due_at = now;
-                    queue.due.insert((now, *next_number, *next));
+                    queue.due.insert((now.into(), *next_number, *next));
                 }
                 Some(_) => {}
                 None => drop(queue.keys.remove(key)),
@@ -567,8 +583,8 @@ impl State {
     fn put_off(&mut self, id: DeliveryId, due_at: OffsetDateTime) {
         let row = self.rows.get_mut(&id).expect(ROW);
         let queue = self.queues.get_mut(&row.subscription).expect(QUEUE);
-        queue.due.remove(&(row.due_at, row.number, id));
-        queue.due.insert((due_at, row.number, id));
+        queue.due.remove(&(row.due_at.into(), row.number, id));
+        queue.due.insert((due_at.into(), row.number, id));
         row.due_at = due_at;
         let subscription = row.subscription;
         self.refresh(subscription);
@@ -605,12 +621,7 @@ impl State {
     }
 
     pub(super) fn event_number(&self, organization: &str, id: &EventId) -> Option<u64> {
-        self.event_numbers.get(organization)?.get(id).copied()
-    }
-
-    fn next_number(&mut self) -> u64 {
-        self.inserted += 1;
-        self.inserted
+        self.events_of.get(organization)?.numbers.get(id).copied()
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
-use super::{QUEUE, ROW, State};
+use super::{Moment, QUEUE, ROW, State};
 use crate::delivery::{DeadReason, DeliveryState};
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{Replay, Replayed, StoreError};
@@ -53,7 +53,7 @@ impl State {
 
     /// Up to `most` deliveries of different events, oldest first; of many, those that ended by `now`.
     fn replayable(&self, replay: &Replay, now: OffsetDateTime, most: usize) -> Vec<DeliveryId> {
-        let by_now = |(.., id): &&(OffsetDateTime, u64, DeliveryId)| {
+        let by_now = |(.., id): &&(Moment, u64, DeliveryId)| {
             self.rows[id].ended_at.is_some_and(|ended_at| ended_at <= now)
         };
         let dead = |subscription: &SubscriptionId| {
@@ -76,7 +76,8 @@ impl State {
                 .take(most)
                 .collect(),
             Replay::Since(subscription, since) => {
-                let made_since = |(created_at, ..): &&(OffsetDateTime, u64, DeliveryId)| created_at >= since;
+                let since = Moment::from(*since);
+                let made_since = |(created_at, ..): &&(Moment, u64, DeliveryId)| *created_at >= since;
                 dead(subscription).filter(made_since).map(|(.., id)| *id).filter(fit).take(most).collect()
             }
         }
