@@ -171,10 +171,9 @@ impl<T: EventData> Serialize for Document<'_, T> {
                 Field::Id(_) => map.serialize_entry(name, &self.envelope.id)?,
                 Field::Type(_) => map.serialize_entry(name, self.envelope.event_type())?,
                 Field::CreatedAt(_, precision) => {
-                    map.serialize_entry(
-                        name,
-                        &timestamp(self.envelope.created_at, *precision).map_err(S::Error::custom)?,
-                    )?;
+                    let at =
+                        Timestamp::new(self.envelope.created_at, *precision).map_err(S::Error::custom)?;
+                    map.serialize_entry(name, at.as_str())?;
                 }
                 Field::Version(_, value) => map.serialize_entry(name, value)?,
                 Field::Data(_) => map.serialize_entry(name, &DataOf(&self.envelope.data))?,
@@ -184,26 +183,46 @@ impl<T: EventData> Serialize for Document<'_, T> {
     }
 }
 
-/// RFC 3339 section 5.6 with a fixed number of digits, which `time`'s own RFC 3339 writer does not offer.
-fn timestamp(at: OffsetDateTime, precision: TimePrecision) -> Result<String, &'static str> {
-    // Near the ends of the calendar another offset's time has no equal in UTC.
-    let at = at
-        .checked_to_offset(UtcOffset::UTC)
-        .filter(|at| (0..=9999).contains(&at.year()))
-        .ok_or("time is outside the years 0 to 9999, which RFC 3339 cannot write")?;
-    let (fraction, digits) = match precision {
-        TimePrecision::Milliseconds => (u32::from(at.millisecond()), 3),
-        TimePrecision::Microseconds => (at.microsecond(), 6),
-    };
-    Ok(format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{fraction:0digits$}Z",
-        at.year(),
-        u8::from(at.month()),
-        at.day(),
-        at.hour(),
-        at.minute(),
-        at.second(),
-    ))
+/// RFC 3339 section 5.6 with a fixed number of digits, which `time`'s own RFC 3339 writer does not offer; on the stack, and without
+/// the machinery of `format!`, which takes as long for a time as an event's data take to be written.
+struct Timestamp {
+    text: [u8; 27],
+    len: usize,
+}
+
+impl Timestamp {
+    fn new(at: OffsetDateTime, precision: TimePrecision) -> Result<Self, &'static str> {
+        const OUTSIDE: &str = "time is outside the years 0 to 9999, which RFC 3339 cannot write";
+        // Near the ends of the calendar another offset's time has no equal in UTC.
+        let at = at.checked_to_offset(UtcOffset::UTC).ok_or(OUTSIDE)?;
+        let year = u32::try_from(at.year()).ok().filter(|year| *year <= 9999).ok_or(OUTSIDE)?;
+        let (fraction, digits) = match precision {
+            TimePrecision::Milliseconds => (u32::from(at.millisecond()), 3),
+            TimePrecision::Microseconds => (at.microsecond(), 6),
+        };
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        write_digits(&mut text[0..4], year);
+        write_digits(&mut text[5..7], u8::from(at.month()).into());
+        write_digits(&mut text[8..10], at.day().into());
+        write_digits(&mut text[11..13], at.hour().into());
+        write_digits(&mut text[14..16], at.minute().into());
+        write_digits(&mut text[17..19], at.second().into());
+        write_digits(&mut text[20..20 + digits], fraction);
+        text[20 + digits] = b'Z';
+        Ok(Self { text, len: 21 + digits })
+    }
+
+    fn as_str(&self) -> &str {
+        str::from_utf8(&self.text[..self.len]).expect("invariant: digits are ASCII")
+    }
+}
+
+/// The last digits of a number, with zeros before it.
+fn write_digits(text: &mut [u8], mut number: u32) {
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
 }
 
 pub(super) const fn same(left: &str, right: &str) -> bool {
