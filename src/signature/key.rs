@@ -1,5 +1,7 @@
 //! The keys a secret becomes under a scheme: HMAC-SHA256, or Ed25519 with its feature.
 
+use std::sync::Arc;
+
 use hmac::KeyInit as _;
 use hmac::block_api::HmacCore;
 use hmac::digest::Output;
@@ -18,13 +20,16 @@ use crate::error::{Error, ErrorKind};
 #[derive(Clone)]
 pub(super) enum SigningKey {
     Hmac(HmacKey),
-    Ed25519(ed25519::SigningKey),
+    /// Ten times as large.
+    Ed25519(Box<ed25519::SigningKey>),
 }
 
 impl SigningKey {
     pub(super) fn new(scheme: &Scheme, secret: &Secret) -> Result<Self, Error> {
         Ok(match scheme.asymmetric {
-            Some(asymmetric) if is_asymmetric(secret) => Self::Ed25519(asymmetric.signing_key(secret)?),
+            Some(asymmetric) if is_asymmetric(secret) => {
+                Self::Ed25519(Box::new(asymmetric.signing_key(secret)?))
+            }
             _ => Self::Hmac(HmacKey::new(scheme, secret)?),
         })
     }
@@ -50,16 +55,24 @@ impl VerifyingKey {
 ///
 /// The core without a buffer of its own: cloning, moving and wiping an empty one takes a tenth of a short message's time.
 #[derive(Clone)]
-pub(super) struct HmacKey(HmacCore<Sha256>);
+pub(super) struct HmacKey(Arc<HmacCore<Sha256>>);
 
 impl HmacKey {
     fn new(scheme: &Scheme, secret: &Secret) -> Result<Self, Error> {
-        Ok(Self(HmacCore::new_from_slice(&hmac_key(scheme, secret)?).expect("invariant: HMAC takes any key")))
+        check_kind(scheme, secret)?;
+        if let Some(key) = secret.kept_key(scheme.key_form) {
+            return Ok(key.clone());
+        }
+        let core =
+            HmacCore::new_from_slice(&hmac_key(scheme, secret)?).expect("invariant: HMAC takes any key");
+        let key = Self(Arc::new(core));
+        secret.keep_key(scheme.key_form, &key);
+        Ok(key)
     }
 
     #[inline(always)]
     pub(super) fn tag(&self, content: &Content<'_>) -> [u8; 32] {
-        let mut core = self.0.clone();
+        let mut core = HmacCore::clone(&self.0);
         let mut buffer = Buffer::<HmacCore<Sha256>>::default();
         for piece in content.pieces() {
             buffer.digest_blocks(piece, |blocks| core.update_blocks(blocks));
@@ -70,8 +83,8 @@ impl HmacKey {
     }
 }
 
-/// The bytes of an HMAC key, judged by the scheme's rules for its form.
-fn hmac_key(scheme: &Scheme, secret: &Secret) -> Result<Zeroizing<Vec<u8>>, Error> {
+/// Refuses keys that are meant for something else than HMAC under this scheme.
+fn check_kind(scheme: &Scheme, secret: &Secret) -> Result<(), Error> {
     if is_asymmetric(secret) {
         return Err(refused(format!(
             "secret is an Ed25519 key (whsk_ or whpk_) and {} signs with HMAC, expected a whsec_ secret or \
@@ -85,6 +98,11 @@ fn hmac_key(scheme: &Scheme, secret: &Secret) -> Result<Zeroizing<Vec<u8>>, Erro
             scheme.name
         )));
     }
+    Ok(())
+}
+
+/// The bytes of an HMAC key, judged by the scheme's rules for its form.
+fn hmac_key(scheme: &Scheme, secret: &Secret) -> Result<Zeroizing<Vec<u8>>, Error> {
     let key = match (secret.text(), scheme.key_form) {
         (None, _) => secret.raw(),
         (Some(text), KeyForm::Text) => Zeroizing::new(text.as_bytes().to_vec()),

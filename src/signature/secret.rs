@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 use sha2::{Digest as _, Sha256};
@@ -10,6 +11,8 @@ use zeroize::Zeroizing;
 
 use super::ed25519;
 use super::encoding;
+use super::key::HmacKey;
+use super::scheme::KeyForm;
 use crate::error::{Error, ErrorKind};
 
 /// What signs and proves messages: the text that a platform shows once, or raw bytes.
@@ -33,6 +36,9 @@ pub struct Secret {
     /// For raw bytes `whsec_` and their base64, so that there is something to show.
     text: Zeroizing<String>,
     kind: Kind,
+    /// What HMAC made of it under schemes that read keys in one form: deliveries to one endpoint share it, and it is wiped with the
+    /// last secret and signer that do.
+    keyed: OnceLock<(KeyForm, HmacKey)>,
 }
 
 impl Secret {
@@ -77,7 +83,7 @@ impl Secret {
     /// ```
     pub fn from_random(random: [u8; 32]) -> Self {
         let random = Zeroizing::new(random);
-        Self { text: encoding::write_key(WHSEC, random.as_slice()), kind: Kind::Text }
+        Self::of(encoding::write_key(WHSEC, random.as_slice()), Kind::Text)
     }
 
     /// Raw bytes that are the key under every scheme, whatever form it demands of a text.
@@ -91,7 +97,7 @@ impl Secret {
     /// assert_eq!(Secret::from_bytes(b"sixteen bytes ok").expose(), "whsec_c2l4dGVlbiBieXRlcyBvaw==");
     /// ```
     pub fn from_bytes(bytes: impl AsRef<[u8]>) -> Self {
-        Self { text: encoding::write_key(WHSEC, bytes.as_ref()), kind: Kind::Raw }
+        Self::of(encoding::write_key(WHSEC, bytes.as_ref()), Kind::Raw)
     }
 
     /// The secret itself, to be shown once to whom it belongs.
@@ -162,11 +168,25 @@ impl Secret {
             || Error::new(ErrorKind::Secret, "stored secret is not in a form this version wrote");
         if let Some(text) = stored.strip_prefix(Kind::Text.tag()) {
             check(text)?;
-            return Ok(Self { text: owned(text), kind: Kind::Text });
+            return Ok(Self::of(owned(text), Kind::Text));
         }
         let text = stored.strip_prefix(Kind::Raw.tag()).ok_or_else(unreadable)?;
         let raw = text.strip_prefix(WHSEC).and_then(encoding::read_key).ok_or_else(unreadable)?;
         Ok(Self::from_bytes(&*raw))
+    }
+
+    const fn of(text: Zeroizing<String>, kind: Kind) -> Self {
+        Self { text, kind, keyed: OnceLock::new() }
+    }
+
+    /// The key that [`keep_key`](Self::keep_key) was given for schemes of this form.
+    pub(super) fn kept_key(&self, form: KeyForm) -> Option<&HmacKey> {
+        self.keyed.get().filter(|(kept, _)| *kept == form).map(|(_, key)| key)
+    }
+
+    /// Keeps a key that schemes of this form made of the secret, unless there is one.
+    pub(super) fn keep_key(&self, form: KeyForm, key: &HmacKey) {
+        self.keyed.get_or_init(|| (form, key.clone()));
     }
 
     /// The text whose form a scheme judges; nothing when the key was given as raw bytes.
@@ -194,7 +214,7 @@ impl FromStr for Secret {
             .into_iter()
             .find(|(version, prefix)| text.strip_prefix(version).is_some_and(|rest| rest.starts_with(prefix)))
             .map_or(text, |(version, _)| &text[version.len()..]);
-        Ok(Self { text: owned(text), kind: Kind::Text })
+        Ok(Self::of(owned(text), Kind::Text))
     }
 }
 
