@@ -38,8 +38,8 @@ impl Route {
 #[derive(Clone)]
 pub(super) struct Routes {
     kept: Arc<Mutex<HashMap<String, Kept>>>,
-    /// Organizations whose subscriptions are being asked for, with those who came since.
-    asked: Arc<Mutex<HashMap<String, VecDeque<Waits>>>>,
+    /// Organizations whose subscriptions are being asked for.
+    asked: Arc<Mutex<HashMap<String, Asked>>>,
     age: Duration,
 }
 
@@ -64,28 +64,42 @@ impl Routes {
     where
         F: Future<Output = Result<Arc<[Route]>, StoreError>>,
     {
+        let mut turn = None;
         let mut asking = loop {
             let answered = {
                 let mut asked = self.asked();
                 match asked.get_mut(organization) {
-                    Some(waiting) => {
-                        let (answer, answered) = oneshot::channel();
-                        waiting.push_back(answer);
-                        answered
-                    }
                     None => {
-                        asked.insert(organization.to_owned(), VecDeque::new());
-                        break Asking::new(self, organization, VecDeque::new());
+                        asked.insert(
+                            organization.to_owned(),
+                            Asked { is_asking: true, waiting: VecDeque::new() },
+                        );
+                        break Asking { routes: self, organization, waiting: VecDeque::new() };
+                    }
+                    // Whose turn it was told to be may not be running yet. Who is, asks for all; or the next would wait as well.
+                    Some(asked) if !asked.is_asking => {
+                        asked.is_asking = true;
+                        let waiting = std::mem::take(&mut asked.waiting);
+                        break Asking { routes: self, organization, waiting };
+                    }
+                    Some(asked) => {
+                        let (answer, answered) = oneshot::channel();
+                        asked.waiting.push_back(answer);
+                        answered
                     }
                 }
             };
+            // What it was told before has come to nothing.
+            drop(turn.take());
             match answered.await {
                 Ok(Told::Routes(routes)) => return routes,
-                Ok(Told::Ask(asking)) => break asking,
+                Ok(Told::Ask(told)) => turn = Some(told),
                 // Whoever asked is gone, and could not pass it on.
                 Err(_) => {}
             }
         };
+        // Its turn is taken.
+        drop(turn);
         let routes = ask().await;
         for answer in asking.waiting.drain(..) {
             _ = answer.send(Told::Routes(routes.clone()));
@@ -124,7 +138,7 @@ impl Routes {
         kept.read_at.elapsed() < self.age
     }
 
-    fn asked(&self) -> MutexGuard<'_, HashMap<String, VecDeque<Waits>>> {
+    fn asked(&self) -> MutexGuard<'_, HashMap<String, Asked>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -140,53 +154,74 @@ impl fmt::Debug for Routes {
     }
 }
 
+/// Those who want to know of an organization's routes.
+struct Asked {
+    /// Whether one of them asks. Otherwise one was told to.
+    is_asking: bool,
+    waiting: VecDeque<Waits>,
+}
+
 /// Where somebody waits for routes.
 type Waits = oneshot::Sender<Told>;
 
 /// What somebody who waits for routes is told.
 enum Told {
     Routes(Result<Arc<[Route]>, StoreError>),
-    /// To ask.
-    Ask(Asking),
+    /// To ask, unless somebody does.
+    Ask(Turn),
 }
 
 /// Held by whoever asks for an organization's routes, for those who waited when it began. Dropped, it has another one ask for those
 /// who came since, and for those whom it did not tell.
-struct Asking {
-    routes: Routes,
-    organization: String,
+struct Asking<'a> {
+    routes: &'a Routes,
+    organization: &'a str,
     waiting: VecDeque<Waits>,
-    is_passed_on: bool,
 }
 
-impl Asking {
-    fn new(routes: &Routes, organization: &str, waiting: VecDeque<Waits>) -> Self {
-        Self { routes: routes.clone(), organization: organization.to_owned(), waiting, is_passed_on: false }
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let mut asked = self.routes.asked();
+        let Some(own) = asked.get_mut(self.organization) else { return };
+        own.is_asking = false;
+        self.waiting.append(&mut own.waiting);
+        own.waiting = std::mem::take(&mut self.waiting);
+        Turn::tell(self.routes, self.organization, &mut asked);
     }
 }
 
-impl Drop for Asking {
-    fn drop(&mut self) {
-        if self.is_passed_on {
-            return;
-        }
-        let mut waiting = std::mem::take(&mut self.waiting);
-        let mut asked = self.routes.asked();
-        if let Some(since) = asked.get_mut(&self.organization) {
-            waiting.append(since);
-        }
-        while let Some(next) = waiting.pop_front() {
-            let asking = Self::new(&self.routes, &self.organization, std::mem::take(&mut waiting));
-            match next.send(Told::Ask(asking)) {
+/// Held by whoever was told to ask. Dropped, it has another one told, unless somebody asks.
+struct Turn {
+    routes: Routes,
+    organization: String,
+    is_told: bool,
+}
+
+impl Turn {
+    /// Has the first of those who wait ask; nobody is remembered when there is none.
+    fn tell(routes: &Routes, organization: &str, asked: &mut HashMap<String, Asked>) {
+        let Some(own) = asked.get_mut(organization) else { return };
+        while let Some(next) = own.waiting.pop_front() {
+            let turn = Self { routes: routes.clone(), organization: organization.to_owned(), is_told: true };
+            match next.send(Told::Ask(turn)) {
                 Ok(()) => return,
-                Err(Told::Ask(mut asking)) => {
-                    asking.is_passed_on = true;
-                    waiting = std::mem::take(&mut asking.waiting);
-                }
+                Err(Told::Ask(mut turn)) => turn.is_told = false,
                 Err(Told::Routes(_)) => {}
             }
         }
-        asked.remove(&self.organization);
+        asked.remove(organization);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !self.is_told {
+            return;
+        }
+        let mut asked = self.routes.asked();
+        if asked.get(&self.organization).is_some_and(|asked| !asked.is_asking) {
+            Self::tell(&self.routes, &self.organization, &mut asked);
+        }
     }
 }
 
