@@ -125,6 +125,17 @@ prefixed_id! {
     DeliveryId, "dlv_", ErrorKind::Delivery
 }
 
+impl DeliveryId {
+    /// Fresh ids, from one request of the system's random source: to make it takes longer than what it gives.
+    #[cfg(feature = "dispatch")]
+    pub(crate) fn generate_all(count: usize) -> impl Iterator<Item = Self> {
+        let now = OffsetDateTime::now_utc();
+        let mut random = vec![[0; 10]; count];
+        getrandom::fill(random.as_flattened_mut()).expect("the operating system gives random bytes");
+        random.into_iter().map(move |random| Self::from_parts(now, random))
+    }
+}
+
 /// RFC 9562 section 5.7.
 pub(crate) fn uuid_v7(at: OffsetDateTime, random: [u8; 10]) -> Uuid {
     let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);

@@ -224,8 +224,9 @@ impl<S: Store> Outbox<S> {
         let judged =
             Candidate::new(&self.contract, event.event_type.as_str(), &event.payload, &event.attributes);
         let wanted = |route: &&Route| route.wants(&judged);
-        let targets = routes.iter().filter(kept).filter(wanted);
-        targets.map(|route| (DeliveryId::generate(), route.subscription)).collect()
+        let targets = routes.iter().filter(kept).filter(wanted).map(|route| route.subscription);
+        let targets: Vec<_> = targets.collect();
+        DeliveryId::generate_all(targets.len()).zip(targets).collect()
     }
 
     fn emitted(&self, event: NewEvent, inserted: &[Inserted]) -> Result<Emitted, EmitError> {
@@ -234,10 +235,8 @@ impl<S: Store> Outbox<S> {
             [Inserted::Duplicate] => true,
             _ => return Err(EmitError::Conflict { id: event.id }),
         };
-        let subscriptions =
-            if duplicate { Vec::new() } else { event.deliveries.iter().map(|(_, to)| *to).collect() };
-        let deliveries = subscriptions.len();
-        Ok(Emitted { id: event.id, deliveries, duplicate, subscriptions, wake: self.wake.clone() })
+        let made = if duplicate { Vec::new() } else { event.deliveries };
+        Ok(Emitted { id: event.id, deliveries: made.len(), duplicate, made, wake: self.wake.clone() })
     }
 }
 
@@ -292,7 +291,7 @@ pub struct Emitted {
     pub deliveries: usize,
     /// Whether the same event had been written down before, so that nothing was changed.
     pub duplicate: bool,
-    subscriptions: Vec<SubscriptionId>,
+    made: Vec<(DeliveryId, SubscriptionId)>,
     wake: Wake,
 }
 
@@ -300,7 +299,7 @@ impl Emitted {
     /// Wakes the dispatcher: call it after the commit of the transaction that [`Outbox::emit_in`] joined.
     pub fn wake(&self) {
         if self.deliveries > 0 {
-            self.wake.wake_for(&self.subscriptions);
+            self.wake.wake_for(self.made.iter().map(|(_, to)| *to));
         }
     }
 }

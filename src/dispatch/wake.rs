@@ -49,7 +49,7 @@ impl Wake {
         self.0.notify.notify_one();
     }
 
-    pub(crate) fn wake_for(&self, subscriptions: &[SubscriptionId]) {
+    pub(crate) fn wake_for(&self, subscriptions: impl ExactSizeIterator<Item = SubscriptionId>) {
         {
             let mut news = self.news();
             if news.subscriptions.len() + subscriptions.len() > MOST_NAMED {

@@ -75,7 +75,7 @@ impl<S: Records> Service<S> {
                 expected: "one that is neither".into(),
             });
         }
-        self.wake.wake_for(&[delivery.subscription]);
+        self.wake.wake_for([delivery.subscription].into_iter());
         Ok(())
     }
 
@@ -248,7 +248,10 @@ impl<S: Records> Service<S> {
         replay: Replay,
     ) -> Result<u64, ManageError> {
         self.find(organization, id).await?;
-        Ok(self.store.replay_all(&replay, self.now(), BATCH, |_| self.wake.wake_for(&[id])).await?)
+        Ok(self
+            .store
+            .replay_all(&replay, self.now(), BATCH, |_| self.wake.wake_for([id].into_iter()))
+            .await?)
     }
 }
 

@@ -119,7 +119,7 @@ impl<S: Records> Service<S> {
         };
         let changed = self.change(organization, id, seen, change).await?;
         if changed.status == SubscriptionStatus::Enabled {
-            self.wake.wake_for(&[id]);
+            self.wake.wake_for([id].into_iter());
         }
         Ok(SubscriptionView::of(&changed, now))
     }
@@ -150,7 +150,7 @@ impl<S: Records> Service<S> {
         };
         let changed = self.change(organization, id, seen, change).await?;
         if changed.status == SubscriptionStatus::Enabled {
-            self.wake.wake_for(&[id]);
+            self.wake.wake_for([id].into_iter());
         }
         Ok(SubscriptionView::of(&changed, now))
     }

@@ -226,7 +226,8 @@ impl State {
     }
 
     pub(super) fn insert(&mut self, events: &[NewEvent]) -> Result<Vec<Inserted>, StoreError> {
-        let mut taken = HashSet::with_hasher(IdHash::default());
+        let deliveries = events.iter().map(|event| event.deliveries.len()).sum();
+        let mut taken = HashSet::with_capacity_and_hasher(deliveries, IdHash::default());
         for event in events.iter().filter(|event| self.event_number(&event.organization, &event.id).is_none())
         {
             for (id, _) in &event.deliveries {
