@@ -62,9 +62,12 @@ impl Lanes {
         }
     }
 
-    /// What to claim at `now` with room for `room` more attempts: each lane in turn, as much as it may.
+    /// What to claim at `now` with room for `room` more attempts: each lane in turn, as much as it may of what there is for each.
+    ///
+    /// Of many lanes none gets all of the room, which it would use in a burst over more connections than the others leave it later.
     pub(super) fn shares(&mut self, now: OffsetDateTime, mut room: u32) -> Vec<Share> {
         let mut shares = Vec::new();
+        let each = room.div_ceil(u32::try_from(self.ready.len()).unwrap_or(u32::MAX).max(1));
         for _ in 0..self.ready.len() {
             if room == 0 || shares.len() == MAX_SHARES {
                 break;
@@ -74,7 +77,7 @@ impl Lanes {
                 continue;
             };
             lane.place = Place::Idle;
-            let share = lane.allowance(now).min(room);
+            let share = lane.allowance(now).min(each).min(room);
             if share > 0 {
                 room -= share;
                 shares.push(Share::new(id, share).with_since(lane.hint(now)));
@@ -454,15 +457,25 @@ mod tests {
     #[test]
     fn lanes_take_turns_when_there_is_little_room() {
         let mut lanes = known(2, &[subscription(1), subscription(2), subscription(3)]);
-        assert_eq!(claim(&mut lanes, NOON, 2, 1000), HashMap::from([(1, 2)]));
-        assert_eq!(claim(&mut lanes, NOON, 2, 1000), HashMap::from([(2, 2)]));
-        lanes.ended(id(1), NOON, End::Delivered);
+        assert_eq!(claim(&mut lanes, NOON, 1, 1000), HashMap::from([(1, 1)]));
+        assert_eq!(claim(&mut lanes, NOON, 1, 1000), HashMap::from([(2, 1)]));
         lanes.ended(id(1), NOON, End::Delivered);
         assert_eq!(
-            claim(&mut lanes, NOON, 2, 1000),
-            HashMap::from([(3, 2)]),
+            claim(&mut lanes, NOON, 1, 1000),
+            HashMap::from([(3, 1)]),
             "before the first has another turn"
         );
+    }
+
+    #[test]
+    fn the_room_is_shared_by_all_who_may_claim() {
+        let mut lanes = known(64, &[subscription(1), subscription(2), subscription(3)]);
+        assert_eq!(claim(&mut lanes, NOON, 100, 1000), HashMap::from([(1, 34), (2, 34), (3, 32)]));
+        // What one leaves is the others' at the next turn.
+        let mut lanes = known(64, &[subscription(1), subscription(2)]);
+        assert_eq!(claim(&mut lanes, NOON, 100, 20), HashMap::from([(1, 20), (2, 20)]));
+        let mut lanes = known(64, &[subscription(1)]);
+        assert_eq!(claim(&mut lanes, NOON, 100, 1000), HashMap::from([(1, 64)]));
     }
 
     #[test]
