@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -86,17 +86,23 @@ impl Ended {
 }
 
 impl Sender {
-    /// Carries out one attempt and says what becomes of the delivery.
-    pub(super) async fn attempt(&self, claimed: Claimed, time: AttemptTime) -> Ended {
-        let settlement = telemetry::in_span(&claimed, self.try_once(&claimed, time)).await;
+    /// Carries out one attempt and says what becomes of the delivery. The request takes the memory of `headers`,
+    /// which are empty, and leaves them as empty with that of the answer's.
+    pub(super) async fn attempt(
+        &self,
+        claimed: Claimed,
+        time: &AttemptTime,
+        headers: &mut HeaderMap,
+    ) -> Ended {
+        let settlement = telemetry::in_span(&claimed, self.try_once(&claimed, time, headers)).await;
         Ended::new(settlement, Some(claimed))
     }
 
-    async fn try_once(&self, claimed: &Claimed, time: AttemptTime) -> Settlement {
+    async fn try_once(&self, claimed: &Claimed, time: &AttemptTime, headers: &mut HeaderMap) -> Settlement {
         let started_at = time.now();
         let began = Instant::now();
         // A client may be the caller's own: it may panic, and it may forget its deadline.
-        let guarded = AssertUnwindSafe(self.send(claimed, &time)).catch_unwind();
+        let guarded = AssertUnwindSafe(self.send(claimed, time, headers)).catch_unwind();
         let answer = match tokio::time::timeout(self.limits.deadline.saturating_add(GRACE), guarded).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_panic)) => Answer::failed(ErrorClass::Internal, "a part of the sender panicked"),
@@ -150,8 +156,8 @@ impl Sender {
         }
     }
 
-    async fn send(&self, claimed: &Claimed, time: &AttemptTime) -> Answer {
-        let request = match self.request(claimed, time.now()).await {
+    async fn send(&self, claimed: &Claimed, time: &AttemptTime, headers: &mut HeaderMap) -> Answer {
+        let request = match self.request(claimed, time.now(), std::mem::take(headers)).await {
             Ok(request) => request,
             Err(error) => return Answer::failed(ErrorClass::Internal, &error.to_string()),
         };
@@ -159,11 +165,18 @@ impl Sender {
             Ok(exchange) => {
                 // A date is a wait from the answer on, not from when the attempt began.
                 let asked = retry_after(exchange.response.headers(), time.now());
-                Answer {
+                let answer = Answer {
                     outcome: exchange.outcome().with_retry_after(asked),
                     timings: exchange.timings,
                     excerpt: excerpt(exchange.response.body(), self.excerpt),
+                };
+                let mut answered = exchange.response.into_parts().0.headers;
+                if answered.capacity() <= MOST_HEADERS_KEPT {
+                    // Now: they are parts of what the connection read, and keep all of it.
+                    answered.clear();
+                    *headers = answered;
                 }
+                answer
             }
             Err(error) => {
                 Answer { outcome: error.outcome(), timings: *error.timings(), excerpt: String::new() }
@@ -171,18 +184,23 @@ impl Sender {
         }
     }
 
-    async fn request(&self, claimed: &Claimed, now: OffsetDateTime) -> Result<Request<Bytes>, Error> {
+    async fn request(
+        &self,
+        claimed: &Claimed,
+        now: OffsetDateTime,
+        mut headers: HeaderMap,
+    ) -> Result<Request<Bytes>, Error> {
         let token = self.token(&claimed.subscription).await?;
-        let mut request = Request::new(claimed.payload.clone());
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = claimed.subscription.url.uri().clone();
-        let headers = request.headers_mut();
         headers.reserve(HEADERS);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(signer) = self.signer(&claimed.subscription, now)? {
-            signer.sign_into(headers, claimed.event.as_str(), now, &claimed.payload)?;
+            signer.sign_into(&mut headers, claimed.event.as_str(), now, &claimed.payload)?;
         }
-        self.keys.options(&claimed.subscription)?.apply(headers, token.as_ref().map(Secret::expose))?;
+        self.keys.options(&claimed.subscription)?.apply(&mut headers, token.as_ref().map(Secret::expose))?;
+        let mut request = Request::new(claimed.payload.clone());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = claimed.subscription.url.uri().clone();
+        *request.headers_mut() = headers;
         Ok(request)
     }
 
@@ -258,5 +276,7 @@ fn excerpt(body: &[u8], cap: usize) -> String {
 
 /// Room for those of a signed request and for what a client adds, so that the map does not grow under way.
 const HEADERS: usize = 8;
+/// A map with room for more is not kept for the next request: endpoints that answer with a hundred headers would fill the memory.
+const MOST_HEADERS_KEPT: usize = 4 * HEADERS;
 /// What a client may take beyond its deadline to give up in good order.
 const GRACE: Duration = Duration::from_secs(1);

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{Either, FusedFuture, select};
+use http::HeaderMap;
 use time::OffsetDateTime;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::address::AddressPolicy;
@@ -18,7 +20,7 @@ use crate::delivery::Next;
 use crate::dispatch::attempt::{Ended, Sender};
 use crate::dispatch::clock::{AttemptTime, SharedClock};
 use crate::dispatch::erased::ErasedStore;
-use crate::dispatch::flight::{Flight, Leased, Room};
+use crate::dispatch::flight::{Flight, Room};
 use crate::dispatch::health;
 use crate::dispatch::housekeeping::{self, Housekeeping};
 use crate::dispatch::lanes::{End, Lanes, Taken};
@@ -28,7 +30,7 @@ use crate::dispatch::telemetry;
 use crate::dispatch::wake::{News, Wake};
 use crate::id::SubscriptionId;
 use crate::pause::{LONGEST_PAUSE, Pause, after};
-use crate::store::{Claim, Claims, Look, Retention, Settled, Settlement, Share, Store, StoreError};
+use crate::store::{Claim, Claims, Look, Retention, Settled, Settlement, Store, StoreError};
 use crate::subscription::TokenSource;
 use crate::transport::{HttpClient, Limits};
 
@@ -195,13 +197,15 @@ impl Dispatcher {
     pub async fn step(&self, now: OffsetDateTime) -> Result<Step, StoreError> {
         self.look(now).await?;
         let shares = self.lanes().shares(now, self.batch);
-        let claims = self.claim(&Claiming { now, asked: Instant::now(), shares }).await?;
+        let claims = self.claim(&Claim::new(now, self.lease(), shares)).await?;
         let room = Room::of(&self.lanes, &claims.deliveries);
         let time = AttemptTime::Still(now);
         let mut ended: Vec<_> =
             claims.unreadable.iter().map(|unreadable| self.sender.unreadable(unreadable, now)).collect();
-        let attempts =
-            claims.deliveries.into_iter().map(|claimed| self.sender.attempt(claimed, time.clone()));
+        let attempts = claims
+            .deliveries
+            .into_iter()
+            .map(async |claimed| self.sender.attempt(claimed, &time, &mut HeaderMap::new()).await);
         ended.extend(futures_util::future::join_all(attempts).await);
         room.ended();
         {
@@ -245,7 +249,7 @@ impl Dispatcher {
 
     async fn deliver(&self, shutdown: impl Future<Output = ()> + Send) {
         let mut shutdown = pin!(shutdown.fuse());
-        let mut flight = Flight::of(&self.lanes);
+        let mut flight = Flight::of(&self.lanes, &self.sender, &self.clock);
         let mut pause = Pause::default();
         let mut look_at = Instant::now();
         let mut extend_at = after(self.lease() / 3);
@@ -260,12 +264,14 @@ impl Dispatcher {
                 biased;
                 () = &mut shutdown => break,
                 news = self.wake.woken() => self.hear(news, &mut look_at),
-                ended = flight.tasks.join_next_with_id(), if !flight.tasks.is_empty() => flight.end(ended),
+                () = flight.crew.reported() => {}
                 () = sleep_until(due.unwrap_or(look_at)) => {}
             }
+            // Who is about to end, or to emit, does so first: a turn for many costs little more than one for a single delivery.
+            yield_now().await;
             flight.gather();
             self.forget(&mut flight);
-            telemetry::in_flight(flight.tasks.len());
+            telemetry::in_flight(flight.leases.len());
             // Not given up at once: what a claim has leased waits for the end of its lease if nobody starts it.
             tokio::select! {
                 biased;
@@ -276,7 +282,7 @@ impl Dispatcher {
         self.drain(flight, extend_at).await;
     }
 
-    /// Frees the room of attempts whose tasks panicked.
+    /// Frees the room of attempts that panicked.
     fn forget(&self, flight: &mut Flight<'_>) {
         for id in flight.lost.drain(..) {
             self.lanes().ended(id, self.clock.now(), End::Ours);
@@ -366,7 +372,7 @@ impl Dispatcher {
             let retry = self.land(flight, pause).await;
             if !flight.is_refused {
                 let claiming = self.claiming(flight.len());
-                let claims = self.claim(&claiming).await;
+                let claims = self.claim(&claiming.claim).await;
                 if self.take_off(flight, pause, &claiming, claims) {
                     pause.reset();
                 }
@@ -374,8 +380,8 @@ impl Dispatcher {
             return retry;
         }
         // What is being settled leaves its room to what is claimed meanwhile.
-        let claiming = self.claiming(flight.tasks.len());
-        if claiming.shares.is_empty() {
+        let claiming = self.claiming(flight.leases.len());
+        if claiming.claim.shares.is_empty() {
             let has_ended = !flight.ended.is_empty();
             let retry = self.land(flight, pause).await;
             if has_ended && !flight.is_refused {
@@ -385,7 +391,7 @@ impl Dispatcher {
         }
         let settling = flight.settle();
         let (settled, is_claimed) = {
-            let (mut settle, mut claim) = (pin!(self.settle(&settling)), pin!(self.claim(&claiming)));
+            let (mut settle, mut claim) = (pin!(self.settle(&settling)), pin!(self.claim(&claiming.claim)));
             match select(settle.as_mut(), claim.as_mut()).await {
                 Either::Left((settled, claim)) => {
                     let claims = claim.await;
@@ -420,7 +426,8 @@ impl Dispatcher {
         let room = u32::try_from(self.in_flight.saturating_sub(under_way)).unwrap_or(u32::MAX);
         let mut lanes = self.lanes();
         lanes.tick(now);
-        Claiming { now, asked: Instant::now(), shares: lanes.shares(now, self.batch.min(room)) }
+        let shares = lanes.shares(now, self.batch.min(room));
+        Claiming { claim: Claim::new(now, self.lease(), shares), asked: Instant::now() }
     }
 
     /// Starts the attempts of what was claimed. What was answered after its lease had ended is handed back: somebody else may be
@@ -441,7 +448,7 @@ impl Dispatcher {
             }
         };
         for unreadable in &claims.unreadable {
-            flight.land(self.sender.unreadable(unreadable, claiming.now));
+            flight.land(self.sender.unreadable(unreadable, claiming.claim.now));
         }
         let is_late = claiming.asked.elapsed() >= self.lease();
         for claimed in claims.deliveries {
@@ -450,20 +457,17 @@ impl Dispatcher {
                 flight.land(Ended::new(settlement, Some(claimed)));
                 continue;
             }
-            let sender = Arc::clone(&self.sender);
-            let time = AttemptTime::Running(self.clock.clone());
-            let leased = Leased::of(&claimed);
-            flight.begin(leased, async move { sender.attempt(claimed, time).await });
+            flight.begin(claimed);
         }
         true
     }
 
-    async fn claim(&self, Claiming { now, shares, .. }: &Claiming) -> Result<Claims, StoreError> {
-        let now = *now;
+    async fn claim(&self, claim: &Claim) -> Result<Claims, StoreError> {
+        let Claim { now, ref shares, .. } = *claim;
         if shares.is_empty() {
             return Ok(Claims::default());
         }
-        let claims = match self.store.claim_dyn(&Claim::new(now, self.lease(), shares.to_vec())).await {
+        let claims = match self.store.claim_dyn(claim).await {
             Ok(claims) => claims,
             Err(error) => {
                 self.lanes().not_claimed(now, shares);
@@ -554,11 +558,10 @@ impl Dispatcher {
         let settled = self.store.settle_dyn(&settlements).await?;
         telemetry::settled(ended, &settled);
         // What was not written is told of nobody: the delivery is another dispatcher's, or was told when it was written.
-        let written: Vec<_> =
-            ended.iter().zip(&settled).filter(|(_, settled)| **settled == Settled::Done).collect();
-        let mut runs = health::Runs::of(written.iter().map(|(ended, _)| *ended));
-        runs.keep_unhealthy();
-        self.lanes().found(written.iter().filter_map(|(ended, _)| ended.lets_another_go()), self.clock.now());
+        let told = ended.iter().zip(&settled).filter(|(_, settled)| **settled == Settled::Done);
+        let written = told.map(|(ended, _)| ended);
+        let runs = health::Runs::of(written.clone());
+        self.lanes().found(written.clone().filter_map(Ended::lets_another_go), self.clock.now());
         // The attempts are written; health that cannot be is caught up with by the next attempt.
         let recorded = runs.record(&*self.store, &self.sender.contract, &self.thresholds).await;
         let changes = recorded.unwrap_or_else(|error| {
@@ -566,7 +569,7 @@ impl Dispatcher {
             Vec::new()
         });
         if let Some(observer) = &self.observer {
-            for (ended, _) in written {
+            for ended in written {
                 observe(&**observer, ended);
             }
             for (id, change) in changes {
@@ -590,10 +593,10 @@ impl Dispatcher {
 
     async fn drain(&self, mut flight: Flight<'_>, mut extend_at: Instant) {
         let deadline = after(self.drain);
-        while !flight.tasks.is_empty() {
+        while !flight.leases.is_empty() {
             tokio::select! {
                 biased;
-                ended = flight.tasks.join_next_with_id() => flight.end(ended),
+                () = flight.crew.reported() => flight.gather(),
                 () = sleep_until(deadline) => break,
                 () = sleep_until(extend_at) => {
                     // What is still being sent is nobody else's until then.
@@ -602,15 +605,11 @@ impl Dispatcher {
                 }
             }
         }
-        flight.gather();
         // What was being settled when the patience ended, too.
         flight.unsettled();
-        // Joined, so that what is handed back is no longer being sent; not for long, as a client may block its thread.
-        flight.tasks.abort_all();
-        let aborted = after(ABORT);
-        while let Ok(Some(ended)) = timeout_at(aborted, flight.tasks.join_next_with_id()).await {
-            flight.end(Some(ended));
-        }
+        // Waited for, so that what is handed back is no longer being sent; not for long, as a client may block its thread.
+        drop(timeout_at(after(ABORT), flight.crew.stop()).await);
+        flight.gather();
         let now = self.clock.now();
         for leased in flight.leased() {
             self.lanes().ended(leased.subscription, now, End::Ours);
@@ -652,11 +651,10 @@ impl fmt::Debug for Dispatcher {
     }
 }
 
-/// A claim to be made.
+/// A claim, and when it was made.
 struct Claiming {
-    now: OffsetDateTime,
+    claim: Claim,
     asked: Instant,
-    shares: Vec<Share>,
 }
 
 /// What one [`Dispatcher::step`] did.

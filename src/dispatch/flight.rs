@@ -1,32 +1,33 @@
 //! [`Flight`]: attempts under way.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::task::{Id, JoinError, JoinSet};
-
-use crate::dispatch::attempt::Ended;
+use crate::dispatch::attempt::{Ended, Sender};
+use crate::dispatch::clock::SharedClock;
+use crate::dispatch::crew::Crew;
 use crate::dispatch::lanes::Lanes;
 use crate::id::{DeliveryId, SubscriptionId};
+use crate::id_hash::IdHash;
 use crate::store::{Claimed, Lease};
 
 /// Attempts under way, and those that ended and are not settled yet. Dropped, it gives the room of the former back.
 pub(super) struct Flight<'a> {
     lanes: &'a Mutex<Lanes>,
-    pub(super) tasks: JoinSet<Ended>,
-    /// What each task attempts. A delivery whose lease ended too early may be under way twice, under two leases.
-    pub(super) leases: HashMap<Id, Leased>,
+    pub(super) crew: Crew,
+    /// What is under way. A delivery whose lease ended too early may be so twice, under two leases.
+    pub(super) leases: HashSet<Leased, IdHash>,
     pub(super) ended: Vec<Ended>,
     /// Those of them that are being settled.
     pub(super) settling: Arc<Vec<Ended>>,
     /// Whether the store refused the last settlement.
     pub(super) is_refused: bool,
-    /// Subscriptions of attempts whose tasks panicked: they have left room behind.
+    /// Subscriptions of attempts that panicked: they have left room behind.
     pub(super) lost: Vec<SubscriptionId>,
 }
 
 /// What an attempt under way was leased as.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub(super) struct Leased {
     pub(super) delivery: DeliveryId,
     pub(super) lease: Lease,
@@ -40,11 +41,11 @@ impl Leased {
 }
 
 impl<'a> Flight<'a> {
-    pub(super) fn of(lanes: &'a Mutex<Lanes>) -> Self {
+    pub(super) fn of(lanes: &'a Mutex<Lanes>, sender: &Arc<Sender>, clock: &SharedClock) -> Self {
         Self {
             lanes,
-            tasks: JoinSet::new(),
-            leases: HashMap::new(),
+            crew: Crew::new(sender, clock),
+            leases: HashSet::default(),
             ended: Vec::new(),
             settling: Arc::default(),
             is_refused: false,
@@ -53,7 +54,7 @@ impl<'a> Flight<'a> {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.tasks.len() + self.ended.len() + self.settling.len()
+        self.leases.len() + self.ended.len() + self.settling.len()
     }
 
     /// What is to be settled now. It stays in here until it is [settled](Self::settled), for its settlement may be given up.
@@ -81,23 +82,9 @@ impl<'a> Flight<'a> {
         self.ended.extend(since);
     }
 
-    pub(super) fn begin(&mut self, leased: Leased, attempt: impl Future<Output = Ended> + Send + 'static) {
-        self.leases.insert(self.tasks.spawn(attempt).id(), leased);
-    }
-
-    /// An attempt that was aborted keeps its lease here, to be handed back. One whose task panicked, by a clock of the
-    /// application's own, has it no longer: it is due again when its lease ends.
-    pub(super) fn end(&mut self, ended: Option<Result<(Id, Ended), JoinError>>) {
-        match ended {
-            Some(Ok((id, ended))) => {
-                self.leases.remove(&id);
-                self.land(ended);
-            }
-            Some(Err(error)) if error.is_panic() => {
-                self.lost.extend(self.leases.remove(&error.id()).map(|leased| leased.subscription));
-            }
-            _ => {}
-        }
+    pub(super) fn begin(&mut self, claimed: Claimed) {
+        self.leases.insert(Leased::of(&claimed));
+        self.crew.give(claimed);
     }
 
     /// An attempt ended, if only by not being made: its lane has room again, and it waits to be settled.
@@ -108,22 +95,31 @@ impl<'a> Flight<'a> {
 
     /// What is leased, in an order that does not change from run to run.
     pub(super) fn leased(&self) -> Vec<Leased> {
-        let mut leased: Vec<_> = self.leases.values().copied().collect();
+        let mut leased: Vec<_> = self.leases.iter().copied().collect();
         leased.sort_unstable_by_key(|leased| (leased.delivery, leased.lease));
         leased
     }
 
-    /// Gathers what has ended by now, so that it is settled together.
+    /// Gathers what has ended by now, so that it is settled together. An attempt that panicked has no lease here any longer: it is
+    /// due again when that ends.
     pub(super) fn gather(&mut self) {
-        while let Some(ended) = self.tasks.try_join_next_with_id() {
-            self.end(Some(ended));
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        for (leased, ended) in self.crew.gather() {
+            self.leases.remove(&leased);
+            match ended {
+                Some(mut ended) => {
+                    ended.leave(&mut lanes);
+                    self.ended.push(ended);
+                }
+                None => self.lost.push(leased.subscription),
+            }
         }
     }
 }
 
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
-        let under_way = self.leases.values().map(|leased| leased.subscription);
+        let under_way = self.leases.iter().map(|leased| leased.subscription);
         leave(self.lanes, under_way.chain(self.lost.iter().copied()));
     }
 }

@@ -11,7 +11,7 @@ use crate::delivery::Next;
 use crate::dispatch::attempt::{Ended, is_ours};
 use crate::dispatch::erased::ErasedStore;
 use crate::id::SubscriptionId;
-use crate::store::StoreError;
+use crate::store::{Claimed, StoreError};
 use crate::subscription::{DisabledReason, Health, Subscription, SubscriptionStatus};
 
 /// What became of an endpoint's health.
@@ -43,8 +43,14 @@ struct Run {
 }
 
 impl Runs {
-    pub(super) fn of<'a>(ended: impl IntoIterator<Item = &'a Ended>) -> Self {
+    /// Leaves out endpoints that were healthy and still are: they cost the store nothing. What was claimed with an attempt may
+    /// have got old since, so what this process saw counts too.
+    pub(super) fn of<'a>(ended: impl Iterator<Item = &'a Ended> + Clone) -> Self {
         let mut runs: BTreeMap<SubscriptionId, Run> = BTreeMap::new();
+        // Most batches have nothing to tell.
+        if ended.clone().all(is_well) {
+            return Self(runs);
+        }
         for ended in ended {
             let (Some(claimed), Some(attempt)) = (&ended.claimed, &ended.settlement.attempt) else {
                 continue;
@@ -62,17 +68,12 @@ impl Runs {
                 .ends
                 .push((ended.settlement.now, ended.settlement.next == Next::Delivered));
         }
-        Self(runs)
-    }
-
-    /// Leaves out endpoints that were healthy and still are: they cost the store nothing. What was claimed with an attempt may
-    /// have got old since, so what this process saw counts too.
-    pub(super) fn keep_unhealthy(&mut self) {
-        self.0.retain(|_, run| {
+        runs.retain(|_, run| {
             let looked_healthy = run.subscription.health == Health::default();
             run.is_stale = looked_healthy && run.was_failing;
             !looked_healthy || run.is_stale || run.ends.iter().any(|(_, delivered)| !delivered)
         });
+        Self(runs)
     }
 
     /// Writes down what the attempts say of the endpoints' health.
@@ -88,6 +89,14 @@ impl Runs {
         }
         Ok(changes)
     }
+}
+
+/// Whether an attempt was delivered to an endpoint that was healthy.
+fn is_well(ended: &Ended) -> bool {
+    let was_healthy = |claimed: &Claimed| claimed.subscription.health == Health::default();
+    ended.settlement.next == Next::Delivered
+        && !ended.was_failing
+        && ended.claimed.as_ref().is_some_and(was_healthy)
 }
 
 async fn record_one(

@@ -3,6 +3,7 @@
 
 mod attempt;
 pub(crate) mod clock;
+mod crew;
 mod dispatcher;
 mod erased;
 mod flight;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use crate::address::AddressPolicy;
 use crate::contract::Contract;
@@ -70,7 +71,8 @@ impl Probe {
         let (id, event_type, payload) = event;
         let claimed =
             Claimed::new(DeliveryId::generate(), Lease::new(1), id, event_type, payload, subscription);
-        sender.attempt(claimed, AttemptTime::Running(clock.clone())).await.settlement.attempt
+        let time = AttemptTime::Running(clock.clone());
+        sender.attempt(claimed, &time, &mut HeaderMap::new()).await.settlement.attempt
     }
 }
 
