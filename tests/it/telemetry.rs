@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hookwire::store::sqlite::SqliteStore;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
@@ -13,6 +13,7 @@ use crate::engine::{MINUTE, NOON, Stage};
 
 #[test]
 fn every_attempt_is_counted_by_its_outcome_and_its_fault() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     metrics::with_local_recorder(&recorder, || block_on(one_failure_one_success_one_dead_letter()));
@@ -42,8 +43,9 @@ fn every_attempt_is_counted_by_its_outcome_and_its_fault() {
 
 #[test]
 fn an_attempts_span_names_its_delivery_and_the_log_shows_no_secret() {
-    // Once before: a place in the code that another test's thread reaches first, just while this subscriber is made, may be taken
-    // down as wanted by nobody (tracing-core 0.1).
+    // Once before, and not beside the other: a place in the code that another test's thread reaches first, just while this
+    // subscriber is made, may be taken down as wanted by nobody (tracing-core 0.1).
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     block_on(one_failure_one_success_one_dead_letter());
     let lines = Lines::default();
     let subscriber = tracing_subscriber::fmt()
@@ -87,6 +89,9 @@ async fn one_failure_one_success_one_dead_letter() -> String {
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
+
+/// Held by each of these tests.
+static ALONE: Mutex<()> = Mutex::new(());
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
