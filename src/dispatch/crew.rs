@@ -143,3 +143,135 @@ impl Courier {
 
 /// As many as a dispatcher has in flight unless told otherwise; what a burst needed beyond it is given back.
 const MOST_IDLE: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::address::{AddressPolicy, EndpointUrl};
+    use crate::contract::Contract;
+    use crate::delivery::Next;
+    use crate::dispatch::sealing::Keys;
+    use crate::event::EventId;
+    use crate::id::DeliveryId;
+    use crate::signature::Secret;
+    use crate::store::Lease;
+    use crate::subscription::{EventFilter, Subscription};
+    use crate::transport::{Exchange, HttpClient, Limits, TransportError};
+
+    /// A client whose endpoint takes everything, and that keeps how much room each request's headers had.
+    #[derive(Clone, Default)]
+    struct Taking(Arc<Mutex<Vec<usize>>>);
+
+    impl HttpClient for Taking {
+        async fn send(&self, request: Request<Bytes>, _: &Limits) -> Result<Exchange, TransportError> {
+            let (mut head, body) = request.into_parts();
+            assert_eq!(head.headers.len(), 4, "none of an earlier answer");
+            self.0.lock().unwrap().push(head.headers.capacity());
+            head.headers.clear();
+            head.headers.insert("x-answer", http::HeaderValue::from_static("1"));
+            let mut response = Response::new(body);
+            *response.headers_mut() = head.headers;
+            Ok(Exchange::new(response))
+        }
+    }
+
+    fn crew(client: &Taking, clock: impl Fn() -> OffsetDateTime + Send + Sync + 'static) -> Crew {
+        let contract = Contract::allison();
+        let limits = Limits::new(contract.timeout());
+        let sender = Sender {
+            client: Arc::new(client.clone()),
+            contract: Arc::new(contract),
+            limits,
+            excerpt: 16,
+            tokens: None,
+            keys: Keys::default(),
+        };
+        Crew::new(&Arc::new(sender), &SharedClock::new(clock))
+    }
+
+    fn claimed() -> Claimed {
+        let url = EndpointUrl::parse("https://hooks.example.com/", &AddressPolicy::new()).unwrap();
+        let subscription =
+            Subscription::new("org", url, EventFilter::all()).with_secret(Secret::from_bytes([7; 32]));
+        Claimed::new(
+            DeliveryId::generate(),
+            Lease::new(1),
+            EventId::generate(),
+            "call.ended".parse().unwrap(),
+            Bytes::from_static(b"{}"),
+            Arc::new(subscription),
+        )
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_done_is_given_the_next_attempt_and_several_run_at_once() {
+        let client = Taking::default();
+        let mut crew = crew(&client, OffsetDateTime::now_utc);
+        for _ in 0..3 {
+            let claimed = claimed();
+            let leased = Leased::of(&claimed);
+            crew.give(claimed);
+            crew.reported().await;
+            let reports: Vec<_> = crew.gather().collect();
+            let [(of, Some(ended))] = reports.as_slice() else { panic!("{} reports", reports.len()) };
+            assert!(*of == leased && ended.settlement.next == Next::Delivered);
+        }
+        assert_eq!(crew.tasks.len(), 1);
+        let room = client.0.lock().unwrap().clone();
+        assert!(room[0] == room[1] && room[1] == room[2], "{room:?}");
+        for _ in 0..3 {
+            crew.give(claimed());
+        }
+        assert_eq!(crew.tasks.len(), 3);
+        let mut ended = 0;
+        while ended < 3 {
+            crew.reported().await;
+            ended += crew.gather().count();
+        }
+        crew.stop().await;
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_panics_is_reported_and_its_task_goes_on() {
+        let is_broken = Arc::new(AtomicBool::new(true));
+        let told = Arc::clone(&is_broken);
+        let clock = move || {
+            assert!(!told.load(Ordering::SeqCst), "a fault of the clock's own");
+            OffsetDateTime::now_utc()
+        };
+        let mut crew = crew(&Taking::default(), clock);
+        crew.give(claimed());
+        crew.reported().await;
+        assert!(crew.gather().all(|(_, ended)| ended.is_none()));
+        is_broken.store(false, Ordering::SeqCst);
+        crew.give(claimed());
+        crew.reported().await;
+        assert!(crew.gather().all(|(_, ended)| ended.is_some()));
+        assert_eq!(crew.tasks.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn tasks_beyond_those_that_are_kept_end_when_they_are_done() {
+        let mut crew = crew(&Taking::default(), OffsetDateTime::now_utc);
+        for _ in 0..MOST_IDLE + 10 {
+            crew.give(claimed());
+        }
+        let mut ended = 0;
+        while ended < MOST_IDLE + 10 {
+            crew.reported().await;
+            ended += crew.gather().count();
+        }
+        for _ in 0..MOST_IDLE {
+            crew.give(claimed());
+        }
+        // One more is new, and those that ended are forgotten.
+        crew.give(claimed());
+        assert_eq!(crew.tasks.len(), MOST_IDLE + 1);
+    }
+}
