@@ -140,7 +140,7 @@ impl Server {
 
     /// Runs again after [`stop`](Self::stop), [`kill`](Self::kill) or [`kill_all`](Self::kill_all).
     pub(crate) fn restart(&self) {
-        for _ in 0..100 {
+        for _ in 0..600 {
             // After a kill the sessions end on their own, and only then the next server begins.
             let log = self.directory.join("log");
             if self.pg_ctl().args(["-w", "-s", "-l"]).arg(log).arg("start").status().unwrap().success() {
