@@ -15,7 +15,7 @@ use self::settling::Settling;
 pub(super) use self::settling::{Place, next_of_keys};
 use super::failed;
 use super::rows::hex;
-use super::script::Script;
+use super::script::{Failure, Script};
 use super::statements::Statements;
 use crate::id::DeliveryId;
 use crate::store::columns::{Columns as _, Unread, corrupt, json, stored_lease};
@@ -24,14 +24,21 @@ use crate::store::{Claim, Claims, Inserted, Lease, NewEvent, Settled, Settlement
 /// Everything that is written together, in one message to the connection and another where something is claimed.
 ///
 /// More take what is met seldom: an event that is known, a subscription that is paused, an ordering key, many shares.
+///
+/// In a transaction that `ends` say is another's, or in one that is begun here; it is committed along where that is the last to be
+/// done in it and nothing seldom came between, which [`Written`] tells.
 pub(super) async fn write(
     sql: &Statements,
     connection: &mut SqliteConnection,
+    ends: Ends,
     events: &[&NewEvent],
     settlements: &[&Settlement],
     claim: Option<&Claim>,
-) -> Result<Written, StoreError> {
+) -> Result<Written, Failure> {
     let mut script = Script::default();
+    if ends != Ends::Elsewhere {
+        script.begin();
+    }
     let inserting = (!events.is_empty()).then(|| Inserting::ask(sql, &mut script, events));
     let settling = (!settlements.is_empty()).then(|| Settling::ask(sql, &mut script, settlements));
     let claiming = claim.map(|claim| Claiming::ask(sql, &mut script, claim));
@@ -51,10 +58,24 @@ pub(super) async fn write(
     written.claimed = match (claiming, claim) {
         // What was found due is not all that is by now, or more.
         (Some(_), Some(claim)) if is_overtaken => Some(self::claim(sql, connection, claim).await?),
-        (Some(claiming), _) => Some(claiming.finish(sql, connection, &mut answers).await?),
+        (Some(claiming), _) => {
+            let (claims, is_committed) =
+                claiming.finish(sql, connection, &mut answers, ends == Ends::Here).await?;
+            written.is_committed = is_committed;
+            Some(claims)
+        }
         (None, _) => None,
     };
     Ok(written)
+}
+
+/// Where the transaction begins and ends.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) enum Ends {
+    Elsewhere,
+    /// It begins here, and more is written in it.
+    Later,
+    Here,
 }
 
 /// What became of everything that was written together.
@@ -63,6 +84,7 @@ pub(super) struct Written {
     pub(super) inserted: Vec<Inserted>,
     pub(super) settled: Vec<Settled>,
     pub(super) claimed: Option<Claims>,
+    pub(super) is_committed: bool,
 }
 
 /// Events and their deliveries.
@@ -71,7 +93,7 @@ pub(super) async fn insert(
     connection: &mut SqliteConnection,
     events: &[&NewEvent],
 ) -> Result<Vec<Inserted>, StoreError> {
-    Ok(write(sql, connection, events, &[], None).await?.inserted)
+    Ok(write(sql, connection, Ends::Elsewhere, events, &[], None).await?.inserted)
 }
 
 /// Takes what is due.
@@ -79,11 +101,11 @@ pub(super) async fn claim(
     sql: &Statements,
     connection: &mut SqliteConnection,
     claim: &Claim,
-) -> Result<Claims, StoreError> {
+) -> Result<Claims, Failure> {
     let mut script = Script::default();
     let claiming = Claiming::ask(sql, &mut script, claim);
     let mut answers = script.run(connection).await?;
-    claiming.finish(sql, connection, &mut answers).await
+    Ok(claiming.finish(sql, connection, &mut answers, false).await?.0)
 }
 
 /// Has leases end at `until`.

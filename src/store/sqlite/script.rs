@@ -19,12 +19,35 @@ use crate::store::columns::corrupt;
 pub(super) struct Script {
     sql: String,
     arguments: SqliteArguments,
+    statements: usize,
+    /// Which of the statements begin and end a transaction.
+    frame: Vec<usize>,
 }
 
 impl Script {
+    /// Begins a transaction that writes. sqlx does not know of it: who sends this sees to its end.
+    pub(super) fn begin(&mut self) -> &mut Self {
+        self.frame("BEGIN IMMEDIATE")
+    }
+
+    /// Ends the transaction.
+    pub(super) fn commit(&mut self) -> &mut Self {
+        self.frame("COMMIT")
+    }
+
+    fn frame(&mut self, sql: &str) -> &mut Self {
+        self.frame.push(self.statements);
+        self.add(sql)
+    }
+
     /// Adds a statement; its arguments are bound next.
     pub(super) fn statement(&mut self, sql: &SqlStr) -> &mut Self {
-        self.sql.push_str(sql.as_str());
+        self.add(sql.as_str())
+    }
+
+    fn add(&mut self, sql: &str) -> &mut Self {
+        self.statements += 1;
+        self.sql.push_str(sql);
         self.sql.push_str(";\n");
         self
     }
@@ -34,27 +57,58 @@ impl Script {
         self
     }
 
-    pub(super) async fn run(self, connection: &mut SqliteConnection) -> Result<Answers, StoreError> {
+    pub(super) async fn run(self, connection: &mut SqliteConnection) -> Result<Answers, Failure> {
         // Of the trait, which promises it: what sqlx advises against is to hope for it from any driver.
         let query = sqlx::query_with(AssertSqlSafe(self.sql), self.arguments);
         let mut told = connection.fetch_many(query);
         let mut answers = Vec::new();
         let mut rows = Vec::new();
-        while let Some(next) = told.try_next().await.map_err(failed)? {
-            match next {
-                Either::Right(row) => rows.push(row),
-                Either::Left(done) => answers.push(Answer {
-                    rows: std::mem::take(&mut rows),
-                    changed: i64::try_from(done.rows_affected()).unwrap_or(i64::MAX),
-                    last_row: done.last_insert_rowid(),
-                }),
+        let mut run = 0;
+        loop {
+            match told.try_next().await {
+                Ok(Some(Either::Right(row))) => rows.push(row),
+                Ok(Some(Either::Left(done))) => {
+                    let rows = std::mem::take(&mut rows);
+                    if !self.frame.contains(&run) {
+                        answers.push(Answer {
+                            rows,
+                            changed: i64::try_from(done.rows_affected()).unwrap_or(i64::MAX),
+                            last_row: done.last_insert_rowid(),
+                        });
+                    }
+                    run += 1;
+                }
+                Ok(None) => return Ok(Answers(answers.into_iter())),
+                Err(error) if self.frame.contains(&run) => return Err(Failure::Whole(failed(error))),
+                Err(error) => return Err(Failure::Part(failed(error))),
             }
         }
-        Ok(Answers(answers.into_iter()))
     }
 }
 
-/// What statements answered, in their order.
+/// Why nothing was written.
+pub(super) enum Failure {
+    /// A statement failed, for one of those whose parts it wrote; it is not told whose.
+    Part(StoreError),
+    /// The transaction did.
+    Whole(StoreError),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Part(error)
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Part(error) | Failure::Whole(error) => error,
+        }
+    }
+}
+
+/// What statements answered, in their order, but for those that begin and end a transaction.
 pub(super) struct Answers(std::vec::IntoIter<Answer>);
 
 impl Answers {

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use tokio::time::timeout;
 
+use super::queue::Ends;
+use super::script::{Failure, Script};
 use super::statements::Statements;
 use super::{failed, intake, queue};
 use crate::store::waiting::{Answer, Part, Serving, Waiting, gone};
@@ -141,8 +144,18 @@ impl Writer {
     }
 
     async fn try_write(&self, parts: &[Write]) -> Result<Written, Failure> {
-        let whole = |error| Failure::Whole(failed(error));
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(whole)?;
+        let connection = self.pool.acquire().await.map_err(|error| Failure::Whole(failed(error)))?;
+        let mut begun = Begun { connection, is_over: false };
+        let written = self.write_in(&mut begun.connection, parts).await;
+        match written {
+            Ok(_) => begun.is_over = true,
+            Err(_) => begun.roll_back().await,
+        }
+        written
+    }
+
+    /// Begins a transaction on the connection, and commits it.
+    async fn write_in(&self, connection: &mut SqliteConnection, parts: &[Write]) -> Result<Written, Failure> {
         let mut events = Vec::new();
         let mut settlements = Vec::new();
         let mut claims = Vec::new();
@@ -156,23 +169,48 @@ impl Writer {
             }
         }
         // What could not be handed out has to be due again: the leases are committed after everything was read.
+        let ends = if requests.is_empty() && claims.len() <= 1 { Ends::Here } else { Ends::Later };
         let mut claims = claims.into_iter();
-        let queue::Written { inserted, settled, claimed } =
-            queue::write(&self.sql, &mut transaction, &events, &settlements, claims.next())
-                .await
-                .map_err(Failure::Part)?;
+        let queue::Written { inserted, settled, claimed, is_committed } =
+            queue::write(&self.sql, connection, ends, &events, &settlements, claims.next()).await?;
         let mut written =
             Written { inserted, settled, kept: Vec::new(), claimed: claimed.into_iter().collect() };
         if !requests.is_empty() {
-            written.kept =
-                intake::keep(&self.sql, &mut transaction, &requests).await.map_err(Failure::Part)?;
+            written.kept = intake::keep(&self.sql, connection, &requests).await?;
         }
         for claim in claims {
-            let claimed = queue::claim(&self.sql, &mut transaction, claim).await.map_err(Failure::Part)?;
-            written.claimed.push(claimed);
+            written.claimed.push(queue::claim(&self.sql, connection, claim).await?);
         }
-        transaction.commit().await.map_err(whole)?;
+        if !is_committed {
+            let mut script = Script::default();
+            script.commit();
+            script.run(connection).await?;
+        }
         Ok(written)
+    }
+}
+
+/// A connection with a transaction that sqlx does not know of: begun and ended by a pool and a transaction of sqlx's, each would have
+/// threads wait for each other twice.
+struct Begun {
+    connection: PoolConnection<Sqlite>,
+    is_over: bool,
+}
+
+impl Begun {
+    async fn roll_back(&mut self) {
+        let rolled_back = sqlx::query("ROLLBACK").execute(&mut *self.connection).await;
+        // What the database refuses is to end a transaction that has ended, or was never begun.
+        self.is_over = rolled_back.map_or_else(|error| error.as_database_error().is_some(), |_| true);
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if !self.is_over {
+            // The transaction ends with its connection.
+            self.connection.close_on_drop();
+        }
     }
 }
 
@@ -246,14 +284,6 @@ impl Written {
         }
         unheard
     }
-}
-
-/// Why nothing was written.
-enum Failure {
-    /// One part failed, it is not told which.
-    Part(StoreError),
-    /// The transaction did.
-    Whole(StoreError),
 }
 
 /// The one write transaction of this store; dropped without a commit it changes nothing.

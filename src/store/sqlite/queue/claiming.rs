@@ -10,7 +10,7 @@ use crate::store::columns::{self, Columns as _, Unread, corrupt, json, micros};
 use crate::store::leased::{Event, Leased, Parents};
 use crate::store::sqlite::failed;
 use crate::store::sqlite::rows::{DueRow, blob, hex, later};
-use crate::store::sqlite::script::{Answer, Answers, Script};
+use crate::store::sqlite::script::{Answer, Answers, Failure, Script};
 use crate::store::sqlite::statements::{MAX_SHARES, Statements};
 use crate::store::{Claim, Claims, Share, StoreError};
 use crate::subscription::Subscription;
@@ -34,32 +34,35 @@ impl<'a> Claiming<'a> {
         Self { claim, asked, later }
     }
 
+    /// Whether the transaction was committed along, too, where it `commits`: with the only lease there was to be taken.
     pub(super) async fn finish(
         self,
         sql: &Statements,
         connection: &mut SqliteConnection,
         answers: &mut Answers,
-    ) -> Result<Claims, StoreError> {
+        commits: bool,
+    ) -> Result<(Claims, bool), Failure> {
         let subscriptions = claimable_subscriptions(&answers.take()?)?;
         let due = answers.take()?;
         let is_claimable = |share: &Share| subscriptions.contains_key(&share.subscription);
         let mut taken = Taken::default();
         // They were asked for before it was known of which of them something may be claimed.
-        let rest = if self.asked.iter().all(is_claimable) {
-            taken.lease(sql, connection, self.claim, &due).await?;
-            self.later
-        } else {
-            &self.claim.shares
-        };
+        let all = self.asked.iter().all(is_claimable);
+        let rest = if all { self.later } else { &self.claim.shares };
         let rest: Vec<_> = rest.iter().filter(|share| is_claimable(share)).collect();
+        let mut is_committed = false;
+        if all {
+            let commits = commits && rest.is_empty();
+            is_committed = taken.lease(sql, connection, self.claim, &due, commits).await? && commits;
+        }
         for shares in rest.chunks(MAX_SHARES) {
             let mut script = Script::default();
             ask_due(sql, &mut script, self.claim, shares);
             let due = script.run(connection).await?.take()?;
-            taken.lease(sql, connection, self.claim, &due).await?;
+            taken.lease(sql, connection, self.claim, &due, false).await?;
         }
         let Taken { leased, events } = taken;
-        Ok(Leased::claims(leased, &Parents { events, subscriptions }))
+        Ok((Leased::claims(leased, &Parents { events, subscriptions }), is_committed))
     }
 }
 
@@ -84,30 +87,35 @@ struct Taken {
 }
 
 impl Taken {
+    /// Whether there was anything to be leased.
     async fn lease(
         &mut self,
         sql: &Statements,
         connection: &mut SqliteConnection,
         claim: &Claim,
         due: &Answer,
-    ) -> Result<(), StoreError> {
+        commits: bool,
+    ) -> Result<bool, Failure> {
         let due: &str = due.row()?.try_get(0).map_err(failed)?;
         let rows: Vec<DueRow<'_>> = serde_json::from_str(due).map_err(corrupt)?;
         if rows.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let leased = rows.iter().map(Leased::read).collect::<Result<Vec<_>, _>>()?;
         let wanted: HashSet<i64> = leased.iter().filter_map(Leased::event).collect();
         let mut script = Script::default();
         script.statement(&sql.lease).bind(later(claim.now, claim.lease)).bind(due);
         script.statement(&sql.events).bind(json(&wanted));
+        if commits {
+            script.commit();
+        }
         let mut answers = script.run(connection).await?;
         answers.take()?;
         for row in &answers.take()?.rows {
             self.events.insert(row.try_get("pk").map_err(failed)?, Event::read(row, "id"));
         }
         self.leased.extend(leased);
-        Ok(())
+        Ok(true)
     }
 }
 
