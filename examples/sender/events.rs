@@ -17,7 +17,7 @@ use hookwire::dispatch::{EmitError, Emitted, Outbox, Routing};
 use hookwire::manage::axum::{Access, Scope};
 use hookwire::{Contract, DataError, Envelope, EventId, RawEvent, Records, Secret, Signer};
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -148,13 +148,21 @@ async fn whole(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> {
         let detail = "body is of another content type, expected application/json";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
+    let too_large = || {
+        let detail = format!("body is too large, expected at most {MAX_BODY} bytes");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    };
+    // Who asks first is told before anything of it is sent.
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if headers.contains_key(EXPECT) && announced.is_some_and(|len| len > MAX_BODY) {
+        return Err(too_large());
+    }
     match timeout(PATIENCE, Limited::new(&mut body, MAX_BODY).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             // Closed with bytes unread, the connection would take the answer with it: the caller writes before it reads.
             let _ = timeout(LINGER, discard(body)).await;
-            let detail = format!("body is too large, expected at most {MAX_BODY} bytes");
-            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
+            Err(too_large())
         }
         Ok(Err(_)) => Err(Problem::new(StatusCode::BAD_REQUEST, "body was cut short, expected all of it")),
         Err(_) => {

@@ -998,6 +998,22 @@ fn path(directory: &TempDir) -> PathBuf {
 }
 
 #[tokio::test]
+async fn a_payload_of_no_bytes_is_one_whoever_shares_its_transaction() {
+    let (store, _directory) = with_subscription().await;
+    let empty = |number| {
+        let mut event = event(number);
+        event.payload = Bytes::new();
+        event
+    };
+    store.insert(&[empty(1)]).await.unwrap();
+    store.insert(&[empty(2), event(3), empty(4)]).await.unwrap();
+    let claims = claim(&store).await;
+    assert!(claims.unreadable.is_empty(), "{:?}", claims.unreadable);
+    let lengths: Vec<_> = claims.deliveries.iter().map(|claimed| claimed.payload.is_empty()).collect();
+    assert_eq!(lengths, [true, true, false, true]);
+}
+
+#[tokio::test]
 async fn texts_keep_what_json_has_to_escape() {
     let (store, _directory) = fresh().await;
     let names = ["a", "a\0b", "a\0c", "a\"b\\", "\u{1f}\u{7f}\u{e000}\u{1f4de}"];

@@ -54,7 +54,8 @@ use crate::subscription::{Health, Subscription, SubscriptionStatus};
 /// Subscriptions, events, deliveries and attempts in a SQLite file, and the [`Inbox`](crate::Inbox) and the
 /// [`Intake`](crate::Intake) beside them.
 ///
-/// A clone is the same store. Of instants and durations the microseconds are kept.
+/// A clone is the same store. Of instants and durations the microseconds are kept. Needs SQLite 3.51, which the feature brings along
+/// unless another crate of the program has an older one linked.
 ///
 /// ```no_run
 /// use hookwire::store::sqlite::SqliteStore;
@@ -601,7 +602,19 @@ async fn prepare(pool: &SqlitePool, prefix: &Prefix) -> Result<(), StoreError> {
             "database is in memory and private to one connection, expected a file (in a temporary directory for tests)",
         ));
     }
-    schema::migrate(&mut connection, prefix).await
+    // Another crate of the program may have pinned an older one, or had it linked from the system.
+    match sqlx::query("SELECT count(*) FROM jsonb_each('[]')").fetch_one(&mut *connection).await {
+        Ok(_) => schema::migrate(&mut connection, prefix).await,
+        Err(error)
+            if error.as_database_error().is_some_and(|error| error.message().contains("jsonb_each")) =>
+        {
+            Err(StoreError::new(
+                StoreErrorKind::Backend,
+                "linked SQLite is too old, expected 3.51 or later, as feature `sqlite` brings it along",
+            ))
+        }
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// Whether the connection is in a transaction that `sqlx` knows nothing of, as after a bare `BEGIN`.

@@ -25,8 +25,8 @@ use crate::store::{Claim, Claims, Inserted, Lease, NewEvent, Settled, Settlement
 ///
 /// More take what is met seldom: an event that is known, a subscription that is paused, an ordering key, many shares.
 ///
-/// In a transaction that `ends` say is another's, or in one that is begun here; it is committed along where that is the last to be
-/// done in it and nothing seldom came between, which [`Written`] tells.
+/// Where the transaction ends here, it is committed with the last message of the claim, unless something seldom came between:
+/// [`Written`] tells whether it was.
 pub(super) async fn write(
     sql: &Statements,
     connection: &mut SqliteConnection,
@@ -69,9 +69,10 @@ pub(super) async fn write(
     Ok(written)
 }
 
-/// Where the transaction begins and ends.
+/// Where the transaction ends.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(super) enum Ends {
+    /// As it began.
     Elsewhere,
     /// It begins here, and more is written in it.
     Later,

@@ -78,7 +78,9 @@ impl Script {
                     }
                     run += 1;
                 }
-                Ok(None) => return Ok(Answers(answers.into_iter())),
+                Ok(None) if run == self.statements => return Ok(Answers(answers.into_iter())),
+                // The connection's thread is gone, and with it whatever was not committed.
+                Ok(None) => return Err(Failure::Whole(failed(sqlx::Error::WorkerCrashed))),
                 Err(error) if self.frame.contains(&run) => return Err(Failure::Whole(failed(error))),
                 Err(error) => return Err(Failure::Part(failed(error))),
             }

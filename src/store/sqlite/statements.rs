@@ -66,12 +66,12 @@ UPDATE {p}deliveries SET state = 'cancelled', due_at = NULL, finished_at = ?2
 WHERE subscription = ?1 AND ordering_key IS NOT NULL AND state = 'pending'";
 
     /// The first argument tells of each event its columns, and where in the third its payload lies; the second is their digests.
-    /// Where none is known already, the numbers that they are given follow each other.
+    /// Where none is known already, the numbers that they are given follow each other. Of no bytes a part is NULL.
     insert_events: "\
 WITH j AS MATERIALIZED (SELECT key AS place, value AS row FROM jsonb_each(?))
 INSERT INTO {p}events (organization, id, type, digest, created_at, unwanted_at, attributes, payload)
 SELECT row ->> 'organization', row ->> 'id', row ->> 'type', substr(?, 32 * place + 1, 32), row ->> 'at',
-  row ->> 'unwanted_at', row ->> 'attributes', substr(?, row ->> 'from', row ->> 'len')
+  row ->> 'unwanted_at', row ->> 'attributes', coalesce(substr(?, row ->> 'from', row ->> 'len'), x'')
 FROM j WHERE true
 ON CONFLICT (organization, id) DO NOTHING";
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Sqlite, SqliteConnection, Transaction};
@@ -200,8 +201,11 @@ struct Begun {
 impl Begun {
     async fn roll_back(&mut self) {
         let rolled_back = sqlx::query("ROLLBACK").execute(&mut *self.connection).await;
-        // What the database refuses is to end a transaction that has ended, or was never begun.
-        self.is_over = rolled_back.map_or_else(|error| error.as_database_error().is_some(), |_| true);
+        let was_none = |error: &dyn DatabaseError| error.message().contains("no transaction is active");
+        self.is_over = match rolled_back {
+            Ok(_) => true,
+            Err(error) => error.as_database_error().is_some_and(was_none),
+        };
     }
 }
 
