@@ -64,8 +64,6 @@ impl Crew {
         if let Some(courier) = idle {
             return courier.give(claimed);
         }
-        // Those that were sent home.
-        while self.tasks.try_join_next().is_some() {}
         let courier = Arc::new(Courier::default());
         courier.give(claimed);
         self.tasks.spawn(Arc::clone(&self.office).employ(courier));
@@ -80,6 +78,8 @@ impl Crew {
 
     /// What has ended by now.
     pub(super) fn gather(&mut self) -> impl Iterator<Item = Report> {
+        // Of those that were sent home the set has the memory until then.
+        while self.tasks.try_join_next().is_some() {}
         std::mem::swap(&mut self.gathered, &mut self.office.desk().reports);
         self.gathered.drain(..)
     }

@@ -67,7 +67,8 @@ impl Lanes {
     /// Of many lanes none gets all of the room, which it would use in a burst over more connections than the others leave it later.
     pub(super) fn shares(&mut self, now: OffsetDateTime, mut room: u32) -> Vec<Share> {
         let mut shares = Vec::new();
-        let each = room.div_ceil(u32::try_from(self.ready.len()).unwrap_or(u32::MAX).max(1));
+        let turns = u32::try_from(self.ready.len().clamp(1, MAX_SHARES)).unwrap_or(u32::MAX);
+        let each = room.div_ceil(turns);
         for _ in 0..self.ready.len() {
             if room == 0 || shares.len() == MAX_SHARES {
                 break;
@@ -476,6 +477,10 @@ mod tests {
         assert_eq!(claim(&mut lanes, NOON, 100, 20), HashMap::from([(1, 20), (2, 20)]));
         let mut lanes = known(64, &[subscription(1)]);
         assert_eq!(claim(&mut lanes, NOON, 100, 1000), HashMap::from([(1, 64)]));
+        // Of more than fit in one claim, those that do share all of it.
+        let all: Vec<_> = (1..=200).map(subscription).collect();
+        let claimed = claim(&mut known(64, &all), NOON, 1_000, 1000);
+        assert_eq!((claimed.len(), claimed.values().sum::<u32>()), (100, 1_000));
     }
 
     #[test]

@@ -324,6 +324,11 @@ impl Begun {
     /// Opens a connection, unless one comes free before; what is opened is then kept for the next request.
     async fn open(&mut self, client: &HyperClient) -> Result<Connection, Failure> {
         client.pools.keep_swept();
+        let mut waiting = self.route.origin.wait();
+        // One that came free just before this one waited.
+        if let Some(connection) = self.route.origin.take(self.watch.start) {
+            return Ok(connection);
+        }
         let dial = Arc::new(Dial::new(self.watch.deadline));
         self.watch.dial = Some(Arc::clone(&dial));
         let (dialler, route) = (Arc::clone(&client.dialler), Arc::clone(&self.route));
@@ -332,7 +337,6 @@ impl Begun {
             let opened = dialler.open(&route.url, &route.origin.policy, &dial).await?;
             Ok::<_, Failure>(route.origin.share(opened))
         });
-        let mut waiting = self.route.origin.wait();
         tokio::select! {
             biased;
             Ok(connection) = &mut waiting.receiver => {

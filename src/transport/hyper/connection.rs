@@ -12,6 +12,7 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
 use super::pool::Route;
 use super::{CONNECTION_WINDOW, MAX_HEAD, STREAM_WINDOW};
@@ -19,7 +20,7 @@ use super::{CONNECTION_WINDOW, MAX_HEAD, STREAM_WINDOW};
 /// An open connection. A task of its own carries it, until it is closed or nobody holds it any more.
 pub(super) enum Connection {
     /// Carries one request at a time.
-    Http1(http1::SendRequest<Full<Bytes>>),
+    Http1(http1::SendRequest<Full<Bytes>>, AbortHandle),
     /// One of any number of handles.
     Http2(Shared),
 }
@@ -45,14 +46,14 @@ impl Connection {
             .handshake(stream)
             .await?;
         let (tell, why) = oneshot::channel();
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 // Nobody listens once the connection has been in use.
                 let _ = tell.send(error);
             }
         });
         match sender.ready().await {
-            Ok(()) => Ok(Self::Http1(sender)),
+            Ok(()) => Ok(Self::Http1(sender, task.abort_handle())),
             // The sender only knows that it is over.
             Err(closed) => Err(why.await.unwrap_or(closed)),
         }
@@ -70,7 +71,7 @@ impl Connection {
         }
         let taken = request.take().expect("invariant: a request is sent again only when it was put back");
         let sent = match self {
-            Self::Http1(sender) => sender.try_send_request(taken).await,
+            Self::Http1(sender, _) => sender.try_send_request(taken).await,
             Self::Http2(shared) => shared.sender.try_send_request(taken).await,
         };
         sent.map_err(|mut error: TrySendError<_>| {
@@ -81,7 +82,7 @@ impl Connection {
 
     fn address(&self, request: &mut Request<Full<Bytes>>, route: &Route) {
         match self {
-            Self::Http1(_) => {
+            Self::Http1(..) => {
                 *request.uri_mut() = route.path.clone();
                 // The connection was chosen by the URL; another Host would reach a neighbour on the same server.
                 request.headers_mut().insert(HOST, route.host.clone());
@@ -96,7 +97,7 @@ impl Connection {
     /// Whether it would take a request at once.
     pub(super) fn is_ready(&self) -> bool {
         match self {
-            Self::Http1(sender) => sender.is_ready(),
+            Self::Http1(sender, _) => sender.is_ready(),
             Self::Http2(shared) => shared.sender.is_ready() && !shared.is_poisoned.load(Ordering::Relaxed),
         }
     }
@@ -104,7 +105,7 @@ impl Connection {
     /// How it is kept from further use, where it would be used again by itself.
     pub(super) fn poison(&self) -> Option<Poison> {
         match self {
-            Self::Http1(_) => None,
+            Self::Http1(..) => None,
             Self::Http2(shared) => Some(Poison(Arc::clone(&shared.is_poisoned))),
         }
     }

@@ -68,7 +68,7 @@ impl Pools {
             origins.retain(|_, origin| origin.sweep(now));
             routes.retain(|_, route| route.origin.sweep(now));
         }
-        let is_more = all.pools.iter().any(|pool| !pool.origins.is_empty());
+        let is_more = all.pools.iter().any(|pool| !pool.origins.is_empty() || !pool.routes.is_empty());
         if !is_more {
             all.sweeper = None;
         }
@@ -240,13 +240,17 @@ impl Origin {
             return self.keep(connection, now);
         }
         // It may have a turn of its task to go, or a request to write out that was answered before.
-        if let Connection::Http1(mut sender) = connection
+        if let Connection::Http1(mut sender, task) = connection
             && !sender.is_closed()
         {
             let origin = Arc::clone(self);
             tokio::spawn(async move {
-                if let Ok(Ok(())) = timeout_at(deadline, sender.ready()).await {
-                    origin.keep(Connection::Http1(sender), Instant::now());
+                match timeout_at(deadline, sender.ready()).await {
+                    Ok(Ok(())) => origin.keep(Connection::Http1(sender, task), Instant::now()),
+                    Ok(Err(_)) => {}
+                    // While it has something to write it does not see that nobody holds it any more: a peer that answers early and
+                    // then reads nothing would keep it, and what is written, for good.
+                    Err(_) => task.abort(),
                 }
             });
         }
@@ -469,11 +473,28 @@ mod tests {
             route.origin.give_back(connection, Instant::now(), deadline);
             sleep(Duration::from_secs(if is_in_time { 9 } else { 11 })).await;
             assert!(route.origin.lock().idle.is_empty());
-            peer.write_all(b"ok").await.unwrap();
-            response.unwrap().into_body().collect().await.unwrap();
+            assert_eq!(peer.write_all(b"ok").await.is_ok(), is_in_time);
+            assert_eq!(response.unwrap().into_body().collect().await.is_ok(), is_in_time);
             sleep(Duration::from_millis(1)).await;
             assert_eq!(route.origin.take(Instant::now()).is_some(), is_in_time);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_whose_peer_answers_and_never_reads_is_closed_at_the_deadline() {
+        let (_pools, route) = pools_to(ENDPOINT);
+        let (mut connection, mut peer) = connected().await;
+        let much = Full::new(Bytes::from(vec![b'x'; 1 << 20]));
+        let mut request = Some(Request::post("/").body(much).unwrap());
+        let (response, ()) = tokio::join!(connection.send(&mut request, &route), async {
+            assert!(peer.read(&mut [0; 16]).await.unwrap() > 0);
+            peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        });
+        response.unwrap().into_body().collect().await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        route.origin.give_back(connection, Instant::now(), deadline);
+        sleep(Duration::from_secs(11)).await;
+        assert!(peer.write_all(b"x").await.is_err(), "nobody holds the other end");
     }
 
     #[tokio::test]
