@@ -17,9 +17,9 @@ use tokio::task::AbortHandle;
 use super::pool::Route;
 use super::{CONNECTION_WINDOW, MAX_HEAD, STREAM_WINDOW};
 
-/// An open connection. A task of its own carries it, until it is closed or nobody holds it any more.
+/// An open connection. A task of its own carries it, until it is closed, or nobody holds it any more and all is written.
 pub(super) enum Connection {
-    /// Carries one request at a time.
+    /// Carries one request at a time; with what ends its task, for a peer that reads nothing.
     Http1(http1::SendRequest<Full<Bytes>>, AbortHandle),
     /// One of any number of handles.
     Http2(Shared),

@@ -1,9 +1,9 @@
 //! [`Pools`]: the connections that are kept, by the policy they were opened under and the origin they lead to.
 //!
-//! No library's pool, each for a reason. hyper-util's `legacy::Client` costs twice of what a request over a kept connection costs
-//! without it: a dozen allocations, the largest of 3 KiB, which threads then hand each other through the allocator's locks. The
-//! parts in its `client::pool` know no idle time-out and no bound, do not tell a fresh connection from a kept one, on which
-//! depend what may be sent again and whose time it was, and have types without names, to be boxed for each request.
+//! No library's pool, each for a reason. hyper-util's `legacy::Client` doubles what a request over a kept connection costs: a dozen
+//! allocations, the largest of 3 KiB, which threads then hand each other through the allocator's locks. The parts in its
+//! `client::pool` know no idle time-out and no bound, do not tell a fresh connection from a kept one, on which depend what may be
+//! sent again and whose time it was, and have types without names, to be boxed for each request.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
