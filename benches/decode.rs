@@ -1,7 +1,8 @@
-//! Receiving a `call.ended` of about 600 bytes: verified and decoded into the typed enum, beside what one would write by hand.
+//! Receiving a `call.ended` of about 600 bytes: verified and decoded into the typed enum, compared with
+//! handwritten code.
 //!
-//! By hand is: three headers looked up, the time compared, the hash finished, the hex decoded and compared in constant time,
-//! then one pass of serde_json into a struct that owns its fields.
+//! The handwritten code looks up three headers, compares the time, finishes the hash, decodes the hex and
+//! compares it in constant time. Then one pass of serde_json fills a struct that owns its fields.
 
 mod rounds;
 
@@ -134,7 +135,7 @@ impl Subject {
     }
 }
 
-/// What a careful colleague would write for this one event.
+/// The code that a careful colleague would write for this one event.
 #[derive(Deserialize)]
 #[allow(dead_code, reason = "filling the fields is what is measured")]
 struct OwnedEnvelope {

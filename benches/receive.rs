@@ -1,18 +1,22 @@
-//! The receiver against what it cannot beat: verifying and decoding alone, and an axum handler that only reads the body.
+//! The receiver compared with its lower bounds: verifying and decoding alone, and an axum handler that only
+//! reads the body.
 //!
 //! ```text
 //! cargo bench --bench receive --features axum,memory                       both parts, in about a minute
-//! cargo bench --bench receive --features axum,memory -- requests --strict  one of them; a missed bound is a failure
+//! cargo bench --bench receive --features axum,memory -- requests --strict  one part
 //! ```
 //!
-//! `receive` is a `call.ended` of about 600 bytes: verified, reserved in an inbox in memory, decoded and committed. Each is another
-//! event, so the inbox grows as it does in life.
+//! With `--strict`, a missed bound is a failure.
 //!
-//! `requests` is the same over HTTP: eight connections that are kept, each with one request under way, to a server as axum's
-//! documentation starts it. All servers get the same bytes, in turns. "no inbox" is the least that a receiver can do, in a
-//! handler by hand: the signature verified and the event decoded, by this crate, and nothing else. The second pair of lines is the
-//! hardest that there is: the eight requests are written together to a server of one thread, which so is spared most of what
-//! waiting for requests costs.
+//! `receive` is a `call.ended` of about 600 bytes: verified, reserved in an inbox in memory, decoded and
+//! committed. Each request is another event, so the inbox grows as in production.
+//!
+//! `requests` is the same over HTTP: eight kept connections, each with one request at a time, to a server
+//! started as axum's documentation shows. All servers get the same bytes, in turns.
+//!
+//! "no inbox" is the least that a receiver can do: a handwritten handler verifies the signature and decodes
+//! the event with this crate, and does nothing else. The second pair of lines is the hardest case: the eight
+//! requests are written together to a server of one thread, which saves the server most of its waiting.
 
 mod rounds;
 
@@ -32,8 +36,8 @@ use axum::extract::State;
 use axum::routing::post;
 use bytes::Bytes;
 use hookwire::allison::{CallEnded, Direction, Disposition, Event};
-use hookwire::receive::axum::hook;
-use hookwire::receive::{Received, Receiver};
+use hookwire::receive::axum::handler;
+use hookwire::receive::{Arrival, Received, Receiver};
 use hookwire::{Contract, DataError, Envelope, MemoryStore, Secret, Verifier};
 use http::{HeaderMap, StatusCode};
 use time::OffsetDateTime;
@@ -44,7 +48,7 @@ use crate::rounds::{heading, interleaved, row};
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |argument: &str| arguments.iter().any(|had| had == argument);
-    // `cargo test --benches` wants no figures.
+    // `cargo test --benches` only checks that the program starts.
     if has("--test") || has("--list") {
         return ExitCode::SUCCESS;
     }
@@ -59,14 +63,14 @@ fn main() -> ExitCode {
     if has("--strict") && !is_kept { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-// Without a wire.
+// In process.
 
 fn receive() -> bool {
     let contract = Contract::allison();
     let verifier = contract.verifier(&secret()).expect("the secret is long enough");
     let receiver = receiver().with_inbox(MemoryStore::new());
     let forgetful = self::receiver();
-    // As many as are received in all rounds.
+    // One request for each call of all rounds.
     let requests: Vec<Request> =
         (0..CALLS * rounds::ROUNDS).map(|number| Request::new(number, NOW)).collect();
     let len = requests[0].body.len();
@@ -87,7 +91,7 @@ fn receive() -> bool {
     row("receive", len, &remembers, &bare, Some(1.3))
 }
 
-/// Works on one request after the other, whoever else does.
+/// Passes the next request to `work` at each call.
 fn in_turn<'a>(requests: &'a [Request], work: impl Fn(&'a Request) + 'a) -> impl Fn() + 'a {
     let next = Cell::new(0);
     move || {
@@ -98,7 +102,11 @@ fn in_turn<'a>(requests: &'a [Request], work: impl Fn(&'a Request) + 'a) -> impl
 
 fn received<I: hookwire::Inbox>(receiver: &Receiver<I>, request: &Request) {
     let body = black_box(&request.body);
-    match at_once(receiver.receive::<Event>(black_box(&request.headers), body, black_box(NOW))) {
+    let received = at_once(async {
+        let admitted = receiver.admit(Arrival::post(black_box(&request.headers)), black_box(NOW))?;
+        admitted.prove(body, black_box(NOW)).await?.receive::<Event>().await
+    });
+    match received {
         Ok(Received::Event { envelope, receipt, .. }) => {
             drop(black_box(envelope));
             assert!(at_once(receipt.commit(NOW)).expect("memory does not fail"));
@@ -130,14 +138,14 @@ fn contest(
     runtime: fn() -> tokio::runtime::Builder,
     send: fn(&mut Client, &[Vec<u8>]),
 ) -> bool {
-    let hooked = Router::new().route("/", hook(receiver().with_inbox(MemoryStore::new()), handle));
+    let received = Router::new().route("/", handler(receiver().with_inbox(MemoryStore::new()), handle));
     let contract = Contract::allison();
     let verifier = contract.verifier(&secret()).expect("the secret is long enough");
     let by_hand = Router::new().route("/", post(read_and_decode)).with_state(Arc::new((contract, verifier)));
     let mut clients = [
         Client::connect(serve("bare", runtime(), Router::new().route("/", post(read_only)))),
         Client::connect(serve("by hand", runtime(), by_hand)),
-        Client::connect(serve("hooked", runtime(), hooked)),
+        Client::connect(serve("handler", runtime(), received)),
     ];
     let mut times = [const { Vec::new() }; 3];
     let mut number = 0;
@@ -150,16 +158,16 @@ fn contest(
             })
             .collect();
         for turn in 0..clients.len() {
-            // Another begins the next round.
+            // Each round begins with another client.
             let which = (round + turn) % clients.len();
             let began = Instant::now();
             send(&mut clients[which], &wires);
             times[which].push(began.elapsed().as_secs_f64() / HTTP_REQUESTS as f64);
         }
     }
-    let [bare, by_hand, hooked] = times.map(|times| times[HTTP_WARM_UP..].to_vec());
+    let [bare, by_hand, received] = times.map(|times| times[HTTP_WARM_UP..].to_vec());
     speed(&format!("{name}, no inbox"), &by_hand, &bare, None);
-    speed(name, &hooked, &bare, least)
+    speed(name, &received, &bare, least)
 }
 
 fn speed(name: &str, of: &[f64], against: &[f64], least: Option<f64>) -> bool {
@@ -179,7 +187,7 @@ async fn read_only(body: Bytes) -> StatusCode {
     StatusCode::OK
 }
 
-/// The least that a receiver does: verified and decoded, with nothing around it.
+/// The least that a receiver does: verify and decode.
 async fn read_and_decode(
     State(proof): State<Arc<(Contract, Verifier)>>,
     headers: HeaderMap,
@@ -199,12 +207,12 @@ async fn handle(
     Ok(())
 }
 
-/// A server on threads of its own.
+/// Starts a server on its own threads.
 fn serve(name: &str, mut runtime: tokio::runtime::Builder, app: Router) -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     listener.set_nonblocking(true).expect("a socket can be told not to block");
     let address = listener.local_addr().expect("a bound socket has an address");
-    // Named, for whoever looks at a profile.
+    // The name helps to read a profile.
     let runtime = runtime.thread_name(name).enable_all().build().expect("the system gives a runtime");
     let server = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         runtime.block_on(async move {
@@ -216,8 +224,8 @@ fn serve(name: &str, mut runtime: tokio::runtime::Builder, app: Router) -> Socke
     address
 }
 
-/// Connections that are kept. It costs little: requests are written as they are, and of an answer only its start and its end
-/// are looked at.
+/// Kept connections of a cheap client: it writes prepared bytes, and it looks only at the start and the end
+/// of an answer.
 struct Client {
     connections: Vec<TcpStream>,
 }
@@ -232,7 +240,7 @@ impl Client {
         Self { connections: (0..CONNECTIONS).map(connect).collect() }
     }
 
-    /// On each connection the next request follows the answer to the last.
+    /// On each connection, the next request follows the answer to the previous one.
     fn each_for_itself(&mut self, wires: &[Vec<u8>]) {
         let share = wires.len().div_ceil(self.connections.len());
         std::thread::scope(|scope| {
@@ -247,7 +255,7 @@ impl Client {
         });
     }
 
-    /// A request on every connection, and then the answers to all of them.
+    /// Writes a request to every connection and then reads all answers.
     fn together(&mut self, wires: &[Vec<u8>]) {
         for wires in wires.chunks(self.connections.len()) {
             for (connection, wire) in self.connections.iter_mut().zip(wires) {
@@ -269,7 +277,7 @@ fn answered(connection: &mut TcpStream) {
     assert!(buffer.starts_with(b"HTTP/1.1 200"), "every event is good and new");
 }
 
-// What is received.
+// The requests.
 
 struct Request {
     headers: HeaderMap,
@@ -305,7 +313,7 @@ impl Request {
             .expect("the signature is good")
     }
 
-    /// As it goes over the wire.
+    /// The request's bytes on the wire.
     fn wire(&self) -> Vec<u8> {
         let mut wire =
             b"POST / HTTP/1.1\r\nhost: hooks.example\r\ncontent-type: application/json\r\n".to_vec();
@@ -334,7 +342,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 const PARTS: [&str; 2] = ["receive", "requests"];
-/// Few, because each round needs as many events that nobody has seen.
+/// Few calls, because each round needs this many new events.
 const CALLS: usize = 100;
 const CONNECTIONS: usize = 8;
 const HTTP_ROUNDS: usize = 61;

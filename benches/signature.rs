@@ -1,7 +1,7 @@
-//! Signing and verifying against what they cannot beat: the hash itself.
+//! Signing and verifying compared with their lower bound: the hash itself.
 //!
-//! Criterion reports absolute times. The table after it compares ratios, because absolute times move with the machine: each
-//! round measures every contestant once, one right after the other, and a ratio is taken within its round.
+//! Criterion reports absolute times, which change with the machine. So a table of ratios follows: each round
+//! measures every contestant once, one right after the other, and takes the ratio within the round.
 
 mod rounds;
 
@@ -27,13 +27,13 @@ fn main() {
         absolute(&mut criterion, &Subject::new(len));
     }
     criterion.final_summary();
-    // Neither a profile nor a trial run wants the table's rounds in it.
+    // Profiles and trial runs do not need the table.
     if !std::env::args().any(|argument| ["--profile-time", "--test", "--list"].contains(&argument.as_str())) {
         table();
     }
 }
 
-/// What every contestant of one body length works on.
+/// The data of one body length that every contestant works on.
 struct Subject {
     body: Vec<u8>,
     /// `id.timestamp.`, so that the limit hashes the same content.
@@ -71,7 +71,7 @@ impl Subject {
         state.finalize().into_bytes().into()
     }
 
-    /// The limit, and the header map that `sign` returns, made by hand of values that are at hand.
+    /// The limit, plus the header map that `sign` returns, made from ready values.
     fn limit_and_map(&self) -> HeaderMap {
         black_box(self.limit());
         let [id, timestamp, signature] = &self.names;
@@ -117,7 +117,7 @@ fn table() {
     heading();
     for (len, bounds) in BODY_LENS.into_iter().zip(BOUNDS) {
         let subject = Subject::new(len);
-        // What a call costs besides hashing counts as 500 bytes.
+        // The fixed cost of a call counts as 500 bytes.
         let [limit, map, signature, sign, verify] = interleaved(
             (CALL_BYTES / (len + 500)).max(1),
             [
@@ -134,11 +134,11 @@ fn table() {
     }
 }
 
-/// The most each may take, as a multiple of what it is compared with.
+/// The upper bounds, each a multiple of its baseline.
 #[derive(Clone, Copy)]
 struct Bounds {
     signature: Option<f64>,
-    /// Against the limit and the same map by hand.
+    /// The baseline is the limit plus the same map made by hand.
     sign: Option<f64>,
     verify: Option<f64>,
 }
@@ -150,7 +150,7 @@ const BOUNDS: [Bounds; 4] = [
     Bounds { signature: None, sign: Some(1.10), verify: None },
     Bounds { signature: None, sign: Some(1.10), verify: None },
 ];
-/// Bytes hashed by one contestant in one round.
+/// Bytes that one contestant hashes in one round.
 const CALL_BYTES: usize = 1 << 20;
 const SCHEME: Scheme = Scheme::STANDARD_WEBHOOKS;
 const KEY: [u8; 32] = *b"0123456789abcdef0123456789abcdef";

@@ -1,11 +1,13 @@
-//! Alerts: an observer that tells a chat when an endpoint keeps failing, is disabled or recovers, and of each dead letter.
+//! Alerts: an observer that posts to a chat when an endpoint keeps failing, is disabled or recovers, and for
+//! each dead letter.
 //!
 //! ```text
 //! cargo run --example alerts --features dispatch,hyper,sqlite
 //! ```
 //!
-//! One process on real parts: a SQLite file in a temporary folder, real HTTP on loopback to two endpoints and to the chat's hook.
-//! More than a day goes by in a second, because `Dispatcher::step` is told what time it is.
+//! One process with real parts: a SQLite file in a temporary folder, real HTTP on loopback to two endpoints
+//! and to the chat's webhook. More than a day passes in a second, because `Dispatcher::step` takes the time
+//! as an argument.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -18,11 +20,11 @@ use axum::http::{Request, StatusCode};
 use axum::routing::post;
 use axum::{Router, body::Bytes};
 use hookwire::allison::CallEnded;
-use hookwire::dispatch::{Dispatcher, Happening, Observer, Outbox};
+use hookwire::dispatch::{AttemptEvent, Dispatcher, Observer, Outbox};
 use hookwire::store::sqlite::SqliteStore;
 use hookwire::{
     AddressPolicy, Contract, DeadReason, DisabledReason, EndpointUrl, Envelope, EventFilter, HttpClient,
-    HyperClient, Limits, Secret, Store, Subscription, SubscriptionId,
+    HyperClient, Limits, Secret, Subscription, SubscriptionId, Subscriptions,
 };
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -47,9 +49,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut names = BTreeMap::new();
     for (path, name) in [("/acme", "Acme"), ("/globex", "Globex")] {
         let url = EndpointUrl::parse(&format!("{base}{path}"), &policy)?;
-        let subscription =
-            Subscription::new("org_1", url, EventFilter::all()).with_secret(Secret::generate());
-        store.put_subscription(&subscription).await?;
+        let subscription = Subscription::new("org_1", &Contract::allison(), url, EventFilter::all())
+            .with_secret(Secret::generate());
+        store.put(&subscription).await?;
         names.insert(subscription.id, name);
     }
 
@@ -73,7 +75,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     now += HOUR;
     deliver(&dispatcher, now).await?;
 
-    // With the dispatcher goes its observer, so that no more alerts can come.
+    // Dropping the dispatcher drops its observer, which closes the channel of alerts.
     drop(dispatcher);
     let posted = posting.await?;
     let seen = world.alerts.load(Ordering::Relaxed);
@@ -81,7 +83,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if posted == seen { Ok(()) } else { Err("an alert was lost".into()) }
 }
 
-/// Steps from due time to due time until nothing is left to do; gives the time of the last step.
+/// Steps from due time to due time until no work is left. Returns the time of the last step.
 async fn deliver(dispatcher: &Dispatcher, mut now: OffsetDateTime) -> Result<OffsetDateTime, Box<dyn Error>> {
     while let Some(wait) = dispatcher.step(now).await?.next_due {
         now += wait;
@@ -89,7 +91,8 @@ async fn deliver(dispatcher: &Dispatcher, mut now: OffsetDateTime) -> Result<Off
     Ok(now)
 }
 
-/// What is worth a line in the chat. Its methods are called on the dispatcher's own task, so they only hand the line on.
+/// Makes alerts of the dispatcher's events. The dispatcher's own task calls its methods, so they only pass
+/// the text on.
 struct Alerts {
     names: BTreeMap<SubscriptionId, &'static str>,
     alerts: mpsc::UnboundedSender<String>,
@@ -98,7 +101,7 @@ struct Alerts {
 impl Alerts {
     fn tell(&self, subscription: SubscriptionId, what: impl std::fmt::Display) {
         let name = self.names.get(&subscription).copied().unwrap_or("an endpoint without a name");
-        // Nobody listens any more when the program ends.
+        // The receiver is gone when the program ends.
         let _ = self.alerts.send(format!("{name} {what}"));
     }
 }
@@ -108,11 +111,11 @@ impl Observer for Alerts {
         self.tell(subscription, format_args!("has failed for more than {} h", threshold.as_secs() / 3600));
     }
 
-    fn given_up(&self, happening: &Happening<'_>, reason: DeadReason) {
-        let (event, attempt) = (happening.event_type, happening.attempt.number);
+    fn given_up(&self, event: &AttemptEvent<'_>, reason: DeadReason) {
+        let (event_type, attempt) = (event.event_type, event.attempt.number);
         let what =
-            format_args!("was not given a {event}: {reason:?} at attempt {attempt}; it can be replayed");
-        self.tell(happening.subscription, what);
+            format_args!("was not given a {event_type}: {reason:?} at attempt {attempt}; it can be replayed");
+        self.tell(event.subscription, what);
     }
 
     fn disabled(&self, subscription: SubscriptionId, reason: DisabledReason) {
@@ -124,7 +127,7 @@ impl Observer for Alerts {
     }
 }
 
-/// Posts one alert after the other, and tells how many the chat took.
+/// Posts one alert after the other and returns how many the chat accepted.
 async fn post_alerts(mut told: mpsc::UnboundedReceiver<String>, hook: String, limits: Limits) -> u32 {
     let client = HyperClient::new();
     let mut posted = 0;
@@ -140,7 +143,7 @@ async fn post_alerts(mut told: mpsc::UnboundedReceiver<String>, hook: String, li
     posted
 }
 
-/// What the customers' endpoints and the chat are like.
+/// The state of the customers' endpoints and of the chat.
 #[derive(Default)]
 struct World {
     is_repaired: AtomicBool,

@@ -1,12 +1,16 @@
-//! Receiving without a framework: hyper reads the request, `Receiver::answer` does the rest on `http` types.
+//! Receiving without a framework: hyper reads the request, and the receiver does the rest on types of crate
+//! `http`.
 //!
 //! ```text
 //! cargo run --example bare_hyper --features memory -- --listen 127.0.0.1:8080 --secret "$WEBHOOK_SECRET"
 //! ```
 //!
-//! What a framework would take care of is here: the body is read within a deadline and up to a cap, a connection that says
-//! nothing is closed, and at the end what has arrived is answered first. It prints the events of Allison.
+//! The program does what a framework would do: it reads the body up to a limit and within a deadline, closes
+//! connections that send nothing, bounds their number, and answers the requests that have arrived before it
+//! ends. It prints the events of Allison.
 
+#[path = "shared/connections.rs"]
+mod connections;
 #[path = "shared/ending.rs"]
 mod ending;
 #[path = "shared/flags.rs"]
@@ -16,25 +20,21 @@ mod refused;
 
 use std::error::Error;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use flags::{Flags, Names};
-use hookwire::receive::{Arrival, Receiver, Rejection};
+use hookwire::receive::{Admitted, Answer, Arrival, Receiver, Rejection};
 use hookwire::{Contract, DataError, Envelope, MemoryStore, allison};
+use http::header::CONNECTION;
+use http::{HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::body::{Body as _, Incoming};
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 type Endpoint = Receiver<MemoryStore>;
 
@@ -70,67 +70,55 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(listener: TcpListener, receiver: Arc<Endpoint>, ending: impl Future<Output = ()>) {
-    let connections = GracefulShutdown::new();
-    let mut ending = pin!(ending);
-    loop {
-        let (stream, peer) = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                // Out of file descriptors, as a rule: others have to go first.
-                Err(_) => {
-                    sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            },
-            () = &mut ending => break,
-        };
+    let answer = move |peer, request| {
         let receiver = Arc::clone(&receiver);
-        let service = service_fn(move |request| {
-            let receiver = Arc::clone(&receiver);
-            // In a task of its own, so that a handler comes to its end though the sender hangs up.
-            tokio::spawn(async move { respond(&receiver, peer, request).await })
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_secs(10))
-            .serve_connection(TokioIo::new(stream), service);
-        // How a connection ends is the peer's affair.
-        let connection = connections.watch(connection);
-        tokio::spawn(async move { drop(connection.await) });
-    }
-    let _ = timeout(Duration::from_secs(15), connections.shutdown()).await;
+        // In a task of its own, a handler runs to its end even if the sender hangs up.
+        let answered = tokio::spawn(async move { respond(&receiver, peer, request).await });
+        async move { answered.await.unwrap_or_else(|_panic| unavailable()) }
+    };
+    connections::serve(listener, answer, ending).await;
+}
+
+/// The answer if the task panics, which the receiver's own code does not.
+fn unavailable() -> Response<Full<Bytes>> {
+    Answer::new(StatusCode::SERVICE_UNAVAILABLE).into_response().map(Full::new)
 }
 
 async fn respond(receiver: &Endpoint, peer: SocketAddr, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let (head, body) = request.into_parts();
-    let arrival = Arrival::new(&head.headers).with_path(head.uri.path()).with_peer(peer.ip());
+    let (head, mut body) = request.into_parts();
     let answered = async {
-        // Nothing is read of what is refused anyway.
-        receiver.check_head(&head.method, &arrival)?;
-        let body = read(receiver, body).await?;
-        receiver.answer(&head.method, &arrival, &body, OffsetDateTime::now_utc(), handle).await
+        let arrival = Arrival::from(&head).with_peer(peer.ip());
+        // If the head is refused, the body is not read.
+        let mut admitted = receiver.admit(arrival, OffsetDateTime::now_utc())?;
+        let reading = read(&mut admitted, &mut body);
+        let read = timeout(receiver.body_deadline(), reading).await;
+        let body = read.unwrap_or(Err(Rejection::Incomplete))?;
+        admitted.prove(&body, OffsetDateTime::now_utc()).await?.handle(handle).await
     };
-    let answer = answered.await.unwrap_or_else(|rejection| receiver.refuse(&rejection));
+    let answer = match answered.await {
+        Ok(answer) => answer,
+        // If a part of the body is left, no other request may follow it on the connection.
+        Err(rejection) if !body.is_end_stream() => {
+            receiver.refuse(&rejection).with_header(CONNECTION, HeaderValue::from_static("close"))
+        }
+        Err(rejection) => receiver.refuse(&rejection),
+    };
     answer.into_response().map(Full::new)
 }
 
-/// The body, or just enough of it for the receiver to find it too long.
-async fn read(receiver: &Endpoint, mut body: Incoming) -> Result<Bytes, Rejection> {
-    let reading = async {
-        let mut whole = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| Rejection::Truncated)?;
-            whole.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
-            if whole.len() > receiver.max_body() {
-                break;
-            }
-        }
-        Ok(whole.freeze())
-    };
-    timeout(receiver.body_deadline(), reading).await.unwrap_or(Err(Rejection::Incomplete))
+/// Reads the body, unless it is too long.
+async fn read(admitted: &mut Admitted<'_, '_, MemoryStore>, body: &mut Incoming) -> Result<Bytes, Rejection> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Rejection::Truncated)?;
+        let Some(data) = frame.data_ref() else { continue };
+        admitted.accept(data.len())?;
+        whole.extend_from_slice(data);
+    }
+    Ok(whole.freeze())
 }
 
-/// An error here has the sender repeat the event.
+/// Prints an event. After an error, the sender repeats it.
 async fn handle(
     event: Result<Envelope<allison::Event>, Box<DataError>>,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {

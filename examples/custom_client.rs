@@ -1,11 +1,11 @@
-//! An HTTP client of one's own: it sends nothing, prints each request as it would go out, and answers 204.
+//! A custom HTTP client: it sends nothing, prints each request as it would be sent, and answers 204.
 //!
 //! ```console
 //! $ cargo run --example custom_client
 //! ```
 //!
-//! For dry runs, and a place to begin: a client that really sends has the same one method. What it must keep to stands at
-//! `HttpClient`.
+//! Use it for dry runs or as a starting point: a client that really sends implements the same method. Its
+//! rules are in the documentation of `HttpClient`.
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookwire::allison::CallEnded;
+use hookwire::subscription::{Authentication, Options};
 use hookwire::{
-    Authentication, Contract, EndpointUrl, Envelope, ErrorClass, Exchange, HttpClient, Limits, Options,
-    Secret, TransportError,
+    Contract, EndpointUrl, Envelope, ErrorClass, Exchange, HttpClient, Limits, Secret, TransportError,
 };
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -28,7 +28,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let envelope = Envelope::new(CallEnded::new("5f0c6a56-2f0e-4b8e-9a52-0d6a6b6f9a11"));
     let body = contract.encode(&envelope)?;
 
-    // What the dispatcher does before it hands a request to its client: sign, then add what the subscription asks for.
+    // The dispatcher does this before it passes a request to its client: sign, then apply the subscription's
+    // options.
     let mut headers =
         contract.signer(&Secret::generate())?.sign(envelope.id.as_str(), OffsetDateTime::now_utc(), &body)?;
     Options::new()
@@ -67,7 +68,7 @@ impl<W: Write + Send> PrintingClient<W> {
         let mut out = self.out.lock().map_err(|_| io::Error::other("another request panicked"))?;
         writeln!(out, "{} {}", request.method(), request.uri())?;
         for (name, value) in request.headers() {
-            // Credentials are marked, and a log is no place for them.
+            // Credentials are marked as sensitive and must not appear in a log.
             let value = if value.is_sensitive() {
                 "(hidden)".into()
             } else {
@@ -81,8 +82,9 @@ impl<W: Write + Send> PrintingClient<W> {
 
 impl<W: Write + Send> HttpClient for PrintingClient<W> {
     async fn send(&self, request: Request<Bytes>, limits: &Limits) -> Result<Exchange, TransportError> {
-        // Nothing is dialled here, but a URL that may not be reached is refused as it would be. A client that connects
-        // checks every address that the name resolves to as well, and dials just those; and it ends within `limits.deadline`.
+        // This client dials nothing, but it refuses a URL that the policy forbids. A client that connects
+        // also checks every address that the name resolves to, dials only those, and ends within
+        // `limits.deadline`.
         EndpointUrl::parse(&request.uri().to_string(), &limits.addresses).map_err(|error| {
             TransportError::new(ErrorClass::AddressDenied, "URL may not be reached")
                 .with_source(error)
@@ -93,6 +95,6 @@ impl<W: Write + Send> HttpClient for PrintingClient<W> {
         })?;
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::NO_CONTENT;
-        Ok(Exchange::new(response).with_timings(hookwire::Timings::new(Duration::ZERO)))
+        Ok(Exchange::new(response).with_timings(hookwire::outcome::Timings::new(Duration::ZERO)))
     }
 }

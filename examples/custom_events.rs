@@ -1,24 +1,26 @@
-//! Events of your own: a catalogue, a contract around it, and one event from the sender's struct to the receiver's.
+//! Events of your own: a catalogue, a contract for it, and one event on its way from the sender's struct to
+//! the receiver's.
 //!
 //! ```text
 //! cargo run --example custom_events
 //! ```
 //!
-//! No server and no runtime: the request is a header map and bytes, and each step is printed.
+//! There is no server and no runtime: the request is a header map and bytes. The program prints each step.
 
 use std::error::Error;
 use std::time::Duration;
 
-use hookwire::{Contract, Envelope, EnvelopeFormat, Field, RawEvent, RetryPolicy, Secret, TimePrecision};
+use hookwire::event::{EnvelopeFormat, Field, TimePrecision};
+use hookwire::{Contract, Envelope, RawEvent, RetryPolicy, Secret};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-/// Data of an event is any struct that serde can read and write.
+/// The data of an event is any struct that serde can read and write.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 struct OrderPaid {
     order_id: String,
     cents: u64,
-    /// A field that came later has a default, so that events from before it can still be read.
+    /// A field that was added later has a default, so that older events can still be read.
     #[serde(default)]
     coupons: Vec<String>,
 }
@@ -30,7 +32,7 @@ struct Parcel {
 }
 
 hookwire::catalogue! {
-    /// What happens in our shop. The comments become the descriptions that `CATALOGUE` tells at run time.
+    /// The events of our shop. The comments become the descriptions in `CATALOGUE` at run time.
     enum ShopEvent {
         /// An order was paid in full.
         OrderPaid = "order.paid", sample: OrderPaid { order_id: "o-1".into(), cents: 1999, coupons: vec![] };
@@ -41,11 +43,11 @@ hookwire::catalogue! {
     }
 }
 
-/// Standard Webhooks where nothing else is said: its signature, its headers, its tolerance.
+/// Our contract: Standard Webhooks, with its signature, headers and tolerance, and changes of our own.
 fn shop() -> Result<Contract, hookwire::Error> {
     let waits = [10, 60, 600, 3600].map(Duration::from_secs);
     Ok(Contract::standard_webhooks()
-        .with_name("shop")
+        .with_name("shop")?
         .with_catalogue(ShopEvent::CATALOGUE)
         .with_format(FORMAT)
         .with_timeout(Duration::from_secs(5))
@@ -128,7 +130,8 @@ fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
 
-/// `{"id","event","at","payload"}`: with the id in the body, receivers need no header to tell a duplicate.
+/// The envelope `{"id","event","at","payload"}`. With the id in the body, receivers need no header to
+/// recognize a duplicate.
 const FORMAT: EnvelopeFormat = EnvelopeFormat::new(&[
     Field::Id("id"),
     Field::Type("event"),

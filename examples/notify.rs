@@ -1,12 +1,15 @@
-//! Tells a chat of each escalation: receives Allison's events, and posts `call.escalation_triggered` to an incoming webhook.
+//! Reports escalations to a chat: receives Allison's events, and posts each `call.escalation_triggered` to an
+//! incoming webhook.
 //!
 //! ```text
-//! cargo run --example notify --features full -- --listen 127.0.0.1:8080 --secret "$WEBHOOK_SECRET" --hook "$CHAT_HOOK"
+//! cargo run --example notify --features full -- \
+//!     --listen 127.0.0.1:8080 --secret "$WEBHOOK_SECRET" --hook "$CHAT_HOOK"
 //! ```
 //!
-//! The hook is one of Slack's, or of any chat that takes `{"text": ".."}`. While the chat does not take it, the event is given up
-//! and answered 503, so that the sender repeats it. A crash between the chat's answer and the commit posts it again: what two
-//! services do cannot be one transaction. What was posted is remembered as long as the program runs.
+//! The incoming webhook belongs to Slack, or to any chat that takes `{"text": ".."}`. If the chat does not
+//! take a message, the event is released and answered 503, so that the sender repeats it. After a crash
+//! between the chat's answer and the commit, the message is posted again, because two services cannot share a
+//! transaction. The program remembers the events that it posted as long as it runs.
 
 #[path = "shared/ending.rs"]
 mod ending;
@@ -25,7 +28,7 @@ use axum::Router;
 use bytes::Bytes;
 use flags::{Flags, Names};
 use hookwire::allison::{EscalationAction, EscalationTriggered};
-use hookwire::receive::axum::hook;
+use hookwire::receive::axum::handler;
 use hookwire::receive::{Handlers, Receiver};
 use hookwire::{
     AddressPolicy, Contract, EndpointUrl, Envelope, HttpClient, HyperClient, Limits, MemoryStore,
@@ -61,15 +64,15 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let chat = Arc::new(options.chat);
     let receiver = options.receiver.with_inbox(MemoryStore::new()).with_rejection_observer(refused::log);
     let receiver = Arc::new(receiver);
-    // Events of other types are handled by doing nothing.
-    let handlers = Handlers::new().on(move |event: Envelope<EscalationTriggered>| {
+    // Events of other types count as handled.
+    let handlers = Handlers::new().with(move |event: Envelope<EscalationTriggered>| {
         let chat = Arc::clone(&chat);
         async move {
-            let told = chat.tell(&line(&event.data)).await;
-            told.inspect_err(|error| eprintln!("{} is left to the sender to repeat: {error}", event.id))
+            let posted = chat.post(&line(&event.data)).await;
+            posted.inspect_err(|error| eprintln!("{} is left to the sender to repeat: {error}", event.id))
         }
     });
-    let route = hook(Arc::clone(&receiver), move |event| {
+    let route = handler(Arc::clone(&receiver), move |event| {
         let handlers = handlers.clone();
         async move { handlers.handle(event).await }
     });
@@ -90,12 +93,12 @@ impl Chat {
             false => AddressPolicy::new(),
         };
         let hook = EndpointUrl::parse(hook, &policy)?;
-        // Half of what the sender waits for its own answer.
+        // Half of the time that the sender waits for its own answer.
         let limits = Limits::new(Contract::allison().timeout() / 2).with_addresses(policy);
         Ok(Self { client: HyperClient::new(), hook, limits })
     }
 
-    async fn tell(&self, text: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
+    async fn post(&self, text: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
         let request = Request::post(self.hook.uri())
             .header("content-type", "application/json")
             .body(Bytes::from(json!({ "text": text }).to_string()))?;
@@ -124,7 +127,8 @@ fn line(escalation: &EscalationTriggered) -> String {
     line
 }
 
-/// What a caller said must not call the whole channel: Slack reads `<!channel>` as that, and asks for these three to be escaped
+/// Escapes the caller's words, so that they cannot notify the whole channel: Slack reads `<!channel>` as
+/// that, and asks for these three characters to be escaped
 /// (docs.slack.dev/messaging/formatting-message-text).
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")

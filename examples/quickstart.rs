@@ -1,4 +1,5 @@
-//! One event all the way: emitted, stored, signed, POSTed, verified, typed; then a retry, a duplicate and a forgery.
+//! One event through all its steps: emit, store, sign, POST, verify, decode. Then a retry, a duplicate and a
+//! forgery.
 //!
 //! One process on real parts: SQLite files in a temporary folder, real HTTP on loopback.
 //!
@@ -21,11 +22,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use hookwire::allison::{self, CallEnded, Direction};
 use hookwire::dispatch::{Dispatcher, Outbox, Wake};
-use hookwire::receive::{Received, Receiver};
+use hookwire::receive::{Arrival, Received, Receiver};
+use hookwire::store::DeliveryQuery;
 use hookwire::store::sqlite::SqliteStore;
 use hookwire::{
-    AddressPolicy, Contract, EndpointUrl, Envelope, EventFilter, HttpClient, HyperClient, Limits,
-    RetryPolicy, Secret, Store, Subscription,
+    AddressPolicy, Contract, EndpointUrl, Envelope, EventFilter, HttpClient, HyperClient, Limits, Records,
+    RetryPolicy, Secret, Subscription, Subscriptions,
 };
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
@@ -36,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
 
     step("1. The contract: how Allison signs, what counts as success, when it tries again.");
-    // Allison waits a minute before the second attempt. Every part of a contract can be set, so we need not.
+    // Allison waits a minute before the second attempt. A shorter delay keeps this example quick.
     let contract = Contract::allison().with_retry(RetryPolicy::delays([Duration::from_millis(300)])?);
     println!("   {} attempts in production, {} here", Contract::allison().retry().timeline(now()).count(), 2);
 
@@ -44,13 +46,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let secret = Secret::generate();
     println!("   secret {} (shown once in full, as a preview ever after)", secret.preview());
     let (address, handled) = receiver(&contract, &secret, folder.path()).await?;
-    // https to public addresses is all that is allowed by default; loopback is for development.
+    // The default policy allows https to public addresses only. Loopback is for development.
     let policy = AddressPolicy::new().allow_loopback().allow_plain_http();
     let url = EndpointUrl::parse(&format!("http://{address}/hooks"), &policy)?;
-    let subscription =
-        Subscription::new("org_1", url, EventFilter::new(["call.*"])?).with_secret(secret.clone());
+    let subscription = Subscription::new("org_1", &Contract::allison(), url, EventFilter::new(["call.*"])?)
+        .with_secret(secret.clone());
     let store = Arc::new(SqliteStore::open(folder.path().join("sender.db")).await?);
-    store.put_subscription(&subscription).await?;
+    store.put(&subscription).await?;
     println!("   {} wants call.* at {}", subscription.id, subscription.url);
 
     step("3. An event is emitted: encoded once, stored with its delivery.");
@@ -73,8 +75,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .with_wake(&wake);
     let running = tokio::spawn(async move { dispatcher.run(async { drop(stopped.await) }).await });
     let delivery = loop {
-        let [delivery] =
-            store.deliveries(subscription.id, None, 1).await?.try_into().map_err(|_| "one delivery")?;
+        let page = store.list_deliveries("org_1", &DeliveryQuery::new(subscription.id), None, 1).await?;
+        let [delivery] = page.items.try_into().map_err(|_| "one delivery")?;
         if delivery.due_at.is_none() {
             break delivery;
         }
@@ -83,7 +85,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     stop.send(()).map_err(|()| "the dispatcher stopped by itself")?;
     running.await?;
     println!("   the sender's log of {}: {}", delivery.id, delivery.state.as_str());
-    for attempt in store.attempts(delivery.id).await? {
+    for attempt in store.list_attempts(delivery.id).await? {
         println!("   attempt {}: {:?} in {:?}", attempt.number, attempt.outcome.status(), attempt.duration);
     }
 
@@ -101,7 +103,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if handled == 1 { Ok(()) } else { Err("the event was not handled exactly once".into()) }
 }
 
-/// The receiving side: what a customer of the platform writes.
+/// The receiving side: the code that a customer of the platform writes.
 async fn receiver(
     contract: &Contract,
     secret: &Secret,
@@ -113,7 +115,7 @@ async fn receiver(
     let handled = Arc::clone(&endpoint.handled);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let app = Router::new().route("/hooks", post(hook)).with_state(endpoint);
+    let app = Router::new().route("/hooks", post(receive)).with_state(endpoint);
     tokio::spawn(async move { axum::serve(listener, app).await });
     Ok((address, handled))
 }
@@ -124,12 +126,16 @@ struct Endpoint {
     handled: Arc<AtomicU32>,
 }
 
-async fn hook(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn receive(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap, body: Bytes) -> Response {
     let is_first = endpoint.arrivals.fetch_add(1, Ordering::SeqCst) == 0;
     if is_first {
         show(&headers, &body);
     }
-    let status = match endpoint.receiver.receive::<allison::Event>(&headers, &body, now()).await {
+    let received = async {
+        let admitted = endpoint.receiver.admit(Arrival::post(&headers), now())?;
+        admitted.prove(&body, now()).await?.receive::<allison::Event>().await
+    };
+    let status = match received.await {
         Ok(Received::Event { envelope, receipt, .. }) => {
             if is_first {
                 println!(
@@ -164,7 +170,7 @@ async fn hook(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap, body: B
                 "   receiver: {rejection}: {}",
                 rejection.source().map(ToString::to_string).unwrap_or_default()
             );
-            // The sender should repeat what could not be looked at now, and is told when.
+            // If the request could not be handled now, the answer says when to repeat it.
             if let Some(wait) = rejection.retry_after() {
                 let header = (RETRY_AFTER, wait.as_secs().to_string());
                 return (rejection.status(), [header]).into_response();
@@ -175,10 +181,10 @@ async fn hook(State(endpoint): State<Arc<Endpoint>>, headers: HeaderMap, body: B
     status.into_response()
 }
 
-/// The request as it travels: what was signed, and what proves it.
+/// Prints the request: the signed bytes and the signature.
 fn show(headers: &HeaderMap, body: &[u8]) {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("(none)");
-    // All of it is no secret, but it is long, and worth nothing without the body.
+    // The signature is no secret and proves nothing without the body. It is cut because it is long.
     let signature: String = text("x-allison-signature").chars().take(16).collect();
     let start: String = String::from_utf8_lossy(body).chars().take(100).collect();
     println!("   on the wire:");

@@ -1,19 +1,22 @@
-//! A contract's retry timeline: when each attempt of a delivery is made, if all before it fail.
+//! Prints a contract's retry timeline: the time of each attempt of a delivery, if all attempts before it
+//! fail.
 //!
 //! ```text
 //! cargo run --example schedule -- allison
 //! cargo run --example schedule -- allison --from 2026-04-17T19:12:03Z
 //! ```
 //!
-//! Shows how to choose a contract by name, ask it how it judges an answer, and walk its retry policy. The times are
-//! nominal: jitter moves them, and a `Retry-After` can lengthen a wait. Exit code 2 for a command line that makes no sense.
+//! It shows how to choose a contract by name, how to ask it for its judgement of a response, and how to walk
+//! its retry policy. The times are nominal: jitter moves them, and a `Retry-After` can lengthen a wait. The
+//! exit code is 2 for a command line that is not valid.
 
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use hookwire::{Contract, ErrorClass, Judgement, Outcome};
+use hookwire::contract::Judgement;
+use hookwire::{Contract, ErrorClass, Outcome};
 use http::StatusCode;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
@@ -27,7 +30,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // Not `println!`, which panics when whoever reads has left, such as `head`.
+    // `println!` would panic after the reader has left, such as `head`.
     let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
@@ -66,7 +69,8 @@ fn schedule(contract: &Contract, from: OffsetDateTime) -> String {
     text
 }
 
-/// What is tried again, asked of the contract itself, so that a contract with rules of its own is told truly.
+/// The failures that are tried again. The contract itself is asked, so that the answer is true for any
+/// contract.
 fn retried(contract: &Contract) -> Option<String> {
     contract.retry().delay_after(1)?;
     let mut what = statuses(contract, Judgement::Retry);
@@ -76,10 +80,10 @@ fn retried(contract: &Contract) -> Option<String> {
     Some(what)
 }
 
-/// The statuses that the contract judges so, as ranges such as `300-409, 411-599`.
+/// The statuses with this judgement, as ranges such as `300-409, 411-599`.
 fn statuses(contract: &Contract, judgement: Judgement) -> String {
     let mut ranges: Vec<(u16, u16)> = Vec::new();
-    // A response begins with 200: what is below is interim (RFC 9110 section 15.2).
+    // Statuses below 200 are interim (RFC 9110 section 15.2).
     for status in (200..=599).filter_map(|code| StatusCode::from_u16(code).ok()) {
         if contract.judge(&Outcome::answered(status)) != judgement {
             continue;
@@ -93,7 +97,7 @@ fn statuses(contract: &Contract, judgement: Judgement) -> String {
     ranges.join(", ")
 }
 
-/// `31h 16m`: hours, minutes and seconds, without those that are zero.
+/// A duration as `31h 16m`: hours, minutes and seconds, without the parts that are zero.
 fn human(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let parts = [
@@ -117,13 +121,13 @@ struct Options {
 }
 
 impl Options {
-    /// By hand: one flag is no reason for every user of the crate to build an argument parser with the examples.
+    /// Reads the command line; `None` if it asks for help.
     ///
-    /// `None` when help was asked for.
+    /// It is written by hand, because one flag does not justify an argument parser as a dependency.
     fn parse(args: impl Iterator<Item = OsString>) -> Result<Option<Self>, String> {
         let mut contract = None;
         let mut from = None;
-        // A byte that is not UTF-8 fits neither a name nor a time, so what replaces it is refused below.
+        // Neither a name nor a time has a byte that is not UTF-8, so its replacement is refused below.
         let mut args = args.map(|arg| arg.to_string_lossy().into_owned());
         while let Some(arg) = args.next() {
             if arg == "--help" || arg == "-h" {
@@ -149,7 +153,7 @@ impl Options {
         }
         let contract = contract
             .ok_or_else(|| format!("no contract is named, expected one of {}", Contract::NAMES.join(", ")))?;
-        // Whole seconds read better, and nobody asks for more.
+        // Whole seconds are easier to read.
         let now = OffsetDateTime::now_utc();
         let from = from.unwrap_or_else(|| now.replace_nanosecond(0).unwrap_or(now));
         Ok(Some(Self { contract, from }))

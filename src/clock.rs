@@ -1,8 +1,8 @@
-//! [`Clock`]: where the parts that do I/O read the time.
+//! [`Clock`]: the source of time for the parts that do I/O.
 
 use time::OffsetDateTime;
 
-/// Where the parts that do I/O read the time. The pure parts take it as an argument instead.
+/// The source of time for the parts that do I/O. The pure parts take the time as an argument instead.
 ///
 /// A closure is a clock:
 ///
@@ -20,7 +20,7 @@ pub trait Clock: Send + Sync {
 
 /// The operating system's clock.
 #[derive(Clone, Copy, Debug, Default)]
-#[allow(clippy::exhaustive_structs, reason = "it has no parts and will have none")]
+#[allow(clippy::exhaustive_structs, reason = "it has no fields and will have none")]
 pub struct SystemClock;
 
 impl Clock for SystemClock {

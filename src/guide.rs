@@ -1,18 +1,30 @@
-//! The guide: what to know besides the items.
+//! The guide: how to use the items of this crate together.
 //!
-//! - [`signing`]: what each scheme signs, rotation, and verifiers for Node.js and Python.
+//! - [`sending`]: several contracts and versions on one store, rolling deploys, alerts.
+//! - [`signing`]: the signed content of each scheme, secret rotation, and verifiers for Node.js and Python.
+//! - [`providers`]: receiving from Stripe, GitHub, Twilio and a hundred others.
 //! - [`receiving`]: the receiver's checklist.
 //! - [`retries`]: retries and idempotency, on both sides.
-//! - [`troubleshooting`]: by what one sees.
+//! - [`operations`]: faults on this side, descriptors, metrics.
+//! - [`troubleshooting`]: problems by symptom.
+
+#[doc = include_str!("../docs/sending.md")]
+pub mod sending {}
 
 #[doc = include_str!("../docs/signing.md")]
 pub mod signing {}
+
+#[doc = include_str!("../docs/providers.md")]
+pub mod providers {}
 
 #[doc = include_str!("../docs/receiving.md")]
 pub mod receiving {}
 
 #[doc = include_str!("../docs/retries.md")]
 pub mod retries {}
+
+#[doc = include_str!("../docs/operations.md")]
+pub mod operations {}
 
 #[doc = include_str!("../docs/troubleshooting.md")]
 pub mod troubleshooting {}

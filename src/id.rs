@@ -17,16 +17,17 @@ macro_rules! prefixed_id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A fresh id from the system's clock and random source.
+            /// Makes a new id from the system's clock and random source.
             ///
             /// # Panics
             ///
-            /// When the operating system has no random bytes to give, as [`std::collections::HashMap`] would.
+            /// When the operating system gives no random bytes; [`std::collections::HashMap`] panics then
+            /// too.
             pub fn generate() -> Self {
                 Self::generate_at(OffsetDateTime::now_utc())
             }
 
-            /// A fresh id of time `at` from the system's random source.
+            /// Makes a new id of time `at` from the system's random source.
             ///
             /// # Panics
             ///
@@ -37,24 +38,24 @@ macro_rules! prefixed_id {
                 Self::from_parts(at, random)
             }
 
-            /// The id of time `at` (to the millisecond; before 1970 counts as 1970) and these random bytes: the pure
-            /// twin of [`generate`](Self::generate).
+            /// Makes the id of time `at` (to the millisecond; before 1970 counts as 1970) and these random
+            /// bytes: the pure twin of [`generate`](Self::generate).
             pub fn from_parts(at: OffsetDateTime, random: [u8; 10]) -> Self {
                 Self(uuid_v7(at, random))
             }
 
-            /// The UUID, for stores that have a type for it.
+            /// The UUID as a number, for stores that have a type for UUIDs.
             pub const fn as_u128(self) -> u128 {
                 self.0.as_u128()
             }
 
-            /// The id of this UUID, as [`as_u128`](Self::as_u128) gave it.
+            /// Makes the id of a UUID that [`as_u128`](Self::as_u128) returned.
             pub const fn from_u128(uuid: u128) -> Self {
                 Self(Uuid::from_u128(uuid))
             }
         }
 
-        /// As one number: a hasher is told of no length.
+        /// Hashes one number, without a length.
         impl Hash for $name {
             fn hash<H: Hasher>(&self, state: &mut H) {
                 state.write_u128(self.as_u128());
@@ -69,7 +70,7 @@ macro_rules! prefixed_id {
                     .filter(|hex| hex.len() == 32)
                     .and_then(|hex| Uuid::try_parse(hex).ok())
                     .map(Self)
-                    .ok_or_else(|| Error::new($kind, concat!("id is not valid, expected ", $prefix, " and 32 hex digits")))
+                    .ok_or_else(|| Error::new($kind, "id is not valid").with_expected(concat!($prefix, " and 32 hex digits")))
             }
         }
 
@@ -123,17 +124,6 @@ prefixed_id! {
     /// # Ok::<(), hookwire::Error>(())
     /// ```
     DeliveryId, "dlv_", ErrorKind::Delivery
-}
-
-impl DeliveryId {
-    /// Fresh ids, from one request of the system's random source: to make it takes longer than what it gives.
-    #[cfg(feature = "dispatch")]
-    pub(crate) fn generate_all(count: usize) -> impl Iterator<Item = Self> {
-        let now = OffsetDateTime::now_utc();
-        let mut random = vec![[0; 10]; count];
-        getrandom::fill(random.as_flattened_mut()).expect("the operating system gives random bytes");
-        random.into_iter().map(move |random| Self::from_parts(now, random))
-    }
 }
 
 /// RFC 9562 section 5.7.

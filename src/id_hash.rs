@@ -1,10 +1,11 @@
 //! [`IdHash`]: hashes the ids and numbers that this crate makes itself.
-#![cfg(any(feature = "dispatch", feature = "memory"))]
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// Hashes ids and numbers that this crate makes itself, and no peer chooses: two multiplications, where the standard library's
-/// SipHash takes a tenth of what a delivery costs a store in memory. Every map has a seed of its own.
+/// Hashes ids and numbers that this crate makes itself and no peer chooses.
+///
+/// It takes two multiplications; the standard library's SipHash takes a tenth of the time that a delivery
+/// costs a store in memory. Every map has a seed of its own.
 #[derive(Clone, Debug)]
 pub(crate) struct IdHash {
     seed: u64,
@@ -35,7 +36,7 @@ impl Hasher for IdHasher {
     }
 
     fn write_u64(&mut self, number: u64) {
-        // Both halves of the product, so that every bit of the number moves the bits that a table looks at.
+        // Use both halves of the product, so that every bit of the number changes the bits that a table uses.
         let product = u128::from(number ^ self.0) * u128::from(GOLDEN);
         self.0 = (product >> 64) as u64 ^ product as u64;
     }
@@ -53,7 +54,7 @@ impl Hasher for IdHasher {
     }
 }
 
-/// The golden ratio's fraction in 64 bits, an odd number: what is counted up lands far from what came before.
+/// The golden ratio's fraction in 64 bits, an odd number: successive numbers are hashed far apart.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
     use crate::id::DeliveryId;
 
-    /// How many of 1,024 buckets, and of 128 tags, these are spread over.
+    /// The number of 1,024 buckets, and of 128 tags, that these ids are spread over.
     fn spread(hash: &IdHash, ids: impl Iterator<Item = DeliveryId>) -> (usize, usize) {
         let hashes: Vec<u64> = ids.map(|id| hash.hash_one(id)).collect();
         let buckets: HashSet<_> = hashes.iter().map(|hash| hash & 1023).collect();
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn ids_are_spread_over_a_table_whatever_part_of_them_differs() {
-        // At random 647 of 1,024 buckets are hit, give or take 12.
+        // Random hashes would hit 647 of 1,024 buckets, give or take 12.
         let hash = IdHash::default();
         let noon = datetime!(2026-04-17 12:00 UTC);
         let made = (0..1024).map(|_| DeliveryId::generate_at(noon));

@@ -1,11 +1,11 @@
-//! The event that all contestants send: 600 bytes of JSON, encoded for each anew.
+//! The event that all contestants send: 600 bytes of JSON, encoded anew for each event.
 
 use hookwire::allison::{CallEnded, Direction, Disposition};
 use hookwire::{Envelope, EventId};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-/// What our side emits.
+/// The event that our side emits.
 pub(crate) fn envelope(number: u64) -> Envelope<CallEnded> {
     let mut call = CallEnded::new(CALL);
     call.location_id = Some(LOCATION.into());
@@ -23,7 +23,7 @@ pub(crate) fn event_id(number: u64) -> EventId {
     format!("evt_{number:032x}").parse().expect("the id is one")
 }
 
-/// The same event as somebody would write it by hand.
+/// The same event, encoded by handwritten code.
 pub(crate) fn body(number: u64) -> Vec<u8> {
     let by_hand = ByHand {
         id: format!("evt_{number:032x}"),

@@ -1,9 +1,10 @@
-//! (c) One event to 10,000 subscriptions: how long the emit takes, until all have it, what it takes on the disk and in memory.
+//! (c) One event to 10,000 subscriptions: the time of the emit, the time until all have received it, disk and
+//! memory.
 
 use std::time::Instant;
 
 use hookwire::dispatch::{Outbox, Wake};
-use hookwire::{Contract, Store};
+use hookwire::{Contract, Store, Subscriptions};
 
 use crate::Settings;
 use crate::event::envelope;
@@ -20,7 +21,7 @@ pub(crate) async fn run(settings: &Settings, server: Option<&Server>) {
         let subscriptions = settings.scale(500, 10_000);
         let mut measured = Vec::new();
         let mut sizes = Vec::new();
-        // With a small payload first, so that what a large one adds can be told.
+        // A small and a large payload, so that the difference shows the payload's share.
         for payload in [SMALL, LARGE] {
             let place = Place::new(kind, server).await;
             let arguments =
@@ -47,17 +48,17 @@ pub(crate) async fn run(settings: &Settings, server: Option<&Server>) {
     }
 }
 
-/// In a child process: emits one event, waits for all, and prints the figures.
+/// Runs in a child process: emits one event, waits for all receipts, and prints the figures.
 pub(crate) async fn child(place: Place, subscriptions: u64, payload: usize) {
     with_store!(place, store => measure(store, subscriptions, payload).await);
 }
 
-async fn measure<S: Store + Clone + 'static>(store: S, subscriptions: u64, payload: usize) {
+async fn measure<S: Store + Subscriptions + Clone + 'static>(store: S, subscriptions: u64, payload: usize) {
     let board = Board::new(subscriptions as usize);
     let receiver = Receiver::start(&board).await;
     for number in 0..subscriptions {
         let subscription = subscription("org", receiver.address, number);
-        store.put_subscription(&subscription).await.expect("the store takes it");
+        store.put(&subscription).await.expect("the store takes it");
     }
     let wake = Wake::new();
     let outbox = Outbox::new(store.clone(), Contract::allison()).with_wake(&wake);
@@ -80,7 +81,7 @@ async fn measure<S: Store + Clone + 'static>(store: S, subscriptions: u64, paylo
     );
 }
 
-/// Text that a database cannot compress.
+/// Returns text that a database cannot compress.
 fn noise(len: usize) -> String {
     let mut state = 1_u64;
     let letters = (0..len).map(|_| {

@@ -1,12 +1,13 @@
-//! (d) One of ten endpoints hangs and has 100,000 due deliveries: what a healthy one notices, and what the dispatcher holds.
+//! (d) One of ten endpoints hangs and has 100,000 due deliveries: latency of a healthy endpoint and memory of
+//! the dispatcher.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hookwire::dispatch::{Outbox, Wake};
-use hookwire::store::NewEvent;
-use hookwire::{Contract, DeliveryId, EventType, Store};
+use hookwire::store::implement::NewEvent;
+use hookwire::{Contract, DeliveryId, EventType, Store, Subscriptions};
 use time::OffsetDateTime;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -48,7 +49,7 @@ async fn latency<S: Opens>(settings: &Settings, with: S, without: &Place) {
     let (mut bad_p50, mut good_p50) = (Vec::new(), Vec::new());
     let events = settings.scale(200, 1_000);
     for round in 0..settings.scale(1, 6) {
-        // The events of each round are new ones.
+        // Each round emits new events.
         let first = round * 10_000;
         let measured = if round % 2 == 0 {
             let bad = healthy(&with, first, events).await;
@@ -67,24 +68,25 @@ async fn latency<S: Opens>(settings: &Settings, with: S, without: &Place) {
     table::row("ms to receipt at a healthy endpoint, p99", bad, good, Bound::AtMost(2.0));
 }
 
-/// Nine healthy endpoints get 100 events a second together, while what else is due is attempted too.
-async fn healthy<S: Store + Clone + 'static>(store: &S, first: u64, events: u64) -> Vec<f64> {
+/// Sends 100 events a second to nine healthy endpoints, while the dispatcher also attempts the other due
+/// deliveries.
+async fn healthy<S: Store + Subscriptions + Clone + 'static>(store: &S, first: u64, events: u64) -> Vec<f64> {
     let board = Board::new((first + events) as usize);
     let mut receivers = Vec::new();
     for number in 0..HEALTHY {
         let receiver = Receiver::start(&board).await;
         let organization = organization(number);
-        // Those of the round before are gone, as their endpoints are.
+        // Remove the subscriptions of the previous round, because their endpoints are gone.
         for old in store.subscriptions(organization).await.expect("the store answers") {
-            store.delete_subscription(old.id, OffsetDateTime::now_utc()).await.expect("the store answers");
+            store.delete(old.id, OffsetDateTime::now_utc()).await.expect("the store answers");
         }
         let subscription = subscription(organization, receiver.address, 0);
-        store.put_subscription(&subscription).await.expect("the store takes it");
+        store.put(&subscription).await.expect("the store takes it");
         receivers.push(receiver);
     }
     let wake = Wake::new();
     let outbox = Outbox::new(store.clone(), Contract::allison()).with_wake(&wake);
-    // A time-out that ends several times in a round, so that its ends are felt too.
+    // The time-out ends several times in a round, so that the round includes the work at its end.
     let contract = Contract::allison().with_timeout(Duration::from_secs(2));
     let dispatcher = dispatcher(store.clone(), contract).with_drain_deadline(Duration::from_millis(100));
     let dispatching = Dispatching::start(dispatcher.with_wake(&wake));
@@ -103,7 +105,8 @@ async fn healthy<S: Store + Clone + 'static>(store: &S, first: u64, events: u64)
 }
 
 async fn memory(settings: &Settings, kind: Kind, server: Option<&Server>) {
-    // What is pending in the process's own memory is no matter of the dispatcher's.
+    // The memory store holds pending deliveries in this process, so its memory says nothing about the
+    // dispatcher.
     if kind == Kind::Memory {
         return;
     }
@@ -123,19 +126,20 @@ async fn memory(settings: &Settings, kind: Kind, server: Option<&Server>) {
     }
 }
 
-/// In a child process: leaves deliveries pending for an endpoint that will hang.
+/// Runs in a child process: leaves deliveries pending for an endpoint that will hang.
 pub(crate) async fn fill(place: Place, depth: u64) {
     let address = "127.0.0.1:9".parse().expect("the address is one");
     with_store!(place, store => backlog(&store, address, depth).await);
 }
 
-/// In a child process: dispatches against a hanging endpoint for a while, and prints the peak memory.
+/// Runs in a child process: dispatches to a hanging endpoint for a while and prints the peak memory.
 pub(crate) async fn dispatch(place: Place) {
     let hanging = Receiver::hanging().await;
     with_store!(place, store => {
-        for mut old in store.subscriptions("bad").await.expect("the store answers") {
+        for old in store.subscriptions("bad").await.expect("the store answers") {
+            let mut old = old.subscription.expect("it can be read");
             old.url = subscription("bad", hanging.address, 0).url;
-            store.put_subscription(&old).await.expect("the store takes it");
+            store.put(&old).await.expect("the store takes it");
         }
         let contract = Contract::allison().with_timeout(Duration::from_secs(1));
         let dispatcher = dispatcher(store, contract).with_drain_deadline(Duration::from_millis(100));
@@ -146,9 +150,9 @@ pub(crate) async fn dispatch(place: Place) {
     println!("{}", process::peak_memory());
 }
 
-async fn backlog<S: Store>(store: &S, endpoint: SocketAddr, depth: u64) {
+async fn backlog<S: Store + Subscriptions>(store: &S, endpoint: SocketAddr, depth: u64) {
     let subscription = subscription("bad", endpoint, 0);
-    store.put_subscription(&subscription).await.expect("the store takes it");
+    store.put(&subscription).await.expect("the store takes it");
     let event_type: EventType = "call.ended".parse().expect("the type is one");
     let at = OffsetDateTime::now_utc() - Duration::from_secs(3_600);
     let mut number = 0;
@@ -158,15 +162,22 @@ async fn backlog<S: Store>(store: &S, endpoint: SocketAddr, depth: u64) {
         let events: Vec<_> = batch
             .map(|number| {
                 let at = at + Duration::from_micros(number);
-                NewEvent::new("bad", event_id(number), event_type.clone(), at, Bytes::from(body(number)))
-                    .with_delivery(DeliveryId::generate(), subscription.id)
+                NewEvent::new(
+                    "bad",
+                    &Contract::allison(),
+                    event_id(number),
+                    event_type.clone(),
+                    Bytes::from(body(number)),
+                    at,
+                )
+                .with_delivery(DeliveryId::generate(), subscription.id)
             })
             .collect();
         store.insert(&events).await.expect("the store takes them");
     }
 }
 
-/// Whose events go to the healthy endpoint of this number.
+/// The organization that emits events for the healthy endpoint of this number.
 fn organization(endpoint: u64) -> &'static str {
     ["org_0", "org_1", "org_2", "org_3", "org_4", "org_5", "org_6", "org_7", "org_8", "org_9"]
         [endpoint as usize]

@@ -1,15 +1,18 @@
-//! (e) What people look at: pages of subscriptions, deliveries, dead letters and events, with a thousand and a million deliveries.
+//! (e) Lists: pages of subscriptions, deliveries, dead letters and events, with a thousand and with a million
+//! deliveries.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use hookwire::delivery::Next;
+use hookwire::store::implement::{Claim, NewEvent, Settlement, Share};
 use hookwire::store::postgres::PostgresStore;
 use hookwire::store::sqlite::SqliteStore;
-use hookwire::store::{Claim, Cursor, DeliveryQuery, NewEvent, Period, Settlement, Share};
+use hookwire::store::{Cursor, DeliveryQuery, Period};
 use hookwire::{
-    Attempt, DeadReason, DeliveryId, DeliveryState, EventType, MemoryStore, Next, Outcome, Records,
-    SubscriptionId,
+    Attempt, DeadReason, DeliveryId, DeliveryState, EventType, MemoryStore, Outcome, Records, Store,
+    SubscriptionId, Subscriptions,
 };
 use http::StatusCode;
 use time::OffsetDateTime;
@@ -61,7 +64,7 @@ async fn measure<S: Opens + Records>(settings: &Settings, server: Option<&Server
     }
 }
 
-/// What is looked at.
+/// The list that is read.
 #[derive(Clone, Copy)]
 enum Look {
     Subscriptions,
@@ -102,7 +105,7 @@ impl Look {
         }
     }
 
-    /// Statistics walk what there was, and are no page.
+    /// Statistics read all deliveries of a period, not a page, so they have no bound.
     const fn bound(self) -> Bound {
         match self {
             Self::Statistics => Bound::None,
@@ -111,8 +114,8 @@ impl Look {
     }
 }
 
-/// A store with this many deliveries of one organization, all to the first of its subscriptions: what a page of them looks through is
-/// then as much at either depth.
+/// A store with `depth` deliveries of one organization, all to its first subscription, so that a page without
+/// matches looks through the same number of rows at either depth.
 struct Shelf<S> {
     store: S,
     subscriptions: Vec<SubscriptionId>,
@@ -120,13 +123,13 @@ struct Shelf<S> {
     depth: u64,
 }
 
-impl<S: Records> Shelf<S> {
+impl<S: Store + Subscriptions + Records> Shelf<S> {
     async fn fill(store: S, depth: u64) -> Self {
         let address = "127.0.0.1:9".parse().expect("the address is one");
         let mut subscriptions = Vec::new();
         for _ in 0..SUBSCRIPTIONS {
             let subscription = subscription(ORG, address, 0);
-            store.put_subscription(&subscription).await.expect("the store takes it");
+            store.put(&subscription).await.expect("the store takes it");
             subscriptions.push(subscription.id);
         }
         let began = OffsetDateTime::now_utc() - Duration::from_secs(86_400);
@@ -147,15 +150,23 @@ impl<S: Records> Shelf<S> {
         let mut random = [0; 10];
         random[2..].copy_from_slice(&number.to_be_bytes());
         let event_type: EventType = "call.ended".parse().expect("the type is one");
-        NewEvent::new(ORG, event_id(number), event_type, at, Bytes::from(body(number)))
-            .with_delivery(DeliveryId::from_parts(at, random), self.subscriptions[0])
+        NewEvent::new(
+            ORG,
+            &hookwire::Contract::allison(),
+            event_id(number),
+            event_type,
+            Bytes::from(body(number)),
+            at,
+        )
+        .with_delivery(DeliveryId::from_parts(at, random), self.subscriptions[0])
     }
 
-    /// As many as half of the thousand: of these one half is delivered, the other dead.
+    /// Ends [`ENDED`] deliveries: one half is delivered, the other half is dead.
     async fn end(&self) {
         let id = self.subscriptions[0];
         let now = OffsetDateTime::now_utc();
-        let claim = Claim::new(now, Duration::from_secs(60), vec![Share::new(id, ENDED)]);
+        let claim =
+            Claim::new(vec!["allison".to_owned()], Duration::from_secs(60), vec![Share::new(id, ENDED)], now);
         let claims = self.store.claim(&claim).await.expect("the store gives");
         let settlements: Vec<_> = claims
             .deliveries
@@ -166,8 +177,8 @@ impl<S: Records> Shelf<S> {
                 let status = if is_delivered { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
                 let attempt =
                     Attempt::new(1, self.began, Duration::from_millis(3), Outcome::answered(status));
-                let next = if is_delivered { Next::Delivered } else { Next::dead(DeadReason::Exhausted) };
-                Settlement::new(claimed.delivery, claimed.lease, now, attempt, next)
+                let next = if is_delivered { Next::Done } else { Next::dead(DeadReason::Exhausted) };
+                Settlement::new(claimed.delivery, claimed.lease, attempt, next, now)
             })
             .collect();
         assert_eq!(settlements.len(), ENDED as usize, "there is enough to claim");
@@ -184,7 +195,7 @@ impl<S: Records> Shelf<S> {
         };
         match look {
             Look::Subscriptions => {
-                let page = self.store.list_subscriptions(ORG, None, PAGE).await;
+                let page = self.store.list(ORG, None, PAGE).await;
                 assert_eq!(page.expect("the store answers").items.len(), SUBSCRIPTIONS);
             }
             Look::Newest => assert_eq!(deliveries(all).await, PAGE as usize),
@@ -221,7 +232,7 @@ impl<S: Records> Shelf<S> {
 
 const ORG: &str = "org";
 const SUBSCRIPTIONS: usize = 10;
-/// As many at either depth.
+/// The number of ended deliveries, the same at either depth.
 const ENDED: u32 = 500;
 const PAGE: u32 = 50;
 const CALLS: u64 = 20;

@@ -1,14 +1,17 @@
-//! The sending engine against its bounds, all of them ratios taken in one run.
+//! The sending engine compared with its bounds. Every ratio is measured in one run.
 //!
 //! ```text
 //! cargo bench --bench engine --features full                       everything, in about half an hour
-//! cargo bench --bench engine --features full -- --quick            a trial run of all parts in seconds; its figures mean nothing
+//! cargo bench --bench engine --features full -- --quick            a trial run of all parts, in seconds
 //! cargo bench --bench engine --features full -- end_to_end sqlite  one part on one store
 //! ```
 //!
-//! With `--strict` a missed bound is a failure. PostgreSQL is measured where it is installed, on a server started for it.
+//! The figures of a trial run mean nothing. With `--strict`, a missed bound is a failure. PostgreSQL is
+//! measured if it is installed, on a server started for the bench.
 
+mod bad_worlds;
 mod bare;
+mod batches;
 mod end_to_end;
 mod event;
 mod fan_out;
@@ -46,6 +49,9 @@ async fn main() -> ExitCode {
     if settings.wants("end_to_end") {
         end_to_end::run(&settings, server.as_ref()).await;
     }
+    if settings.wants("batches") {
+        batches::run(&settings, server.as_ref()).await;
+    }
     if settings.wants("queue") {
         queue::run(&settings, server.as_ref()).await;
     }
@@ -54,6 +60,7 @@ async fn main() -> ExitCode {
     }
     if settings.wants("hanging") {
         hanging::run(&settings, server.as_ref()).await;
+        bad_worlds::run(&settings, server.as_ref()).await;
     }
     if settings.wants("lists") {
         lists::run(&settings, server.as_ref()).await;
@@ -68,7 +75,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// What the command line says.
+/// The command line.
 pub(crate) struct Settings {
     arguments: Vec<String>,
 }
@@ -78,24 +85,24 @@ impl Settings {
         self.arguments.iter().any(|has| has == argument)
     }
 
-    /// Whether a part or a store is wanted: without a name of its kind all are.
+    /// Whether a part or a store was chosen: without a name of its kind, all are.
     fn wants(&self, name: &str) -> bool {
         let kind: &[&str] = if PARTS.contains(&name) { &PARTS } else { &STORES };
         self.has(name) || !kind.iter().any(|other| self.has(other))
     }
 
-    /// The stores that are wanted.
+    /// The chosen stores.
     pub(crate) fn kinds(&self) -> impl Iterator<Item = Kind> {
         Kind::ALL.into_iter().filter(|kind| self.wants(kind.name()))
     }
 
-    /// The full size of something, or that of a trial run.
+    /// The full size of a measurement, or the size of a trial run.
     pub(crate) fn scale(&self, quick: u64, full: u64) -> u64 {
         if self.has("--quick") { quick } else { full }
     }
 }
 
-/// What is measured in a process of its own.
+/// Runs a measurement that needs a process of its own.
 async fn child(arguments: &[&str]) {
     match arguments {
         ["burst", side, kind, address, events] => {
@@ -118,5 +125,5 @@ fn place(kind: &str, address: &str) -> Place {
     Place::at(Kind::named(kind).expect("the name of a store"), address)
 }
 
-const PARTS: [&str; 5] = ["end_to_end", "queue", "fan_out", "hanging", "lists"];
+const PARTS: [&str; 6] = ["end_to_end", "batches", "queue", "fan_out", "hanging", "lists"];
 const STORES: [&str; 3] = ["memory", "sqlite", "postgres"];

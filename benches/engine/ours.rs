@@ -1,4 +1,4 @@
-//! Our side: an outbox and a dispatcher with their settings as they come.
+//! Our side: an outbox and a dispatcher with their default settings.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -11,14 +11,15 @@ use hookwire::store::Retention;
 use hookwire::store::postgres::PostgresStore;
 use hookwire::store::sqlite::SqliteStore;
 use hookwire::{
-    AddressPolicy, Contract, EndpointUrl, EventFilter, HyperClient, MemoryStore, Secret, Store, Subscription,
+    AddressPolicy, Contract, EndpointUrl, EventFilter, HyperClient, MemoryStore, Pruning, Secret, Store,
+    Subscription, Subscriptions,
 };
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::event::envelope;
-use crate::pipeline::{Endpoints, IN_FLIGHT, Pipeline};
+use crate::pipeline::{Endpoints, Pipeline};
 use crate::place::{Kind, Place};
 
 /// An outbox, and a dispatcher that runs until it is stopped.
@@ -28,30 +29,25 @@ pub(crate) struct Ours<S> {
     dispatcher: Dispatching,
 }
 
-impl<S: Store + Clone + 'static> Ours<S> {
-    /// Each event goes to all endpoints.
+impl<S: Store + Subscriptions + Clone + 'static> Ours<S> {
+    /// Sends each event to all endpoints.
     pub(crate) async fn start(store: S, endpoints: &Endpoints, keep: Duration) -> Self {
         for (address, offset) in endpoints.with_offsets() {
             let subscription = subscription(ORGANIZATION, address, offset);
-            store.put_subscription(&subscription).await.expect("the store takes it");
+            store.put(&subscription).await.expect("the store takes it");
         }
         let wake = Wake::new();
         Self {
             outbox: Outbox::new(store.clone(), Contract::allison())
                 .with_wake(&wake)
-                .with_subscriptions_kept_for(keep),
+                .with_subscription_cache(keep),
             endpoints: endpoints.addresses.len(),
-            // As much to one endpoint as the pipeline by hand.
-            dispatcher: Dispatching::start(
-                dispatcher(store, Contract::allison())
-                    .with_max_in_flight_per_subscription(IN_FLIGHT as u32)
-                    .with_wake(&wake),
-            ),
+            dispatcher: Dispatching::start(dispatcher(store, Contract::allison()).with_wake(&wake)),
         }
     }
 }
 
-impl<S: Store + Clone + 'static> Pipeline for Ours<S> {
+impl<S: Store + Subscriptions + Clone + 'static> Pipeline for Ours<S> {
     fn emit(&self, number: u64) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let emitted =
@@ -65,7 +61,7 @@ impl<S: Store + Clone + 'static> Pipeline for Ours<S> {
     }
 }
 
-/// A dispatcher at work.
+/// A running dispatcher.
 pub(crate) struct Dispatching {
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
@@ -84,25 +80,30 @@ impl Dispatching {
     }
 }
 
-/// One that may reach loopback, and is otherwise as it comes.
+/// A dispatcher with default settings that may also reach loopback.
 pub(crate) fn dispatcher(store: impl Store + 'static, contract: Contract) -> Dispatcher {
     Dispatcher::new(store, HyperClient::new(), contract).with_address_policy(loopback())
 }
 
-/// The endpoint's path is the number that it adds to those of its events.
+/// A subscription whose URL path is the offset that the endpoint adds to its events' numbers.
 pub(crate) fn subscription(organization: &str, endpoint: SocketAddr, offset: u64) -> Subscription {
     let url = EndpointUrl::parse(&format!("http://{endpoint}/{offset}"), &loopback());
-    Subscription::new(organization, url.expect("loopback is allowed"), EventFilter::all())
-        .with_secret(Secret::from_bytes(KEY))
+    Subscription::new(
+        organization,
+        &Contract::allison(),
+        url.expect("loopback is allowed"),
+        EventFilter::all(),
+    )
+    .with_secret(Secret::from_bytes(KEY))
 }
 
-/// A store of ours that opens what is at a place of its kind.
-pub(crate) trait Opens: Store + Clone + 'static {
+/// Opens our store at a place of its kind.
+pub(crate) trait Opens: Store + Subscriptions + Clone + 'static {
     const KIND: Kind;
 
     fn open(place: &Place) -> impl Future<Output = Self> + Send;
 
-    /// Forgets what has ended, where that would fill the process's own memory.
+    /// Deletes ended deliveries from a store that holds them in this process's memory.
     fn forget(&self) -> impl Future<Output = ()> + Send {
         async {}
     }
@@ -117,7 +118,7 @@ impl Opens for Arc<MemoryStore> {
 
     async fn forget(&self) {
         let retention = Retention::new().with_deliveries(Duration::ZERO);
-        self.prune(&retention, OffsetDateTime::now_utc(), 1_000).await.expect("memory forgets");
+        self.prune(&retention, 1_000, OffsetDateTime::now_utc()).await.expect("memory forgets");
     }
 }
 

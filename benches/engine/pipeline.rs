@@ -1,9 +1,9 @@
-//! [`Pipeline`]: what the contestants have in common, emit and be stopped.
+//! [`Pipeline`]: the operations that all contestants have: emit and stop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
@@ -13,50 +13,53 @@ use crate::place::Place;
 use crate::receiver::Board;
 use crate::with_store;
 
-/// Something that delivers events to the endpoints it was started with.
+/// A pipeline that delivers events to the endpoints it was started with.
 pub(crate) trait Pipeline: Send + Sync {
-    /// Returns when the event is durable as far as the store is.
+    /// Returns when the event is as durable as the store makes it.
     fn emit(&self, number: u64) -> BoxFuture<'_, ()>;
 
     fn stop(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
-/// Who is measured.
+/// A contestant.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Side {
-    /// As it comes: an organization's subscriptions are asked for with each event.
+    /// Our pipeline with the settings as they come.
     Ours,
-    /// Keeping the subscriptions for a second.
-    Keeping,
-    /// By hand; where many share one commit at no cost to who waits, they do.
+    /// Our pipeline with subscriptions cached for a second.
+    Caching,
+    /// The handwritten pipeline.
     Bare,
-    /// By hand, and what many wait for is committed together.
-    Gathering,
 }
 
 impl Side {
-    pub(crate) async fn start(self, place: &Place, endpoints: &Endpoints) -> Box<dyn Pipeline> {
+    /// Starts a pipeline for this many producers at once.
+    pub(crate) async fn start(
+        self,
+        place: &Place,
+        endpoints: &Endpoints,
+        producers: u32,
+    ) -> Box<dyn Pipeline> {
         match (self, place) {
             (Self::Ours, place) => {
                 with_store!(place, store => boxed(Ours::start(store, endpoints, Duration::ZERO).await))
             }
-            (Self::Keeping, place) => {
+            (Self::Caching, place) => {
                 with_store!(place, store => boxed(Ours::start(store, endpoints, Duration::from_secs(1)).await))
             }
             (_, Place::Memory) => Box::new(Bare::start(BareMemory::default(), endpoints)),
-            (_, Place::Sqlite { file, .. }) => Box::new(Bare::start(BareSqlite::open(file).await, endpoints)),
-            (side, Place::Postgres { url, .. }) => {
-                let gathers = side == Self::Gathering;
-                Box::new(Bare::start(BarePostgres::open(url, gathers).await, endpoints))
+            (_, Place::Sqlite { file, .. }) => Box::new(Bare::start(BareSqlite::open(file), endpoints)),
+            (_, Place::Postgres { url, .. }) => {
+                Box::new(Bare::start(BarePostgres::open(url, producers).await, endpoints))
             }
         }
     }
 }
 
-/// Where each event goes.
+/// The endpoints that receive each event.
 pub(crate) struct Endpoints {
     pub(crate) addresses: Vec<SocketAddr>,
-    /// How many events there are: what arrives at an endpoint is counted behind what arrives at those before it.
+    /// The number of events. The endpoint at index `n` marks event `i` as number `n * events + i`.
     pub(crate) events: u64,
 }
 
@@ -70,30 +73,34 @@ fn boxed(pipeline: impl Pipeline + 'static) -> Box<dyn Pipeline> {
     Box::new(pipeline)
 }
 
-/// Emits these events from several tasks at once, as the handlers of a web back end do.
-pub(crate) async fn emit_all(
+/// Emits these events from several tasks at once, as the handlers of a web back end do. Returns how many
+/// milliseconds each emit took.
+pub(crate) async fn produce(
+    producers: u32,
     pipeline: &Arc<Box<dyn Pipeline>>,
     board: &Arc<Board>,
     numbers: std::ops::Range<u64>,
-) {
+) -> Vec<f64> {
     let next = Arc::new(AtomicU64::new(numbers.start));
     let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..EMITTERS {
+    for _ in 0..producers {
         let (pipeline, board, next) = (Arc::clone(pipeline), Arc::clone(board), Arc::clone(&next));
         tasks.spawn(async move {
+            let mut took = Vec::new();
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= numbers.end {
-                    return;
+                    return took;
                 }
+                let began = Instant::now();
                 board.emitting(number);
                 pipeline.emit(number).await;
+                took.push(began.elapsed().as_secs_f64() * 1_000.0);
             }
         });
     }
-    tasks.join_all().await;
+    tasks.join_all().await.concat()
 }
 
-/// How much each side may have under way, to one endpoint too.
+/// The limit of concurrent requests of the handwritten pipeline, which is that of ours by default.
 pub(crate) const IN_FLIGHT: usize = 256;
-const EMITTERS: usize = 128;

@@ -1,4 +1,4 @@
-//! Where a store lives: nowhere, in a temporary folder, in a database of a PostgreSQL server started for the bench.
+//! The place of a store: none, a temporary folder, or a database of the bench's PostgreSQL server.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::postgres::{Database, Server};
 
-/// Which store.
+/// The kind of store.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
     Memory,
@@ -32,7 +32,7 @@ impl Kind {
     }
 }
 
-/// A place for one store; what was made for it is gone when it is dropped.
+/// A place for one store. It is cleaned up when it is dropped.
 pub(crate) enum Place {
     Memory,
     Sqlite { file: PathBuf, _folder: Option<TempDir> },
@@ -54,7 +54,7 @@ impl Place {
         }
     }
 
-    /// A place that another process made.
+    /// A place that another process created.
     pub(crate) fn at(kind: Kind, address: &str) -> Self {
         match kind {
             Kind::Memory => Self::Memory,
@@ -71,7 +71,7 @@ impl Place {
         }
     }
 
-    /// What another process is told to find it.
+    /// The text from which [`at`](Self::at) makes the same place in another process.
     pub(crate) fn address(&self) -> String {
         match self {
             Self::Memory => "-".to_owned(),
@@ -80,12 +80,12 @@ impl Place {
         }
     }
 
-    /// How much it holds on the disk, in MiB.
+    /// The store's size on disk, in MiB.
     pub(crate) async fn size(&self) -> f64 {
         let bytes = match self {
             Self::Memory => return f64::NAN,
             Self::Sqlite { file, .. } => {
-                // What is in the write-ahead log twice counts once.
+                // Checkpoint first, because pages in the write-ahead log would count twice.
                 let mut connection =
                     SqliteConnectOptions::new().filename(file).connect().await.expect("the file is there");
                 let checkpoint = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)");
@@ -107,7 +107,7 @@ impl Place {
     }
 }
 
-/// Opens our store at a place, whichever kind it is of.
+/// Opens our store at a place of any kind.
 #[macro_export]
 macro_rules! with_store {
     ($place:expr, $store:ident => $do:expr) => {

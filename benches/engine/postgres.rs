@@ -1,4 +1,5 @@
-//! A PostgreSQL server of the bench's own: every setting at its default, so `fsync` and `synchronous_commit` are on.
+//! The bench's own PostgreSQL server. Every setting but the number of connections has its default, so `fsync`
+//! and `synchronous_commit` are on.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use tempfile::TempDir;
 
-/// A server in a temporary folder, reached by a socket there; it dies with this process.
+/// A server in a temporary folder, reached by a socket there. It ends with this process.
 pub(crate) struct Server {
     process: Child,
     folder: TempDir,
@@ -18,12 +19,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts one, where PostgreSQL is installed.
+    /// Starts a server if PostgreSQL is installed.
     pub(crate) async fn start() -> Option<Self> {
         let programs = programs()?;
         let folder = tempfile::Builder::new().prefix("hw").tempdir().expect("a temporary folder can be made");
         let data = folder.path().join("data");
-        // PostgreSQL does not run as root.
+        // PostgreSQL refuses to run as root.
         let is_root = folder.path().metadata().is_ok_and(|metadata| metadata.uid() == 0);
         if is_root {
             done(Command::new("chown").arg("postgres").arg(folder.path()));
@@ -39,7 +40,7 @@ impl Server {
             .arg(&data)
             .arg("-k")
             .arg(folder.path())
-            .args(["-c", "listen_addresses="])
+            .args(["-c", "listen_addresses=", "-c", MAX_CONNECTIONS])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -74,13 +75,14 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // At once, but with its children: a killed server leaves them to notice.
+        // SIGQUIT ends the server at once and also ends its children; after SIGKILL they would live on for a
+        // while.
         drop(Command::new("kill").args(["-QUIT", &self.process.id().to_string()]).status());
         drop(self.process.wait());
     }
 }
 
-/// One database of the server.
+/// A database of the server.
 pub(crate) struct Database {
     pub(crate) url: String,
     name: String,
@@ -97,14 +99,14 @@ impl Database {
 
     pub(crate) async fn remove(self) {
         execute(&self.admin, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
-        // What the next one measures begins without this one's unwritten pages.
+        // Write this database's dirty pages now, so that the next measurement does not pay for them.
         execute(&self.admin, "CHECKPOINT").await;
     }
 }
 
 async fn execute(url: &str, sql: &str) {
     let mut connection = PgConnection::connect(url).await.expect("the server answers");
-    // Made of names of this file alone.
+    // The SQL contains only names from this file.
     sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.expect("the server obeys");
 }
 
@@ -115,7 +117,7 @@ fn programs() -> Option<PathBuf> {
     found.into_iter().rev().find(|programs| programs.join("initdb").exists())
 }
 
-/// Sent a signal when the thread that started it ends: the bench may be interrupted.
+/// Starts a program that gets a signal when its parent thread ends, because the bench may be interrupted.
 fn as_user(is_root: bool, program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     if is_root {
@@ -129,3 +131,6 @@ fn done(command: &mut Command) {
     let output = command.output().expect("the program can be started");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// A connection for each producer of the handwritten pipeline, and those of ours.
+const MAX_CONNECTIONS: &str = "max_connections=200";

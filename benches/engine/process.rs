@@ -1,14 +1,14 @@
-//! What a process has used, as Linux tells it: processor time, peak memory; and children that are measured alone.
+//! Resource use of a process as Linux reports it: processor time and peak memory, also of child processes.
 
 use std::process::{Command, Stdio};
 use std::{env, fs, process};
 
-/// User and system seconds of this process, of its threads that ended too.
+/// User and system seconds of this process, including threads that have ended.
 pub(crate) fn cpu() -> f64 {
     stat(process::id()).map_or(0.0, |stat| stat.own)
 }
 
-/// User and system seconds of the process `parent`, of its children, and of those that ended.
+/// User and system seconds of the process `parent`, of its children, and of its children that have ended.
 pub(crate) fn cpu_of_family(parent: u32) -> f64 {
     let family = stat(parent).map_or(0.0, |stat| stat.own + stat.ended_children);
     let others = fs::read_dir("/proc").expect("the system is Linux").flatten();
@@ -17,7 +17,7 @@ pub(crate) fn cpu_of_family(parent: u32) -> f64 {
     children.map(|stat| stat.own + stat.ended_children).sum::<f64>() + family
 }
 
-/// The most memory that this process held at once, in MiB.
+/// The peak memory of this process, in MiB.
 pub(crate) fn peak_memory() -> f64 {
     let text = fs::read_to_string("/proc/self/status").expect("the system is Linux");
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("proc(5) has this line");
@@ -25,7 +25,7 @@ pub(crate) fn peak_memory() -> f64 {
     kib / 1024.0
 }
 
-/// Runs a part of this program in a process of its own, and returns the numbers it printed.
+/// Runs a part of this program in a process of its own and returns the numbers that it prints.
 pub(crate) fn child(arguments: &[&str]) -> Vec<f64> {
     let output = Command::new(env::current_exe().expect("a program knows its own path"))
         .arg("--child")
@@ -45,7 +45,8 @@ struct Stat {
     ended_children: f64,
 }
 
-/// proc(5): after the name in parentheses, which may hold anything, the third field comes first.
+/// See proc(5). The name in parentheses may contain any character, so read the fields after the last
+/// parenthesis.
 fn stat(pid: u32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();

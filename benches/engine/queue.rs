@@ -1,4 +1,5 @@
-//! (b) Claim and settle through the store's trait, in batches of 100, at three depths in turns; and for a minute beside inserts.
+//! (b) Claim and settle through the store's trait, in batches of 100, at three depths in turns, then for a
+//! minute beside inserts.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,10 +7,11 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use hookwire::delivery::Next;
+use hookwire::store::implement::{Claim, NewEvent, Settled, Settlement, Share};
 use hookwire::store::postgres::PostgresStore;
 use hookwire::store::sqlite::SqliteStore;
-use hookwire::store::{Claim, NewEvent, Settled, Settlement, Share};
-use hookwire::{Attempt, DeliveryId, EventType, MemoryStore, Next, Outcome, Store, SubscriptionId};
+use hookwire::{Attempt, DeliveryId, EventType, MemoryStore, Outcome, Store, SubscriptionId, Subscriptions};
 use http::StatusCode;
 use time::OffsetDateTime;
 
@@ -81,7 +83,7 @@ fn of(subscriptions: usize) -> String {
     format!("{subscriptions} subscription{}", if subscriptions == 1 { "" } else { "s" })
 }
 
-/// A store with pending deliveries, and who claims from it as a dispatcher's lanes do.
+/// A store with pending deliveries that is claimed from as a dispatcher's lanes do it.
 struct Queue<S> {
     store: S,
     subscriptions: Vec<SubscriptionId>,
@@ -90,7 +92,8 @@ struct Queue<S> {
     hints: Hints,
 }
 
-/// Where each subscription's queue is begun: behind what was taken, and about once a second at its start.
+/// The start of each subscription's scan: after the last claimed delivery, and at the beginning again about
+/// once a second.
 struct Hints {
     since: Vec<Option<OffsetDateTime>>,
     began: Instant,
@@ -109,20 +112,20 @@ impl Hints {
     }
 }
 
-impl<S: Store> Queue<S> {
+impl<S: Store + Subscriptions> Queue<S> {
     async fn new(store: S, subscriptions: usize) -> Self {
         let address = "127.0.0.1:9".parse().expect("the address is one");
         let mut ids = Vec::new();
         for _ in 0..subscriptions {
             let subscription = subscription("org", address, 0);
-            store.put_subscription(&subscription).await.expect("the store takes it");
+            store.put(&subscription).await.expect("the store takes it");
             ids.push(subscription.id);
         }
         let began = OffsetDateTime::now_utc() - Duration::from_secs(86_400);
         Self { store, subscriptions: ids, inserted: 0, began, hints: Hints::new(subscriptions) }
     }
 
-    /// Inserts `count` more deliveries that are due, one of each event, to the subscriptions in turn.
+    /// Inserts `count` more due deliveries, one for each event, to the subscriptions in turn.
     async fn insert(&mut self, count: u64) {
         let end = self.inserted + count;
         while self.inserted < end {
@@ -139,7 +142,8 @@ impl<S: Store> Queue<S> {
         }
     }
 
-    /// Claims and settles this many batches, each replaced afterwards; tells the rows per second without the latter.
+    /// Claims and settles this many batches and refills each. Returns rows per second without the time of the
+    /// refills.
     async fn drain(&mut self, batches: u64) -> f64 {
         let mut took = Duration::ZERO;
         let mut rows = 0;
@@ -163,11 +167,13 @@ async fn claim_and_settle<S: Store>(store: &S, subscriptions: &[SubscriptionId],
         .enumerate()
         .map(|(which, id)| Share::new(*id, share).with_since(hints.since(which)))
         .collect();
-    let claims =
-        store.claim(&Claim::new(now, Duration::from_secs(60), shares)).await.expect("the store gives");
+    let claims = store
+        .claim(&Claim::new(vec!["allison".to_owned()], Duration::from_secs(60), shares, now))
+        .await
+        .expect("the store gives");
     for (which, id) in subscriptions.iter().enumerate() {
         let taken = claims.deliveries.iter().filter(|claimed| claimed.subscription.id == *id);
-        // A claim that found nothing begins at the start again.
+        // If a claim found nothing, the next scan starts at the beginning.
         hints.since[which] = taken.filter_map(|claimed| claimed.due_at).max();
     }
     let settlements: Vec<_> = claims
@@ -175,7 +181,7 @@ async fn claim_and_settle<S: Store>(store: &S, subscriptions: &[SubscriptionId],
         .iter()
         .map(|claimed| {
             let attempt = Attempt::new(1, now, Duration::from_millis(3), Outcome::answered(StatusCode::OK));
-            Settlement::new(claimed.delivery, claimed.lease, now, attempt, Next::Delivered)
+            Settlement::new(claimed.delivery, claimed.lease, attempt, Next::Done, now)
         })
         .collect();
     let settled = store.settle(&settlements).await.expect("the store takes them");
@@ -183,7 +189,7 @@ async fn claim_and_settle<S: Store>(store: &S, subscriptions: &[SubscriptionId],
     settlements.len() as u64
 }
 
-/// Rows per second of the first and the last part.
+/// Rows per second in the first and in the last part.
 async fn at_once<S: Opens>(queue: Queue<S>, seconds: u64) -> (f64, f64) {
     let Queue { store, subscriptions, mut hints, .. } = queue;
     let pending = Arc::new(AtomicI64::new(0));
@@ -237,10 +243,17 @@ async fn at_once<S: Opens>(queue: Queue<S>, seconds: u64) -> (f64, f64) {
 
 fn new_event(number: u64, to: SubscriptionId, at: OffsetDateTime) -> NewEvent {
     let event_type: EventType = "call.ended".parse().expect("the type is one");
-    NewEvent::new("org", event_id(number), event_type, at, Bytes::from(body(number)))
-        .with_delivery(DeliveryId::generate(), to)
+    NewEvent::new(
+        "org",
+        &hookwire::Contract::allison(),
+        event_id(number),
+        event_type,
+        Bytes::from(body(number)),
+        at,
+    )
+    .with_delivery(DeliveryId::generate(), to)
 }
 
 const BATCH: u64 = 100;
-/// Seconds at either end of the steady state.
+/// Length in seconds of the part that is measured at the start and at the end.
 const PART: usize = 5;

@@ -1,4 +1,5 @@
-//! The endpoints, as cheap as hyper lets them be, and the board on which they mark what arrived: the same for all contestants.
+//! The endpoints, as cheap as hyper allows, and the board on which they mark arrivals. All contestants use
+//! the same ones.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -16,7 +17,7 @@ use tokio::net::TcpSocket;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-/// When each event was emitted and when it arrived first.
+/// The time at which each event was emitted and first arrived.
 pub(crate) struct Board {
     began: Instant,
     emitted: Box<[AtomicU64]>,
@@ -27,7 +28,7 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    /// A board for events of the numbers below `room`.
+    /// A board for event numbers below `room`.
     pub(crate) fn new(room: usize) -> Arc<Self> {
         let marks = || (0..room).map(|_| AtomicU64::new(0)).collect();
         Arc::new(Self {
@@ -52,7 +53,7 @@ impl Board {
         }
     }
 
-    /// From emit to receipt, in milliseconds, of those numbers that arrived.
+    /// Milliseconds from emit to receipt of those events that arrived.
     pub(crate) fn latencies(&self, numbers: std::ops::Range<u64>) -> Vec<f64> {
         let marks = numbers.map(|number| {
             let load = |marks: &[AtomicU64]| marks[number as usize].load(Ordering::Relaxed);
@@ -79,40 +80,49 @@ impl Board {
     }
 }
 
-/// A server on loopback; dropped it is gone, with its connections.
+/// A server on loopback. Dropping it closes its connections.
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     server: JoinHandle<()>,
 }
 
 impl Receiver {
-    /// One that answers 200 at once. A request to the path `/n` counts as that of the event `n` after its own.
+    /// Starts a server that answers 200 at once. A request to the path `/n` marks the event whose number is
+    /// `n` higher.
     pub(crate) async fn start(board: &Arc<Board>) -> Self {
-        Self::serve(Some(Arc::clone(board))).await
+        Self::serve(Manner::Marks(Arc::clone(board))).await
     }
 
-    /// One that takes requests and never answers.
+    /// Starts a server that reads requests and never answers.
     pub(crate) async fn hanging() -> Self {
-        Self::serve(None).await
+        Self::slow(Duration::MAX).await
     }
 
-    async fn serve(board: Option<Arc<Board>>) -> Self {
+    /// Starts a server that answers 200 after this time.
+    pub(crate) async fn slow(delay: Duration) -> Self {
+        Self::serve(Manner::Waits(delay)).await
+    }
+
+    async fn serve(manner: Manner) -> Self {
         let socket = TcpSocket::new_v4().expect("the system gives sockets");
-        socket.bind("127.0.0.1:0".parse().expect("the address is one")).expect("loopback has a free port");
-        // Room for all who connect at once: one who finds none tries again after a second.
+        // On all addresses of loopback, so that one server can be many endpoints.
+        socket.bind("0.0.0.0:0".parse().expect("the address is one")).expect("loopback has a free port");
+        // A backlog for all clients that connect at once: a client that finds no room retries only after a
+        // second.
         let listener = socket.listen(1_024).expect("a bound socket listens");
-        let address = listener.local_addr().expect("a bound socket has an address");
+        let port = listener.local_addr().expect("a bound socket has an address").port();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
         let server = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             loop {
-                // What it takes to accept may run out for a moment.
+                // Accepting can fail for a moment, for example without free file descriptors.
                 let Ok((stream, _)) = listener.accept().await else {
                     tokio::time::sleep(Duration::from_millis(1)).await;
                     continue;
                 };
                 drop(stream.set_nodelay(true));
-                let board = board.clone();
-                let service = service_fn(move |request| answer(board.clone(), request));
+                let manner = manner.clone();
+                let service = service_fn(move |request| answer(manner.clone(), request));
                 connections.spawn(async move {
                     drop(
                         hyper::server::conn::http1::Builder::new()
@@ -127,17 +137,27 @@ impl Receiver {
     }
 }
 
+/// How a server treats requests.
+#[derive(Clone)]
+enum Manner {
+    Marks(Arc<Board>),
+    Waits(Duration),
+}
+
 impl Drop for Receiver {
     fn drop(&mut self) {
         self.server.abort();
     }
 }
 
-async fn answer(
-    board: Option<Arc<Board>>,
-    request: Request<Incoming>,
-) -> Result<Response<Empty<Bytes>>, Infallible> {
-    let Some(board) = board else { std::future::pending().await };
+async fn answer(manner: Manner, request: Request<Incoming>) -> Result<Response<Empty<Bytes>>, Infallible> {
+    let board = match manner {
+        Manner::Marks(board) => board,
+        Manner::Waits(delay) => {
+            tokio::time::sleep(delay).await;
+            return Ok(Response::new(Empty::new()));
+        }
+    };
     let id = request.headers().get(ID_HEADER).and_then(|id| id.to_str().ok());
     let number = id.and_then(|id| u64::from_str_radix(&id[id.len().saturating_sub(16)..], 16).ok());
     let offset: u64 = request.uri().path()[1..].parse().unwrap_or(0);

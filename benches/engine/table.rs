@@ -1,8 +1,8 @@
-//! The printed table: what was measured, the ratio in the same run, its bound, and whether it was kept.
+//! The printed table: each measurement, its ratio in the same run, its bound, and whether the bound holds.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// How far a ratio may go.
+/// The bound of a ratio.
 #[derive(Clone, Copy)]
 pub(crate) enum Bound {
     AtLeast(f64),
@@ -15,7 +15,7 @@ pub(crate) fn heading(title: &str, of: &str, against: &str) {
     println!("  {:<46}{of:>12}{against:>12}{:>9}{:>9}", "", "ratio", "bound");
 }
 
-/// The medians of both, and the median of the ratios taken in one round each.
+/// Prints the medians of both, and the median of the ratios of the single rounds.
 pub(crate) fn rounds(name: &str, of: &[f64], against: &[f64], bound: Bound) {
     let ratio = median(of.iter().zip(against).map(|(of, against)| of / against).collect());
     line(name, median(of.to_vec()), median(against.to_vec()), ratio, bound);
@@ -25,7 +25,7 @@ pub(crate) fn row(name: &str, of: f64, against: f64, bound: Bound) {
     line(name, of, against, of / against, bound);
 }
 
-/// How many lines missed their bound so far.
+/// The number of lines so far that missed their bound.
 pub(crate) fn missed() -> u32 {
     MISSED.load(Ordering::Relaxed)
 }

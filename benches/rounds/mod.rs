@@ -1,4 +1,5 @@
-//! Contestants measured in interleaved rounds, so that the machine's noise meets all of them alike, and a table of their ratios.
+//! Measures contestants in interleaved rounds, so that noise hits all of them alike, and prints a table of
+//! their ratios.
 
 use std::time::Instant;
 
@@ -7,7 +8,7 @@ pub(crate) fn interleaved<const N: usize>(calls: usize, contestants: [&dyn Fn();
     let mut rounds = [const { Vec::new() }; N];
     for round in 0..ROUNDS {
         for offset in 0..N {
-            // Another begins each round, so that none always follows the same one.
+            // Each round begins with another contestant, so that none always follows the same one.
             let which = (round + offset) % N;
             let start = Instant::now();
             for _ in 0..calls {
@@ -23,7 +24,7 @@ pub(crate) fn heading() {
     println!("\n{:<16}{:>10}{:>12}{:>12}{:>8}{:>8}", "", "body", "ns", "against ns", "ratio", "bound");
 }
 
-/// Whether the bound is kept is the table's last word, and what is returned.
+/// Prints a line. Returns whether the bound holds, which is also the line's last word.
 pub(crate) fn row(name: &str, len: usize, times: &[f64], against: &[f64], bound: Option<f64>) -> bool {
     let ratio = median(times.iter().zip(against).map(|(time, base)| time / base).collect());
     let (time, base) = (median(times.to_vec()), median(against.to_vec()));

@@ -1,12 +1,13 @@
 //! A CRM that follows the calls: upserts contacts and logs each call once, in tables of its own.
 //!
 //! ```text
-//! cargo run --example crm_sync --features full -- --listen 127.0.0.1:8080 --secret "$WEBHOOK_SECRET" --db crm.db
+//! cargo run --example crm_sync --features full -- \
+//!     --listen 127.0.0.1:8080 --secret "$WEBHOOK_SECRET" --db crm.db
 //! ```
 //!
-//! The inbox is in the same SQLite file. What an event changes and that it was handled are one transaction, so that a crash,
-//! wherever it comes, leaves both done or neither, and a copy of the event changes nothing twice. Senders POST the events of
-//! Allison to `/`.
+//! The inbox is in the same SQLite file. One transaction writes an event's changes and the record that it was
+//! handled, so a crash leaves both or neither, and a copy of the event changes nothing twice. Senders POST
+//! the events of Allison to `/`.
 
 #[path = "../shared/ending.rs"]
 mod ending;
@@ -82,7 +83,7 @@ impl FromRef<Crm> for Arc<Receiver<SqliteStore>> {
     }
 }
 
-/// Duplicates and forgeries do not get this far.
+/// Handles an event. Duplicates and forged requests are answered before.
 async fn receive(
     State(crm): State<Crm>,
     Incoming { envelope, receipt, .. }: Incoming<Event, SqliteStore>,
@@ -90,13 +91,14 @@ async fn receive(
     let mut transaction = match tables::written(&crm.pool, &envelope).await {
         Ok(transaction) => transaction,
         Err(error) => {
-            // Free for the sender's next attempt at once, and not only when the lease ends.
+            // Without the release, the sender's attempts would be refused until the lease ends.
             drop(receipt.release().await);
             return Err(Rejection::Handler(error.into()));
         }
     };
     if !receipt.commit_in(&mut transaction, OffsetDateTime::now_utc()).await? {
-        // This took so long that another copy was given the event. What was written here goes with the transaction.
+        // This took so long that another copy of the event is being handled. Dropping the transaction rolls
+        // it back.
         return Err(Rejection::InFlight);
     }
     transaction.commit().await.map_err(|error| Rejection::Handler(error.into()))?;

@@ -1,4 +1,4 @@
-//! The CRM's own tables, and what each event changes in them.
+//! The CRM's own tables, and the changes that each event makes in them.
 
 use hookwire::Envelope;
 use hookwire::allison::{CallEnded, ContactCreated, Event};
@@ -9,7 +9,7 @@ pub(crate) async fn create(pool: &SqlitePool) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(TABLES).execute(pool).await.map(drop)
 }
 
-/// A transaction with what the event changes, not yet committed.
+/// Writes the event's changes, and returns the transaction without committing it.
 pub(crate) async fn written(
     pool: &SqlitePool,
     envelope: &Envelope<Event>,
@@ -18,7 +18,7 @@ pub(crate) async fn written(
     match &envelope.data {
         Event::CallEnded(call) => log(&mut transaction, envelope, call).await?,
         Event::ContactCreated(contact) => upsert(&mut transaction, contact).await?,
-        // Nothing to write down, but handled.
+        // Events of other types change nothing and count as handled.
         _ => {}
     }
     Ok(transaction)
@@ -30,7 +30,7 @@ async fn log(
     call: &CallEnded,
 ) -> Result<(), sqlx::Error> {
     if let Some(contact_id) = &call.contact_id {
-        // Events may overtake each other: the call may come before the contact's own event.
+        // Events may overtake each other, so the call may arrive before the contact's own event.
         let mut contact = ContactCreated::new(contact_id);
         contact.phone_number = call.from_number.clone();
         upsert(connection, &contact).await?;
@@ -47,7 +47,7 @@ async fn log(
         .map(drop)
 }
 
-/// Fills in what is told, and leaves what is not as it was.
+/// Sets the columns that the contact has a value for, and leaves the others as they are.
 async fn upsert(connection: &mut SqliteConnection, contact: &ContactCreated) -> Result<(), sqlx::Error> {
     sqlx::query(UPSERT)
         .bind(&contact.contact_id)
@@ -66,7 +66,7 @@ ON CONFLICT (contact_id) DO UPDATE SET
     phone_number = coalesce(excluded.phone_number, phone_number),
     email = coalesce(excluded.email, email)";
 
-/// No key forbids a call to be there twice: that it is not is the inbox's doing.
+/// No key keeps a call from being there twice, because the inbox does.
 const TABLES: &str = "\
 CREATE TABLE IF NOT EXISTS contacts (contact_id TEXT PRIMARY KEY, name TEXT, phone_number TEXT, email TEXT);
 CREATE TABLE IF NOT EXISTS calls (

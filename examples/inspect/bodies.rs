@@ -10,7 +10,7 @@ use crate::mistakes::Try;
 use crate::order;
 use crate::printed;
 
-/// The body as it was captured first, then as it may have been before something changed it.
+/// The body as it was captured, and after it the body as it may have been before something changed it.
 pub(crate) fn bodies(body: &[u8]) -> Vec<Try<Vec<u8>>> {
     let mut tries = Tries { known: vec![Try { value: body.to_vec(), mistakes: vec![] }] };
     tries.add(body.trim_ascii_end(), &[NEWLINE_ADDED]);
@@ -26,7 +26,7 @@ pub(crate) fn bodies(body: &[u8]) -> Vec<Try<Vec<u8>>> {
     let unix = text.replace("\r\n", "\n");
     tries.add(unix.replace('\n', "\r\n"), &[LINE_ENDS]);
     tries.add(unix, &[LINE_ENDS]);
-    // Each of the many ways to write JSON costs an HMAC under each of many keys.
+    // There are many ways to write JSON, and each costs an HMAC under each of many keys.
     if body.len() <= MAX_REWRITTEN {
         tries.add_json(text, &[]);
         let unquoted = serde_json::from_str::<String>(text).ok();
@@ -55,7 +55,7 @@ impl Tries {
         }
     }
 
-    /// The same JSON as other programs write it.
+    /// Adds the same JSON as other programs write it.
     fn add_json(&mut self, json: &str, mistakes: &[&'static str]) {
         if serde_json::from_str::<IgnoredAny>(json).is_err() {
             return;
@@ -79,7 +79,12 @@ impl Tries {
     }
 }
 
-/// More than events have.
+/// Whether the sentence says that the body was parsed, or printed, instead of read.
+pub(crate) fn is_reserialized(line: &str) -> bool {
+    [REWRITTEN, PRINTED, QUOTED, IN_BASE64].contains(&line)
+}
+
+/// No event has as many bytes.
 const MAX_REWRITTEN: usize = 32 << 10;
 /// A byte order mark, as editors on Windows write it.
 const MARK: &[u8] = b"\xef\xbb\xbf";

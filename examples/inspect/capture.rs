@@ -1,20 +1,22 @@
 //! Reads a captured request, and says what is odd about the capture.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// A request as it was captured.
 #[derive(Debug)]
 pub(crate) struct Captured<'a> {
-    pub(crate) request_line: &'a [u8],
+    pub(crate) request_line: Cow<'a, [u8]>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: &'a [u8],
-    /// What a user should know about the capture. Holds no text from it.
+    /// Remarks about the capture, for the user. They hold no text from it.
     pub(crate) notes: Vec<String>,
 }
 
-/// Takes any bytes. Lines may end in CRLF or LF; the body is everything after the first empty line, up to its
-/// `Content-Length` if there is one.
-pub(crate) fn parse(input: &[u8]) -> Result<Captured<'_>, &'static str> {
+/// Reads any bytes. Lines may end in CRLF or LF. The body is `given`, or everything after the first empty
+/// line, up to its `Content-Length` if there is one.
+pub(crate) fn parse<'a>(input: &'a [u8], given: Option<&'a [u8]>) -> Result<Captured<'a>, &'static str> {
     let mut notes = Vec::new();
     // Editors on Windows write a byte order mark.
     let mut lines = Lines { rest: input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(input) };
@@ -23,6 +25,12 @@ pub(crate) fn parse(input: &[u8]) -> Result<Captured<'_>, &'static str> {
     let mut number = 1;
     let request_line = if is_request_line(first) {
         first
+    } else if first.starts_with(b":") {
+        notes.push(
+            "it begins with a pseudo-header of HTTP/2; method and path are taken from those".to_owned(),
+        );
+        lines.rest = input;
+        b"(none)"
     } else if let Some((name, value)) = header(first) {
         notes.push("there is no request line, the capture begins with a header".to_owned());
         append(&mut headers, name, value)?;
@@ -30,22 +38,39 @@ pub(crate) fn parse(input: &[u8]) -> Result<Captured<'_>, &'static str> {
     } else {
         return Err("its first line is neither a request line (`POST /path HTTP/1.1`) nor a header");
     };
-    let mut ended = false;
+    let (mut ended, mut last) = (false, None);
+    let mut pseudo = Pseudo::default();
     for line in lines.by_ref() {
         number += 1;
         if line.is_empty() {
             ended = true;
             break;
         }
+        if let Some((name, value)) = pseudo_header(line) {
+            pseudo.set(name, value);
+            continue;
+        }
+        // RFC 9112 section 5.2: a line that begins with white space goes on with the one before.
+        let goes_on = line.starts_with(b" ") || line.starts_with(b"\t");
+        if let Some(name) = last.as_ref().filter(|_| goes_on && !line.trim_ascii().is_empty()) {
+            fold(&mut headers, name, line.trim_ascii());
+            notes.push(format!("line {number} goes on with the header before it, which was put together"));
+            continue;
+        }
         match header(line) {
-            Some((name, value)) => append(&mut headers, name, value)?,
+            Some((name, value)) => {
+                last = Some(name.clone());
+                append(&mut headers, name, value)?;
+            }
             None => notes.push(format!("line {number} is no header (`Name: value`) and was skipped")),
         }
     }
     if !ended {
         notes.push("there is no empty line after the headers, so the body is taken to be empty".to_owned());
     }
-    let body = cut(lines.rest, &headers, &mut notes);
+    pseudo.add_host(&mut headers);
+    let request_line = pseudo.line().map_or(Cow::Borrowed(request_line), Cow::Owned);
+    let body = given.unwrap_or_else(|| cut(lines.rest, &headers, &mut notes));
     for (name, undo) in [
         (header::TRANSFER_ENCODING, "capture the body without its chunks"),
         (header::CONTENT_ENCODING, "if the sender compressed after signing, capture the body unpacked"),
@@ -57,7 +82,7 @@ pub(crate) fn parse(input: &[u8]) -> Result<Captured<'_>, &'static str> {
     Ok(Captured { request_line, headers, body, notes })
 }
 
-/// The body without what a file has after it.
+/// Cuts off what the file has after the body.
 fn cut<'a>(rest: &'a [u8], headers: &HeaderMap, notes: &mut Vec<String>) -> &'a [u8] {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let Some(first) = lengths.next() else {
@@ -95,7 +120,8 @@ fn cut<'a>(rest: &'a [u8], headers: &HeaderMap, notes: &mut Vec<String>) -> &'a 
     }
 }
 
-/// `METHOD TARGET`, and a version or none. A header's name holds no space before its colon.
+/// Whether a line is `METHOD TARGET`, with or without a version. A header cannot look like that, because its
+/// name has no space before the colon.
 fn is_request_line(line: &[u8]) -> bool {
     let mut words = line.split(|byte| *byte == b' ');
     let method = words.next().unwrap_or_default();
@@ -106,7 +132,8 @@ fn is_request_line(line: &[u8]) -> bool {
         && words.next().is_none()
 }
 
-/// RFC 9112 section 5: no space before the colon, and none of the spaces around the value belongs to it.
+/// Reads a header line. RFC 9112 section 5: there is no space before the colon, and the spaces around the
+/// value do not belong to it.
 fn header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let name = HeaderName::from_bytes(&line[..colon]).ok()?;
@@ -114,12 +141,58 @@ fn header(line: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     Some((name, value))
 }
 
-/// `HeaderMap::append` panics when the map is full.
+/// The pseudo-headers of HTTP/2 (RFC 9113 section 8.3.1), as browsers and tools print them.
+#[derive(Default)]
+struct Pseudo<'a> {
+    method: Option<&'a [u8]>,
+    path: Option<&'a [u8]>,
+    authority: Option<&'a [u8]>,
+}
+
+impl<'a> Pseudo<'a> {
+    fn set(&mut self, name: &[u8], value: &'a [u8]) {
+        match name {
+            b"method" => self.method = Some(value),
+            b"path" => self.path = Some(value),
+            b"authority" => self.authority = Some(value),
+            _ => {}
+        }
+    }
+
+    fn line(&self) -> Option<Vec<u8>> {
+        Some([self.method?, b" ", self.path?, b" HTTP/2"].concat())
+    }
+
+    fn add_host(&self, headers: &mut HeaderMap) {
+        let host = self.authority.and_then(|host| HeaderValue::from_bytes(host).ok());
+        if let Some(host) = host.filter(|_| !headers.contains_key(header::HOST)) {
+            headers.insert(header::HOST, host);
+        }
+    }
+}
+
+/// Reads a line such as `:method: POST`.
+fn pseudo_header(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = line.strip_prefix(b":")?;
+    let colon = rest.iter().position(|byte| *byte == b':')?;
+    Some((&rest[..colon], rest[colon + 1..].trim_ascii()))
+}
+
+/// Goes on with the last value of a header.
+fn fold(headers: &mut HeaderMap, name: &HeaderName, more: &[u8]) {
+    let header::Entry::Occupied(mut entry) = headers.entry(name) else { return };
+    let Some(value) = entry.iter_mut().next_back() else { return };
+    if let Ok(whole) = HeaderValue::from_bytes([value.as_bytes(), b" ", more].concat().trim_ascii()) {
+        *value = whole;
+    }
+}
+
+/// Adds a header. `HeaderMap::append` would panic if the map is full.
 fn append(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) -> Result<(), &'static str> {
     headers.try_append(name, value).map(drop).map_err(|_| "it has more headers than can be held")
 }
 
-/// Lines without their CRLF or LF; `rest` is what follows the last one given.
+/// Lines without their CRLF or LF. The field `rest` holds the bytes after the last line.
 struct Lines<'a> {
     rest: &'a [u8],
 }

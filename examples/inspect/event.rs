@@ -1,8 +1,9 @@
-//! Which platform's envelope a body is, and the event in it.
+//! Finds the platform whose envelope a body is, and prints the event in it.
 
 use std::collections::HashMap;
 
-use hookwire::{Contract, Envelope, Field, RawEvent, Scheme, Verified};
+use hookwire::event::Field;
+use hookwire::{Contract, Envelope, RawEvent, Scheme, Verified};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
@@ -14,7 +15,7 @@ use crate::verdict::Verdict;
 
 pub(crate) fn report(captured: &Captured<'_>, verdict: &Verdict<'_>, now: OffsetDateTime) -> String {
     let contract = platform(captured.body)
-        // Its signature is its own, so a body that is another one lacks something.
+        // No other platform signs like Allison, so this is its body, even if a field is missing.
         .or_else(|| (verdict.scheme == Some(Scheme::ALLISON)).then(Contract::allison));
     let Some(contract) = contract else {
         let mut report = "envelope    none of a known platform\n".to_owned();
@@ -29,7 +30,7 @@ pub(crate) fn report(captured: &Captured<'_>, verdict: &Verdict<'_>, now: Offset
         report += ", a platform that does not sign";
     }
     report.push('\n');
-    // An unproven event is shown as well: whoever debugs a signature wants to know what was sent.
+    // Show an unproven event too: a user who debugs a signature wants to see what was sent.
     let unproven;
     let verified = match &verdict.verified {
         Some(verified) => verified,
@@ -39,7 +40,7 @@ pub(crate) fn report(captured: &Captured<'_>, verdict: &Verdict<'_>, now: Offset
             &unproven
         }
     };
-    // The headers say how the id travels, whichever scheme the platform has by default.
+    // The headers say how the id travels, even if the platform has another scheme by default.
     let contract = match verdict.scheme {
         Some(scheme) => contract.with_scheme(scheme),
         None => contract,
@@ -94,8 +95,9 @@ pub(crate) fn sample(body: &[u8]) -> Option<String> {
     String::from_utf8(contract.encode(&envelope).ok()?.into()).ok()
 }
 
-/// The contract with the largest envelope whose fields are all there; a version is no field to tell one by.
-fn platform(body: &[u8]) -> Option<Contract> {
+/// The contract with the largest envelope whose fields are all present. The version does not count, because
+/// it does not tell platforms apart.
+pub(crate) fn platform(body: &[u8]) -> Option<Contract> {
     let fields: HashMap<String, IgnoredAny> = serde_json::from_slice(body).ok()?;
     let named = Contract::NAMES.iter().filter_map(|name| name.parse::<Contract>().ok());
     named

@@ -1,4 +1,4 @@
-//! JSON text, written in another style.
+//! Writes JSON text in another style.
 
 /// How programs write white space into JSON.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -16,13 +16,14 @@ impl Style {
         [Self::Compact, Self::Spaced, Self::Indented("  "), Self::Indented("    "), Self::Indented("\t")];
 }
 
-/// Writes JSON in another style. Keys keep their order and numbers their digits, which a parser would not promise.
+/// Writes JSON in another style. Keys keep their order and numbers their digits, which a parser does not
+/// guarantee.
 pub(crate) fn restyle(json: &str, style: Style) -> String {
     let mut out = String::with_capacity(json.len());
     let line = |out: &mut String, depth: usize| {
         if let Style::Indented(by) = style {
             out.push('\n');
-            // Not deeper than serde_json reads: a body of brackets alone would grow by its square.
+            // Not deeper than serde_json reads: otherwise a body of brackets alone would grow by its square.
             out.extend(std::iter::repeat_n(by, depth.min(MAX_DEPTH)));
         }
     };
@@ -60,7 +61,7 @@ pub(crate) fn restyle(json: &str, style: Style) -> String {
 pub(crate) fn escapes(json: &str) -> Vec<String> {
     let plain = unescaped(json);
     let slashes = plain.replace('/', "\\/");
-    // Go, for text that is put into a page.
+    // Go writes these for text that is put into a page.
     let html = [('<', "\\u003c"), ('>', "\\u003e"), ('&', "\\u0026"), ('\u{2028}', "\\u2028")];
     let html = html.into_iter().fold(plain.clone(), |json, (char, escape)| json.replace(char, escape));
     // Python writes the third, PHP the fourth and Ruby on Rails the last.
@@ -80,7 +81,7 @@ pub(crate) fn ascii(json: &str) -> String {
     out
 }
 
-/// JSON without the escapes that it could do without.
+/// JSON without unnecessary escapes.
 pub(crate) fn unescaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     let mut rest = json;
@@ -98,7 +99,7 @@ pub(crate) fn unescaped(json: &str) -> String {
                 })
                 .filter(|(text, _)| !text.contains(|char: char| char < ' ' || matches!(char, '"' | '\\')))
                 .unwrap_or_else(|| ("\\u".to_owned(), 2)),
-            // Whatever it is, it is not the beginning of another one.
+            // Skip the escaped character, which cannot begin another escape.
             _ => {
                 let len = 1 + escape[1..].chars().next().map_or(0, char::len_utf8);
                 (escape[..len].to_owned(), len)
@@ -110,7 +111,7 @@ pub(crate) fn unescaped(json: &str) -> String {
     out + rest
 }
 
-/// The number of a `\uXXXX` that the text begins with.
+/// The number of a `\uXXXX` at the beginning of the text.
 fn unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?

@@ -1,4 +1,4 @@
-//! The keys that a secret may have been meant to be.
+//! Makes the keys that a secret may stand for.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,12 +7,12 @@ use hookwire::{Scheme, Secret, Verifier};
 use crate::mistakes::Try;
 use crate::schemes::scheme_for;
 
-/// The secret as it was given first, then as it may have been before somebody copied it.
+/// The secret as it was given, and after it the secret as it may have been before somebody copied it.
 pub(crate) fn keys(scheme: Scheme, given: &str) -> Vec<Try<Verifier>> {
     let (mut keys, mut others) = (Vec::new(), Vec::new());
     for Try { value: text, mistakes } in texts(given) {
         let parsed = text.parse::<Secret>().ok();
-        // The same scheme as a value of one's own, with the other form of the key.
+        // A scheme of our own: this one with the other form of the key.
         let (other, mistake) = if scheme == scheme.with_base64_key() {
             (verifier(scheme, Some(Secret::from_bytes(&text))), TEXT_KEY)
         } else {
@@ -22,7 +22,7 @@ pub(crate) fn keys(scheme: Scheme, given: &str) -> Vec<Try<Verifier>> {
         others.extend(other.map(|value| Try { value, mistakes: mistaken }));
         keys.extend(verifier(scheme, parsed).map(|value| Try { value, mistakes }));
     }
-    // Of what explains it as well, the form that the scheme has comes first.
+    // Keys in the scheme's own form come first, because they are the likelier explanation.
     keys.extend(others);
     keys
 }
@@ -32,20 +32,21 @@ fn verifier(scheme: Scheme, secret: Option<Secret>) -> Option<Verifier> {
     Verifier::new(scheme_for(scheme, &secret), &secret).ok()
 }
 
-fn texts(given: &str) -> Vec<Try<String>> {
+/// The texts that a secret may have been before somebody copied it.
+pub(crate) fn texts(given: &str) -> Vec<Try<String>> {
     let mut texts: Vec<Try<String>> = Vec::new();
     let mut add = |value: String, mistakes: Vec<&'static str>| {
         if !value.is_empty() && texts.iter().all(|known| known.value != value) {
             texts.push(Try { value, mistakes });
         }
     };
-    // What it would be by itself comes first, so that none of the others is blamed.
+    // The secret itself comes first, so that no mistake is reported if it is right.
     add(given.to_owned(), vec![]);
     let trimmed = given.trim();
     add(trimmed.to_owned(), vec![AROUND]);
     let bare = trimmed.trim_matches(['"', '\'']);
     add(bare.to_owned(), vec![QUOTED]);
-    // Broken over lines, or with the `\n` of a file in which that means a new line.
+    // A secret that is broken over lines, or from a file in which `\n` means a line break.
     let whole = bare.replace("\\n", "").replace("\\r", "").replace(char::is_whitespace, "");
     add(whole.clone(), vec![INSIDE]);
     add(whole.replace('-', "+").replace('_', "/").replacen("whsec/", "whsec_", 1), vec![URL_SAFE]);

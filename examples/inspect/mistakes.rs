@@ -1,4 +1,5 @@
-//! Why a request does not verify: undoes the usual mistakes, one after the other, until its signature is right.
+//! Explains why a request does not verify: undoes the usual mistakes one after the other, until the signature
+//! is right.
 
 use std::time::Duration;
 
@@ -6,13 +7,13 @@ use hookwire::{Scheme, Secret, Verifier, VerifyError};
 use http::HeaderName;
 use time::OffsetDateTime;
 
-use crate::bodies::bodies;
+use crate::bodies::{self, bodies};
 use crate::capture::Captured;
 use crate::keys::keys;
 use crate::schemes::has_ed25519;
 use crate::verdict::Refusal;
 
-/// Sentences for the user. They never hold the secret.
+/// Explains a refusal in sentences for the user. They never hold the secret.
 pub(crate) fn explain(
     scheme: Scheme,
     captured: &Captured<'_>,
@@ -50,7 +51,12 @@ pub(crate) fn explain(
     }
 }
 
-fn off(distance: Duration, tolerance: Duration, now: OffsetDateTime, direction: &str) -> Vec<String> {
+pub(crate) fn off(
+    distance: Duration,
+    tolerance: Duration,
+    now: OffsetDateTime,
+    direction: &str,
+) -> Vec<String> {
     let signed_at = match direction {
         "behind" => now.unix_timestamp().saturating_sub_unsigned(distance.as_secs()),
         _ => now.unix_timestamp().saturating_add_unsigned(distance.as_secs()),
@@ -82,7 +88,7 @@ fn doubled(
         Some(Verifier::new(scheme, &secret).ok()?.dangerous().without_timestamp_check())
     });
     for verifier in verifiers {
-        // Each costs an HMAC over the body, and a stranger chose how many there are.
+        // Each copy costs an HMAC over the body, and a stranger may have chosen how many there are.
         for (at, copy) in copies.iter().take(MAX_COPIES).enumerate() {
             let mut headers = captured.headers.clone();
             headers.insert(HeaderName::from_static(name), copy.clone());
@@ -97,7 +103,7 @@ fn doubled(
     lines
 }
 
-/// Every secret against every body, the pairs with the fewest mistakes first.
+/// Tries every secret with every body, the pairs with the fewest mistakes first.
 fn mismatch(scheme: Scheme, captured: &Captured<'_>, secrets: &[String], now: OffsetDateTime) -> Vec<String> {
     let numbered = |(number, secret): (usize, &String)| {
         keys(scheme, secret).into_iter().map(move |key| (number, key)).collect::<Vec<_>>()
@@ -116,6 +122,9 @@ fn mismatch(scheme: Scheme, captured: &Captured<'_>, secrets: &[String], now: Of
             lines.push(format!("secret {number} of {} has signed", secrets.len()));
         }
         lines.extend(key.mistakes.iter().chain(&body.mistakes).map(|line| line.to_string()));
+        if body.mistakes.iter().any(|line| bodies::is_reserialized(line)) {
+            lines.push(RAW_BODY.to_owned());
+        }
         let aged = key.value.verify_at(&captured.headers, &body.value, now);
         lines.extend(aged.err().map(|error| format!("and besides: {error}")));
         return lines;
@@ -130,9 +139,10 @@ fn unexplained(captured: &Captured<'_>, secrets: &[String]) -> Vec<String> {
     };
     let mut lines = Vec::new();
     match captured.body.trim_ascii() {
-        b"" => lines.push(
+        b"" => lines.extend([
             "the body is empty: a framework has read it before; capture it before anything else does".to_owned(),
-        ),
+            RAW_BODY.to_owned(),
+        ]),
         b"[object Object]" => lines.push(
             "the body is what JavaScript prints of a parsed object: capture the raw body, before a parser of the \
              framework takes it"
@@ -156,11 +166,16 @@ fn unexplained(captured: &Captured<'_>, secrets: &[String]) -> Vec<String> {
     lines
 }
 
-/// Something to try, and which mistakes were made if it is right.
+/// The ways to the raw body in the common frameworks.
+pub(crate) const RAW_BODY: &str = "raw bytes: Express express.raw({type: '*/*'}) before express.json(), Next.js await request.text(), \
+    FastAPI await request.body(), Flask request.get_data(), Django request.body, Rails request.raw_post, Laravel $request->getContent(), \
+    Spring @RequestBody byte[], ASP.NET Request.Body, Go io.ReadAll(r.Body), axum Bytes; in Lambda decode body if isBase64Encoded";
+
+/// A value to try, and the mistakes that were made if it is right.
 pub(crate) struct Try<T> {
     pub(crate) value: T,
     pub(crate) mistakes: Vec<&'static str>,
 }
 
-/// More than any header should have.
+/// No honest request has as many copies of a header.
 const MAX_COPIES: usize = 8;

@@ -1,16 +1,16 @@
-//! JSON text with its keys in another order.
+//! Writes JSON text with its keys in another order.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// By name at every level, as programs write that keep objects sorted.
+/// Sorts the keys by name at every level, as programs do that keep objects sorted.
 pub(crate) fn sorted(json: &str) -> String {
     rewritten(json, None, 0)
 }
 
-/// In the order in which `template` has them; what that does not have comes last.
+/// Puts the keys into the order of `template`. Keys that it does not have come last.
 pub(crate) fn like(json: &str, template: &str) -> String {
     rewritten(json, Some(template), 0)
 }
@@ -43,7 +43,7 @@ fn rewritten(json: &str, template: Option<&str>, depth: usize) -> String {
     json.to_owned()
 }
 
-/// An object in its own order; `serde_json::Value` would sort it.
+/// An object with its keys in their own order. `serde_json::Value` would sort them.
 #[derive(Default)]
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
@@ -71,5 +71,5 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
-/// As deep as serde_json reads.
+/// The depth that serde_json reads.
 const MAX_DEPTH: usize = 128;

@@ -1,13 +1,13 @@
-//! What programs print of a body that they have parsed, as JSON again.
+//! Turns the text that a program prints of a parsed body back into JSON.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
 use serde::de::IgnoredAny;
 
-/// `{'id': 'evt_1', 'to': None}` as Python prints it, `{"id"=>"evt_1", "to"=>nil}` as Ruby does.
+/// Reads `{'id': 'evt_1', 'to': None}` as Python prints it, or `{"id"=>"evt_1", "to"=>nil}` as Ruby does.
 ///
-/// Nothing for what is JSON already, or still is not.
+/// Returns `None` if the text is JSON already, or if the result is not JSON either.
 pub(crate) fn as_json(text: &str) -> Option<String> {
     if !text.trim_start().starts_with('{') || serde_json::from_str::<IgnoredAny>(text).is_ok() {
         return None;
@@ -34,7 +34,7 @@ pub(crate) fn as_json(text: &str) -> Option<String> {
     serde_json::from_str::<IgnoredAny>(&json).is_ok().then_some(json)
 }
 
-/// The rest of a string up to its `quote`.
+/// Reads the rest of a string up to its `quote`.
 fn string(quote: char, chars: &mut Peekable<Chars<'_>>) -> Option<String> {
     let mut text = String::new();
     loop {

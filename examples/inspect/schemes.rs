@@ -1,11 +1,12 @@
-//! Which scheme a request speaks of, by its headers.
+//! Finds the scheme of a request by its headers.
 
 use hookwire::{Scheme, Secret};
 use http::HeaderMap;
 
 use crate::capture::Captured;
 
-/// The schemes of which a header is there: first those with a signature, then by how many of their headers are there.
+/// The schemes with at least one header in the request. Those with a signature come first, then those with
+/// the most headers.
 pub(crate) fn candidates(headers: &HeaderMap) -> Vec<Scheme> {
     let present = |scheme: &Scheme| scheme.headers().filter(|name| headers.contains_key(*name)).count();
     let mut schemes: Vec<_> = KNOWN.into_iter().filter(|scheme| present(scheme) > 0).collect();
@@ -28,13 +29,13 @@ pub(crate) fn title(scheme: Scheme) -> &'static str {
     }
 }
 
-/// Whether there is a `v1a` signature.
+/// Whether the request has a `v1a` signature.
 pub(crate) fn has_ed25519(captured: &Captured<'_>) -> bool {
     let mut values = captured.headers.get_all(Scheme::STANDARD_WEBHOOKS.signature_header()).iter();
     values.any(|value| value.as_bytes().split(|byte| *byte == b' ').any(|entry| entry.starts_with(b"v1a,")))
 }
 
-/// An Ed25519 key has a scheme of its own, where the feature is there.
+/// The scheme for a secret: an Ed25519 key has one of its own, if the feature is on.
 pub(crate) fn scheme_for(scheme: Scheme, secret: &Secret) -> Scheme {
     #[cfg(feature = "ed25519")]
     if scheme == Scheme::STANDARD_WEBHOOKS

@@ -1,9 +1,9 @@
-//! Text from strangers, made safe to print.
+//! Makes text from strangers safe to print.
 
 use super::json::{Style, restyle};
 
-/// Bytes as text that a terminal does not obey: control characters and those that turn the direction of writing are
-/// escaped, and so is what is not UTF-8.
+/// Escapes the characters that a terminal obeys: control characters, characters that change the direction of
+/// writing, and bytes that are not UTF-8.
 pub(crate) fn printable(bytes: impl AsRef<[u8]>) -> String {
     let mut text = String::new();
     for chunk in bytes.as_ref().utf8_chunks() {
@@ -23,7 +23,8 @@ pub(crate) fn printable(bytes: impl AsRef<[u8]>) -> String {
     text
 }
 
-/// JSON over several lines, each printable and after `margin`; only the beginning of what is very long.
+/// Writes JSON over several lines, each printable and behind `margin`. Only the beginning of a very long text
+/// is shown.
 pub(crate) fn pretty(json: &str, margin: &str) -> String {
     let mut shown = String::new();
     for line in restyle(json, Style::Indented("  ")).lines() {

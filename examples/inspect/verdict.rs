@@ -1,4 +1,4 @@
-//! Whether a request verifies.
+//! Judges whether a request verifies.
 
 use hookwire::{Scheme, Secret, Verified, Verifier, VerifyError};
 use time::OffsetDateTime;
@@ -9,9 +9,9 @@ use crate::mistakes;
 use crate::schemes::{candidates, has_ed25519, scheme_for, title};
 use crate::text::printable;
 
-/// What came of it.
+/// The result of a judgement.
 pub(crate) struct Verdict<'a> {
-    /// The scheme that the headers speak of.
+    /// The scheme that the headers name.
     pub(crate) scheme: Option<Scheme>,
     pub(crate) verified: Option<Verified<'a>>,
     pub(crate) report: String,
@@ -30,13 +30,14 @@ pub(crate) fn judge<'a>(captured: &'a Captured<'_>, secrets: &[String], now: Off
         for (number, secret) in (1..).zip(secrets) {
             match verify(scheme, captured, secret, now) {
                 Ok(verified) => {
-                    let mut report = told(scheme, &schemes, captured);
+                    let mut report = header_report(scheme, &schemes, captured);
                     report += &format!("verdict     verified{}\n", age(&verified, now));
                     report += &which(number, secrets.len());
                     return Verdict { scheme: Some(scheme), verified: Some(verified), report };
                 }
                 Err(refusal) => match &worst {
-                    // That of the likely scheme's first secret, unless another one got further.
+                    // Keep the refusal of the likeliest scheme's first secret, unless another one got
+                    // further.
                     Some((_, _, known)) if !refusal.is_nearer_than(known) => {}
                     _ => worst = Some((scheme, number, refusal)),
                 },
@@ -44,7 +45,7 @@ pub(crate) fn judge<'a>(captured: &'a Captured<'_>, secrets: &[String], now: Off
         }
     }
     let scheme = worst.as_ref().map_or(likely, |(scheme, ..)| *scheme);
-    let mut report = told(scheme, &schemes, captured);
+    let mut report = header_report(scheme, &schemes, captured);
     match worst {
         Some((_, number, refusal)) => {
             report += &format!("verdict     not verified: {}\n", refusal.reason());
@@ -60,7 +61,7 @@ pub(crate) fn judge<'a>(captured: &'a Captured<'_>, secrets: &[String], now: Off
     Verdict { scheme: Some(scheme), verified: None, report }
 }
 
-/// Which secret has signed, where there are several.
+/// Says which secret signed, if there are several.
 fn which(number: usize, of: usize) -> String {
     match (number, of) {
         (_, 1) => String::new(),
@@ -87,7 +88,7 @@ impl Refusal {
         }
     }
 
-    /// Whether the signature is right, and only the time is not.
+    /// Whether the signature is right and only the time is wrong.
     fn is_age(&self) -> bool {
         matches!(
             self,
@@ -111,7 +112,7 @@ fn verify<'a>(
     verifier.verify_at(&captured.headers, captured.body, now).map_err(Refusal::Request)
 }
 
-fn told(scheme: Scheme, schemes: &[Scheme], captured: &Captured<'_>) -> String {
+fn header_report(scheme: Scheme, schemes: &[Scheme], captured: &Captured<'_>) -> String {
     let mut report = format!("scheme      {}", title(scheme));
     for other in schemes.iter().filter(|other| **other != scheme) {
         report += &format!(" (there are headers of {} too)", title(*other));

@@ -1,7 +1,9 @@
-//! `POST /v1/events`: takes an event, and has it delivered to every subscription that asks for it.
+//! `POST /v1/events`: emits an event to every subscription that asks for it.
 //!
-//! 202 with `{"id","deliveries","duplicate"}` for an event that is now stored; 200 for one that was before: the same type and data
-//! under an id that the caller gave. Another event under that id is answered 409. What cannot be used is 400 with the field.
+//! The answer is 202 with `{"id","deliveries","duplicate"}` for an event that is now stored, and 200 for an
+//! event that was stored before with the same id, type and data. Another event with the same id is answered
+//! 409, and a value that cannot be used 400 with its field. `contract` names one of the program's contracts;
+//! without it, the event is the first one's.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,9 +15,9 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use hookwire::dispatch::{EmitError, Emitted, Outbox, Routing};
+use hookwire::dispatch::{EmitError, Emitted, Outbox, Routing, Wake};
 use hookwire::manage::axum::{Access, Scope};
-use hookwire::{Contract, DataError, Envelope, EventId, RawEvent, Records, Secret, Signer};
+use hookwire::{Contract, DataError, Envelope, EventId, RawEvent, Records, Secret, Signer, Store};
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -27,29 +29,53 @@ use tokio::time::timeout;
 
 use super::problem::Problem;
 
-/// Takes events.
+/// Emits the events that callers send.
 pub(crate) struct Events<S> {
     store: Arc<S>,
+    /// One for each contract, the first for events that name none.
+    senders: Vec<Sender<S>>,
+}
+
+/// Emits the events of one contract.
+struct Sender<S> {
     outbox: Outbox<Arc<S>>,
     contract: Contract,
-    /// Knows which ids can be signed; of no endpoint's secret.
+    /// Knows which ids can be signed. Its secret is no endpoint's.
     signer: Option<Signer>,
 }
 
-impl<S: Records> Events<S> {
+impl<S: Store + Records> Events<S> {
     pub(crate) fn new(
-        store: Arc<S>,
-        outbox: Outbox<Arc<S>>,
-        contract: Contract,
+        store: &Arc<S>,
+        wake: &Wake,
+        contracts: Vec<Contract>,
     ) -> Result<Self, hookwire::Error> {
-        let signer = match contract.scheme() {
-            Some(_) => Some(contract.signer(&Secret::try_generate()?)?),
-            None => None,
+        let sender = |contract: Contract| {
+            let signer = match contract.scheme() {
+                Some(_) => Some(contract.signer(&Secret::try_generate()?)?),
+                None => None,
+            };
+            let outbox = Outbox::new(Arc::clone(store), contract.clone()).with_wake(wake);
+            Ok(Sender { outbox, contract, signer })
         };
-        Ok(Self { store, outbox, contract, signer })
+        let senders = contracts.into_iter().map(sender).collect::<Result<_, hookwire::Error>>()?;
+        Ok(Self { store: Arc::clone(store), senders })
     }
 
     async fn take(&self, organization: &str, draft: Draft) -> Result<Emitted, Problem> {
+        let name = draft.contract.as_deref();
+        let sender =
+            self.senders.iter().find(|sender| name.is_none_or(|name| sender.contract.name() == name));
+        let sender = sender.ok_or_else(|| {
+            let names: Vec<_> = self.senders.iter().map(|sender| sender.contract.name()).collect();
+            Problem::field("contract", "there is no such contract", format!("one of {}", names.join(", ")))
+        })?;
+        sender.take(&self.store, organization, draft).await
+    }
+}
+
+impl<S: Store + Records> Sender<S> {
+    async fn take(&self, store: &S, organization: &str, draft: Draft) -> Result<Emitted, Problem> {
         let event = self.event(&draft)?;
         let id = draft.id.as_deref().map(|id| self.id(id)).transpose()?;
         let is_given = id.is_some();
@@ -60,21 +86,22 @@ impl<S: Records> Events<S> {
             draft.attributes.unwrap_or_default().into_iter().map(|(name, values)| (name, values.0)).collect();
 
         let now = OffsetDateTime::now_utc();
-        // As envelopes show it.
+        // Envelopes have the time in milliseconds.
         let now = now.replace_nanosecond(u32::from(now.millisecond()) * 1_000_000).unwrap_or(now);
         let emitted = self.emit_at(now, organization, &id, &event, &routing).await;
         let Err(EmitError::Conflict { .. }) = &emitted else { return emitted.map_err(problem) };
         if !is_given {
             return emitted.map_err(problem);
         }
-        // The caller repeats what it sent, or gives its id to something else: at the time of the first, a repeat is the same bytes.
-        let first =
-            self.store.find_event(organization, &id).await.map_err(EmitError::Store).map_err(problem)?;
+        // The caller either repeats its event or uses the id for another one. With the time of the first
+        // event, a repeat has the same bytes.
+        let first = store.find_event(organization, self.contract.name(), &id).await;
+        let first = first.map_err(EmitError::Store).map_err(problem)?;
         let at = first.map_or(now, |first| first.created_at);
         self.emit_at(at, organization, &id, &event, &routing).await.map_err(problem)
     }
 
-    /// The store keeps the envelope's own time, so that a repeat can be made the same.
+    /// Emits an event with the envelope's own time in the store, so that a repeat can have the same time.
     async fn emit_at(
         &self,
         at: OffsetDateTime,
@@ -88,10 +115,10 @@ impl<S: Records> Events<S> {
         outbox.emit_with(organization, &envelope, routing.clone()).await
     }
 
-    /// One that the contract publishes, with data that fits.
+    /// Reads an event that the contract publishes, with data that fits.
     fn event(&self, draft: &Draft) -> Result<RawEvent, Problem> {
         let name = draft.event_type.as_str();
-        let event = RawEvent::new(name, &draft.data).map_err(|error| Problem::told("type", &error))?;
+        let event = RawEvent::new(name, &draft.data).map_err(|error| Problem::refused("type", &error))?;
         let catalogue = self.contract.catalogue();
         if !catalogue.is_open() && catalogue.find(name).is_none() {
             let names: Vec<_> = catalogue.iter().map(|kind| kind.name()).collect();
@@ -102,25 +129,25 @@ impl<S: Records> Events<S> {
         Ok(event)
     }
 
-    /// One that receivers can be sent.
+    /// Reads an id that can be signed.
     fn id(&self, text: &str) -> Result<EventId, Problem> {
-        let id: EventId = text.parse().map_err(|error| Problem::told("id", &error))?;
+        let id: EventId = text.parse().map_err(|error| Problem::refused("id", &error))?;
         if let Some(signer) = &self.signer {
             let signed = signer.signature(id.as_str(), OffsetDateTime::now_utc(), b"");
-            signed.map_err(|error| Problem::told("id", &error))?;
+            signed.map_err(|error| Problem::refused("id", &error))?;
         }
         Ok(id)
     }
 }
 
 /// The route.
-pub(crate) async fn emit<S: Records + 'static>(
+pub(crate) async fn emit<S: Store + Records + 'static>(
     State(events): State<Arc<Events<S>>>,
     Extension(access): Extension<Access>,
     request: Request,
 ) -> Result<Response, Problem> {
     if access.scope != Scope::ReadWrite {
-        let detail = "this API key may only look, expected one that may write";
+        let detail = "this API key may read only, expected one that may write";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
     let (parts, body) = request.into_parts();
@@ -139,7 +166,7 @@ struct Taken<'a> {
     duplicate: bool,
 }
 
-/// The body, if it is JSON, of a size that can be sent, and comes in time.
+/// Reads the body if it is JSON, can be sent by its size, and arrives in time.
 async fn whole(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -152,7 +179,7 @@ async fn whole(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> {
         let detail = format!("body is too large, expected at most {MAX_BODY} bytes");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
     };
-    // Who asks first is told before anything of it is sent.
+    // A caller that waits for `100 Continue` gets the answer before it sends the body.
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if headers.contains_key(EXPECT) && announced.is_some_and(|len| len > MAX_BODY) {
         return Err(too_large());
@@ -160,7 +187,8 @@ async fn whole(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> {
     match timeout(PATIENCE, Limited::new(&mut body, MAX_BODY).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            // Closed with bytes unread, the connection would take the answer with it: the caller writes before it reads.
+            // If the connection is closed with unread bytes, a caller that writes before it reads does not
+            // see the answer.
             let _ = timeout(LINGER, discard(body)).await;
             Err(too_large())
         }
@@ -172,7 +200,7 @@ async fn whole(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> {
     }
 }
 
-/// Reads on, up to a point.
+/// Reads and drops more of the body, up to a limit.
 async fn discard(mut body: Body) {
     let mut left = 8 * MAX_BODY;
     while let Some(Ok(frame)) = body.frame().await
@@ -188,9 +216,10 @@ async fn discard(mut body: Body) {
 struct Draft {
     #[serde(rename = "type")]
     event_type: String,
-    /// To the byte as it is sent on.
+    /// The data, which is sent byte for byte.
     data: Box<RawValue>,
     id: Option<String>,
+    contract: Option<String>,
     ordering_key: Option<String>,
     attributes: Option<BTreeMap<String, Values>>,
 }
@@ -211,7 +240,7 @@ impl Draft {
     }
 }
 
-/// The values of an attribute: a list, or one alone.
+/// The values of an attribute: a list, or one text.
 struct Values(Vec<String>);
 
 impl<'de> Deserialize<'de> for Values {
@@ -242,7 +271,7 @@ impl<'de> Deserialize<'de> for Values {
     }
 }
 
-/// What serde says of a field, without the value.
+/// Turns serde's message about a field into a problem, without the value.
 fn unread(path: &str, message: &str) -> Problem {
     let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
     let named = |start: &str| message.strip_prefix(start).and_then(|rest| rest.split('`').next());
@@ -260,7 +289,7 @@ fn unread(path: &str, message: &str) -> Problem {
     }
 }
 
-/// The field of the data that does not fit, as a path from the body on.
+/// The problem of a field of the data that does not fit, with its path in the body.
 fn misfit(error: &DataError) -> Problem {
     let within = match error.field() {
         "." => "data".to_owned(),
@@ -283,11 +312,16 @@ fn misfit(error: &DataError) -> Problem {
 
 fn problem(error: EmitError) -> Problem {
     match &error {
-        EmitError::Envelope(error) => Problem::told("data", error),
+        EmitError::Envelope(error) => Problem::refused("data", error),
         EmitError::TooLarge { .. } => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+        EmitError::OutOfBounds(excess) => {
+            let field = if excess.input == "ordering key" { "ordering_key" } else { "attributes" };
+            let what = format!("{} has {} {}", excess.input, excess.found, excess.unit);
+            Problem::field(field, &what, format!("at most {}", excess.limit))
+        }
         EmitError::Conflict { .. } => Problem::field("id", "it was used for another event", "a fresh one")
             .with_status(StatusCode::CONFLICT),
-        // Of the store's own error nothing: it may tell of the database.
+        // The cause stays out, because a store's error may describe the database.
         EmitError::Store(store) if store.is_retryable() => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
         }
@@ -295,7 +329,7 @@ fn problem(error: EmitError) -> Problem {
     }
 }
 
-/// As much as an outbox takes by default, and what stands around the data.
+/// The size that an outbox takes by default, and room for the fields around the data.
 const MAX_BODY: usize = 1024 * 1024 + 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(15);
 const LINGER: Duration = Duration::from_secs(2);

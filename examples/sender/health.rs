@@ -4,21 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use hookwire::Store;
+use hookwire::Subscriptions;
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use tokio::time::timeout;
 
-/// 200 when it does, 503 when it does not or takes its time.
-pub(crate) async fn health<S: Store>(
+/// Answers 200 if the store answers, and 503 if it fails or is slow.
+pub(crate) async fn health<S: Subscriptions>(
     State(store): State<Arc<S>>,
 ) -> (StatusCode, [(http::HeaderName, &'static str); 1], &'static str) {
-    let (status, told) = match timeout(PATIENCE, store.subscription_ids(None, 1)).await {
+    let (status, body) = match timeout(PATIENCE, store.scan(None, 1)).await {
         Ok(Ok(_)) => (StatusCode::OK, r#"{"status":"ok"}"#),
         Ok(Err(_)) | Err(_) => (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"store does not answer"}"#),
     };
-    (status, [(CONTENT_TYPE, "application/json")], told)
+    (status, [(CONTENT_TYPE, "application/json")], body)
 }
 
-/// Less than load balancers wait.
+/// Shorter than the patience of load balancers.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! [`ApiKeys`]: who may call, and for whom.
+//! [`ApiKeys`]: the callers, and the organization of each.
 
 use std::sync::Arc;
 
@@ -13,17 +13,17 @@ use subtle::ConstantTimeEq as _;
 
 use super::problem::Problem;
 
-/// The keys of all organizations: their digests alone, which are of one length and open nothing.
+/// The keys of all organizations. Only their digests are kept: they have one length, and grant no access.
 pub(crate) struct ApiKeys {
     known: Vec<([u8; 32], Access)>,
 }
 
 impl ApiKeys {
-    /// Of the form `KEY=ORG` or `KEY=ORG:read`. No error repeats one.
+    /// Reads keys of the form `KEY=ORG` or `KEY=ORG:read`. No error repeats a key.
     pub(crate) fn parse<'a>(given: impl Iterator<Item = &'a str>) -> Result<Self, &'static str> {
         let mut known: Vec<([u8; 32], Access)> = Vec::new();
         for text in given {
-            // A key may be base64 and end in `=` itself.
+            // A key may be base64, which may end in `=`.
             let (key, organization) = text.rsplit_once('=').ok_or(FORM)?;
             let (organization, scope) = match organization.strip_suffix(":read") {
                 Some(organization) => (organization, Scope::Read),
@@ -52,7 +52,7 @@ impl ApiKeys {
             return None;
         }
         let digest: [u8; 32] = Sha256::digest(key.trim()).into();
-        // Every one is compared, wherever the right one stands.
+        // Every key is compared, so that the time does not reveal the place of the right one.
         self.known.iter().fold(None, |found, (known, access)| match bool::from(known.ct_eq(&digest)) {
             true => Some(access),
             false => found,
@@ -60,7 +60,7 @@ impl ApiKeys {
     }
 }
 
-/// Lets through who shows a key, and says for whom.
+/// Admits requests with a known key, and adds the organization and scope of the key.
 pub(crate) async fn authenticate(
     State(keys): State<Arc<ApiKeys>>,
     mut request: Request,
@@ -73,7 +73,7 @@ pub(crate) async fn authenticate(
         );
         let challenge = match request.headers().contains_key(AUTHORIZATION) {
             true => r#"Bearer realm="sender", error="invalid_token""#,
-            // RFC 6750 section 3.1: no error where none was shown.
+            // RFC 6750 section 3.1: a request without a token gets no error code.
             false => r#"Bearer realm="sender""#,
         };
         let mut response = problem.into_response();
@@ -86,5 +86,5 @@ pub(crate) async fn authenticate(
 }
 
 const FORM: &str = "an --api-key is not of the form KEY=ORG";
-/// As much as PostgreSQL has room for in an index.
+/// The size that fits into an index of PostgreSQL.
 const MAX_ORGANIZATION: usize = 1_000;

@@ -1,16 +1,19 @@
-//! The sending side as a program: subscriptions managed over HTTP, events taken, delivered and replayed.
+//! The sending side as a program: callers manage subscriptions over HTTP and emit events, and a dispatcher
+//! delivers them.
 //!
 //! ```text
-//! cargo run --example sender --features full -- --listen 127.0.0.1:8080 --contract allison --api-key "$API_KEY=acme"
+//! cargo run --example sender --features full -- \
+//!     --listen 127.0.0.1:8080 --contract allison --api-key "$API_KEY=acme"
 //! ```
 //!
-//! Whoever holds an API key manages its organization's subscriptions under `/v1/webhook-subscriptions` and below, as
-//! `hookwire::manage::axum` has it, and emits events by `POST /v1/events`. A dispatcher runs beside it. Any number of these programs
-//! may share one PostgreSQL; what one of them leaves behind when it is killed, the others send.
+//! A caller with an API key manages its organization's subscriptions under `/v1/webhook-subscriptions`, with
+//! the routes of `hookwire::manage::axum`, and emits events by `POST /v1/events`. A dispatcher runs in the
+//! same process. Any number of these programs may share one PostgreSQL; if one of them is killed, the others
+//! send its deliveries.
 //!
-//! `GET /healthz` tells a load balancer whether the store answers, `GET /metrics` is for Prometheus; both need no key. SIGTERM or
-//! ctrl-c ends the program in order: no connection is taken any more, requests are answered, attempts under way end, and what is
-//! still to be sent stays in the store.
+//! `GET /healthz` says whether the store answers, and `GET /metrics` is for Prometheus; both need no key.
+//! SIGTERM or ctrl-c ends the program in order: it accepts no more connections, answers the open requests,
+//! waits for the attempts under way, and leaves the other deliveries in the store.
 
 #[path = "../shared/ending.rs"]
 mod ending;
@@ -32,13 +35,15 @@ use std::time::Duration;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use flags::{Flags, Names};
-use hookwire::dispatch::{Dispatcher, Outbox, Relay, Wake};
+use hookwire::dispatch::{Dispatcher, Relay, Wake};
 use hookwire::manage::Service;
 use hookwire::manage::axum::router;
 use hookwire::store::Retention;
 use hookwire::store::postgres::{PostgresNotifications, PostgresStore};
 use hookwire::store::sqlite::SqliteStore;
-use hookwire::{AddressPolicy, Contract, HyperClient, KeyRing, MemoryStore, Records};
+use hookwire::{
+    AddressPolicy, Contract, HyperClient, KeyRing, MemoryStore, Pruning, Records, Store, Subscriptions,
+};
 use keys::ApiKeys;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -54,7 +59,7 @@ async fn main() -> ExitCode {
         needed: &["--listen", "--contract", "--api-key"],
         optional: &["--store", "--key-ring"],
         alone: &["--allow-loopback"],
-        repeated: &["--api-key"],
+        repeated: &["--api-key", "--contract"],
     };
     flags::main(USAGE, names, Options::parse, run).await
 }
@@ -77,35 +82,44 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     }
 }
 
-async fn serve<S: Records + 'static>(
+async fn serve<S: Store + Subscriptions + Records + Pruning + 'static>(
     options: Options,
     store: S,
     notifications: Option<PostgresNotifications>,
 ) -> Result<(), Box<dyn Error>> {
-    let Options { listen, contract, keys, addresses, ring, .. } = options;
+    let Options { listen, contracts: (first, others), keys, addresses, ring, .. } = options;
     let store = Arc::new(store);
+    ring::check(ring.as_deref(), &*store).await?;
     let (client, wake) = (HyperClient::new(), Wake::new());
-    let mut dispatcher = Dispatcher::new(Arc::clone(&store), client.clone(), contract.clone())
+    let mut dispatcher = Dispatcher::new(Arc::clone(&store), client.clone(), first.clone())
         .with_address_policy(addresses.clone())
         .with_wake(&wake)
         .with_lease(LEASE)
         .with_drain_deadline(GRACE)
-        .with_retention(Retention::new().with_payloads(KEPT).with_attempts(KEPT).with_deliveries(KEPT));
-    let mut service = Service::new(Arc::clone(&store), contract.clone())
+        .with_retention(
+            store.clone(),
+            Retention::new().with_payloads(KEPT).with_attempts(KEPT).with_deliveries(KEPT),
+        );
+    let mut service = Service::new(Arc::clone(&store), first.clone())
         .with_address_policy(addresses)
         .with_client(client)
         .with_wake(&wake);
+    for contract in &others {
+        dispatcher = dispatcher.with_contract(contract.clone())?;
+        service = service.with_contract(contract.clone())?;
+    }
     if let Some(ring) = &ring {
         dispatcher = dispatcher.with_key_ring(Arc::clone(ring));
         service = service.with_key_ring(Arc::clone(ring));
     }
-    let outbox = Outbox::new(Arc::clone(&store), contract.clone()).with_wake(&wake);
-    let events = Arc::new(events::Events::new(Arc::clone(&store), outbox, contract)?);
+    let contracts = std::iter::once(first).chain(others).collect();
+    let events = Arc::new(events::Events::new(&store, &wake, contracts)?);
+    let numbers = (numbers::install()?, Arc::clone(&store));
     let app = router(service)
         .route("/v1/events", post(events::emit::<S>).with_state(events))
         .layer(from_fn_with_state(Arc::new(keys), keys::authenticate))
         .route("/healthz", get(health::health::<S>).with_state(Arc::clone(&store)))
-        .route("/metrics", get(numbers::numbers).with_state(numbers::install()?))
+        .route("/metrics", get(numbers::numbers::<S>).with_state(numbers))
         .fallback(problem::not_found);
 
     let listener = TcpListener::bind(&listen).await?;
@@ -116,49 +130,50 @@ async fn serve<S: Records + 'static>(
         end.send_replace(true);
     });
     eprintln!("listening on http://{}/", listener.local_addr()?);
-    // What the dispatcher warns of, with the delivery that it is about: dead letters, disabled endpoints, a store that does not answer.
-    let told_of = Targets::new().with_default(LevelFilter::WARN).with_target("hookwire", LevelFilter::INFO);
-    tracing_subscriber::registry().with(layer().with_writer(io::stderr)).with(told_of).init();
+    // The dispatcher warns of dead letters, disabled endpoints and a store that does not answer.
+    let shown = Targets::new().with_default(LevelFilter::WARN).with_target("hookwire", LevelFilter::INFO);
+    tracing_subscriber::registry().with(layer().with_writer(io::stderr)).with(shown).init();
 
     if let Some(ring) = ring {
         tokio::spawn(ring::reseal(ring, store));
     }
     if let Some(notifications) = notifications {
         let (relay, ended) = (Relay::new(notifications, &wake), ended.clone());
-        tokio::spawn(async move { relay.run(told(ended)).await });
+        tokio::spawn(async move { relay.run(end_of(ended)).await });
     }
     let delivering = tokio::spawn({
         let ended = ended.clone();
-        async move { dispatcher.run(told(ended)).await }
+        async move { dispatcher.run(end_of(ended)).await }
     });
     let delivering = async { delivering.await.map_err(Box::<dyn Error>::from) };
     let serving = async {
         let late = async {
-            told(ended.clone()).await;
+            end_of(ended.clone()).await;
             sleep(GRACE).await;
         };
         tokio::select! {
-            served = async { axum::serve(listener, app).with_graceful_shutdown(told(ended.clone())).await } => {
+            served = async { axum::serve(listener, app).with_graceful_shutdown(end_of(ended.clone())).await } => {
                 served.map_err(Box::<dyn Error>::from)
             }
-            // Somebody has connected and says nothing.
+            // An idle connection does not delay the end any longer.
             () = late => Ok(()),
         }
     };
-    // A program that takes events and delivers none, or the other way round, is none to keep.
+    // If either of them fails, the program ends.
     tokio::try_join!(serving, delivering)?;
     Ok(())
 }
 
-/// Ready when the program is to end.
-async fn told(mut ended: watch::Receiver<bool>) {
-    // Nobody is left to tell once the channel is closed.
+/// Waits until the program is to end.
+async fn end_of(mut ended: watch::Receiver<bool>) {
+    // A closed channel means the end too.
     let _ = ended.wait_for(|ended| *ended).await;
 }
 
 struct Options {
     listen: String,
-    contract: Contract,
+    /// The first one, which callers need not name, and the others.
+    contracts: (Contract, Vec<Contract>),
     keys: ApiKeys,
     place: Place,
     addresses: AddressPolicy,
@@ -171,9 +186,16 @@ impl Options {
             Some(_) => AddressPolicy::new().allow_loopback().allow_plain_http(),
             None => AddressPolicy::new(),
         };
+        let first = flags.needed("--contract").parse()?;
+        let others = flags.all("--contract").skip(1).map(str::parse).collect::<Result<_, _>>()?;
+        let mut names: Vec<_> = flags.all("--contract").collect();
+        names.sort_unstable();
+        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err("--contract names a contract twice".into());
+        }
         Ok(Self {
             listen: flags.needed("--listen").to_owned(),
-            contract: flags.needed("--contract").parse()?,
+            contracts: (first, others),
             keys: ApiKeys::parse(flags.all("--api-key"))?,
             place: Place::parse(flags.get("--store").unwrap_or(DEFAULT_STORE))?,
             addresses,
@@ -182,7 +204,7 @@ impl Options {
     }
 }
 
-/// Where everything is kept.
+/// The place of the store.
 #[derive(Clone)]
 enum Place {
     Sqlite(String),
@@ -191,7 +213,7 @@ enum Place {
 }
 
 impl Place {
-    /// The URL may hold a password, so no error repeats it.
+    /// Reads a place. The URL may hold a password, so no error repeats it.
     fn parse(text: &str) -> Result<Self, &'static str> {
         match text.split_once(':') {
             _ if text == "memory" => Ok(Self::Memory),
@@ -207,10 +229,11 @@ impl Place {
 }
 
 const USAGE: &str = "\
-usage: sender --listen ADDR --contract NAME --api-key KEY=ORG [--api-key ..] [--store PLACE] [--key-ring FILE] [--allow-loopback]
+usage: sender --listen ADDR --contract NAME [--contract ..] --api-key KEY=ORG [--api-key ..] [--store PLACE] [--key-ring FILE] [--allow-loopback]
 
   --listen ADDR      such as 127.0.0.1:8080; port 0 takes a free one and says which
-  --contract NAME    allison, allo, allo_v1, nectar_desk, recept_ai or standard_webhooks
+  --contract NAME    allison, allo, allo_v1, nectar_desk, recept_ai or standard_webhooks; a subscription or an event with the
+                     field `contract` names one of them, and without it means the first
   --api-key KEY=ORG  requests with `Authorization: Bearer KEY` act for the organization ORG; KEY=ORG:read may only look
   --store PLACE      sqlite:FILE, postgres://.. (several senders may share it) or memory; sqlite:sender.db in this folder, if not given
   --key-ring FILE    lines of an id and 32 bytes in base64: the first key seals the secrets in the store, each of them opens;
@@ -219,9 +242,10 @@ usage: sender --listen ADDR --contract NAME --api-key KEY=ORG [--api-key ..] [--
 ";
 
 const DEFAULT_STORE: &str = "sqlite:sender.db";
-/// How long what a killed sender was sending waits for another. While one runs, it extends its leases.
+/// The time after which another sender takes over the deliveries of a killed one. A sender that runs extends
+/// its leases.
 const LEASE: Duration = Duration::from_secs(10);
-/// How long an end in order may take: less than the half minute after which service managers kill.
+/// The time that an orderly end may take: less than the 30 s after which service managers kill.
 const GRACE: Duration = Duration::from_secs(20);
 /// How long what has ended can be looked at and replayed, and its event's id stays taken.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);

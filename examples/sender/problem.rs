@@ -1,4 +1,5 @@
-//! [`Problem`]: why a request was not carried out, as problem details (RFC 9457) of the form that management answers with.
+//! [`Problem`]: the reason why a request failed, as problem details (RFC 9457) in the form of management's
+//! own.
 
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -17,18 +18,16 @@ impl Problem {
         Self { status, detail: detail.into(), field: None, expected: None }
     }
 
-    /// A field that holds what cannot be used.
+    /// The problem of a field that holds a value that cannot be used.
     pub(crate) fn field(field: impl Into<String>, what: &str, expected: impl Into<String>) -> Self {
         let (field, expected) = (field.into(), expected.into());
         let detail = format!("{field}: {what}, expected {expected}");
         Self { field: Some(field), expected: Some(expected), ..Self::new(StatusCode::BAD_REQUEST, detail) }
     }
 
-    /// A field that a part of the library refused, whose text says what is wrong and what would be right.
-    pub(crate) fn told(field: &str, error: &hookwire::Error) -> Self {
-        let text = error.to_string();
-        let (what, expected) = text.split_once(", expected ").unwrap_or((&text, "another value"));
-        Self::field(field, what, expected)
+    /// The problem of a field that the library refused.
+    pub(crate) fn refused(field: &str, error: &hookwire::Error) -> Self {
+        Self::field(field, error.reason(), error.expected().unwrap_or("another value"))
     }
 
     pub(crate) const fn with_status(mut self, status: StatusCode) -> Self {
@@ -70,7 +69,7 @@ struct Members {
     expected: Option<String>,
 }
 
-/// What no route is for.
+/// Answers requests for which there is no route.
 pub(crate) async fn not_found() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "there is nothing here, expected a path of /v1/openapi.json")
 }

@@ -1,16 +1,17 @@
-//! When a program is to end.
+//! Waits for the signal that ends a program.
 
 use std::io;
 
 use tokio::signal;
 
-/// Comes back when the program is told to end: by ctrl-c, or by SIGTERM as service managers send it.
+/// Completes when the program should end: on ctrl-c, or on SIGTERM from a service manager.
 ///
-/// From the call on, and not only once it is awaited, neither kills the program.
+/// As soon as this function returns, neither signal kills the program any more, even if the future is not yet
+/// awaited.
 ///
 /// # Errors
 ///
-/// When the operating system does not tell of them.
+/// If the operating system refuses to register the signals.
 pub(crate) fn ending() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     #[cfg(unix)]
     let ended = {

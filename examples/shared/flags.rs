@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-/// A program's `main`: has `parse` make of its flags what `run` needs.
+/// A program's `main`: `parse` turns the flags into the arguments of `run`.
 ///
-/// Exit code 0 when it ended in order, 1 when it failed, 2 for a command line that makes no sense.
+/// The exit code is 0 on success, 1 on failure, and 2 for an invalid command line.
 pub(crate) async fn main<T, R>(
     usage: &str,
     names: Names<'_>,
@@ -21,7 +21,7 @@ where
     let parsed = match Flags::parse(std::env::args_os().skip(1), names) {
         Ok(Some(flags)) => parse(&flags).map_err(|error| error.to_string()),
         Ok(None) => {
-            // Not `print!`, which panics when whoever reads has left.
+            // `print!` would panic if the reader is gone.
             let _ = io::stdout().write_all(usage.as_bytes());
             return ExitCode::SUCCESS;
         }
@@ -52,13 +52,13 @@ where
 /// The flags that a program knows.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Names<'a> {
-    /// With a value, and always there.
+    /// Required flags with a value.
     pub(crate) needed: &'a [&'a str],
-    /// With a value.
+    /// Optional flags with a value.
     pub(crate) optional: &'a [&'a str],
-    /// Without one.
+    /// Flags without a value.
     pub(crate) alone: &'a [&'a str],
-    /// Of those with a value, the ones that may be given more than once.
+    /// Flags with a value that may be given more than once.
     pub(crate) repeated: &'a [&'a str],
 }
 
@@ -74,9 +74,11 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    /// By hand: a few flags are no reason for every user of the crate to build an argument parser with the examples.
+    /// Parses the arguments by hand, so that users of the crate need not build an argument parser for the
+    /// examples.
     ///
-    /// `None` when help was asked for. No argument's value is repeated in an error: it may be the secret.
+    /// Returns `None` if help was requested. An error never repeats an argument's value, because it may be
+    /// the secret.
     fn parse(mut args: impl Iterator<Item = OsString>, names: Names<'_>) -> Result<Option<Self>, String> {
         let mut given: Vec<(String, String)> = Vec::new();
         while let Some(arg) = args.next() {
@@ -93,7 +95,7 @@ impl Flags {
                     let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
                     let value =
                         value.into_string().map_err(|_| format!("the value of {name} is not UTF-8"))?;
-                    // A variable that was not set, and not quoted either.
+                    // An unquoted shell variable was empty, so the next flag took its place.
                     if names.all().any(|known| known == value) {
                         return Err(format!("{name} needs a value"));
                     }
@@ -118,12 +120,12 @@ impl Flags {
         self.all(name).next()
     }
 
-    /// The values of one that may be repeated, in their order.
+    /// The values of a repeated flag, in their order.
     pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.given.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// The value of one that is always there.
+    /// The value of a required flag.
     pub(crate) fn needed(&self, name: &str) -> &str {
         self.get(name).expect("invariant: parsing demands what is needed")
     }

@@ -1,4 +1,4 @@
-//! A line on the standard error for each request that is refused: senders and strangers are told a status and no more.
+//! Prints a line on the standard error for each refused request. The sender only gets a status.
 
 use std::error::Error as _;
 

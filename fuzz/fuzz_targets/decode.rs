@@ -1,9 +1,10 @@
-//! Any bytes as every contract's envelope: reading never panics, and what was read is read alike when written again.
+//! Decodes any bytes as every contract's envelope. Decoding never panics, and a decoded envelope survives
+//! another round trip.
 #![no_main]
 
+use hookwire::event::{DecodeError, Field};
 use hookwire::{
-    Contract, DecodeError, Envelope, EventData, Field, RawEvent, Verified, allison, allo, allo_v1, nectar_desk,
-    recept_ai,
+    Contract, Envelope, EventData, RawEvent, Verified, allison, allo, allo_v1, nectar_desk, recept_ai,
 };
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
@@ -21,7 +22,7 @@ fuzz_target!(|body: &[u8]| {
     }
 });
 
-/// What a catalogue makes of the body: the second reading is the first, and the second writing too.
+/// Decodes the body with a catalogue. Encoding and decoding again gives the same event and the same bytes.
 fn reads_alike<T: EventData + PartialEq + std::fmt::Debug>(contract: &Contract, body: &[u8]) {
     let read = match decode::<T>(contract, body) {
         Ok(read) => read,
@@ -34,7 +35,7 @@ fn reads_alike<T: EventData + PartialEq + std::fmt::Debug>(contract: &Contract, 
             return;
         }
     };
-    // An event can be read and not be written: a field's time that an offset moves out of RFC 3339's years.
+    // Some decoded events cannot be encoded: an offset can move a time in a field out of RFC 3339's years.
     let Ok(written) = contract.encode(&read) else { return };
     let again = decode::<T>(contract, &written).expect("what was written can be read");
     assert_eq!(again.data, read.data);
@@ -42,7 +43,8 @@ fn reads_alike<T: EventData + PartialEq + std::fmt::Debug>(contract: &Contract, 
     same_head(contract, &read, &again);
 }
 
-/// The data is not looked into: every envelope that is read can be written, and keeps its data to the byte.
+/// Decodes without looking into the data. Every decoded envelope can be encoded, and its data stays the same
+/// bytes.
 fn reads_raw(contract: &Contract, body: &[u8]) {
     let Ok(read) = decode::<RawEvent>(contract, body) else { return };
     let written = contract.encode(&read).expect("what was read can be written");
@@ -58,7 +60,7 @@ fn same_head<T>(contract: &Contract, read: &Envelope<T>, again: &Envelope<T>) {
         assert_eq!(again.id, read.id);
     }
     if contract.format().fields().iter().any(|field| matches!(field, Field::CreatedAt(..))) {
-        // Times are cut to the format's digits.
+        // The format writes fewer digits of a second.
         let cut = read.created_at - again.created_at;
         assert!(!cut.is_negative() && cut.whole_milliseconds() == 0, "{cut}");
     }

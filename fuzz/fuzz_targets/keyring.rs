@@ -1,9 +1,11 @@
-//! Arbitrary texts as sealed secrets: no panic, nothing opens that the ring did not seal, no preview of more than it shows.
+//! Opens arbitrary texts as sealed secrets: no panic, only the ring's own secrets open, and previews stay
+//! short.
 
 #![no_main]
 
 use hookwire::keyring::{Key, KeyRing};
-use hookwire::{SealedSecret, Secret, SecretUse, StoredSecret, SubscriptionId};
+use hookwire::signature::{SealedSecret, SecretUse, StoredSecret};
+use hookwire::{Secret, SubscriptionId};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -14,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
         let _ = text.parse::<Key>();
         let _ = StoredSecret::from_storage(text);
         let _ = KeyRing::new(text, Key::from_bytes([8; 32]));
-        // As it is, and behind what every sealed secret begins with.
+        // The text alone, and after the prefix of every sealed secret.
         for text in [text.to_owned(), format!("v1.2026-11.{text}"), format!("v1.2026-11.d2g.{text}")] {
             let sealed = SealedSecret::from_text(text);
             assert!(ring.open(&sealed, id, SecretUse::Signing).is_err(), "nobody here has the key");
@@ -28,7 +30,7 @@ fuzz_target!(|bytes: &[u8]| {
     let secret = Secret::from_bytes(bytes);
     let sealed = ring.seal_with_nonce(&secret, id, SecretUse::Signing, [5; 24]);
     assert!(ring.open(&sealed, id, SecretUse::Signing).expect("what was sealed opens") == secret);
-    // One byte of it anywhere is another, as the input has it.
+    // The input says which byte changes, and into which.
     if let [at, other, ..] = bytes {
         let mut text = sealed.as_str().as_bytes().to_vec();
         let at = usize::from(*at) % text.len();

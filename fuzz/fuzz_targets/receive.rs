@@ -1,5 +1,6 @@
-//! Whole requests of every contract and scheme, spoilt in any way, to a receiver that remembers: no panic and no 500; what is
-//! refused blocks nothing; what is genuine is taken once; what was changed is never another event under the same proof.
+//! Sends requests of every contract and scheme, changed in any way, to a receiver with an inbox. There is no
+//! panic and no 500. A refused request blocks no event. A genuine request is handled once. A changed request
+//! never passes as another event.
 #![no_main]
 
 use std::future::Future;
@@ -9,9 +10,10 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use hookwire::receive::{Arrival, HeaderGuard, Received, Receiver, Rejection, SecretSource};
+use hookwire::event::{EnvelopeFormat, Field};
 use hookwire::{
-    Contract, Envelope, EnvelopeFormat, EventData, EventId, Field, MemoryStore, RawEvent, Scheme, Secret,
-    allison, allo, allo_v1, nectar_desk, recept_ai,
+    Contract, Envelope, EventData, EventId, MemoryStore, RawEvent, Scheme, Secret, allison, allo, allo_v1,
+    nectar_desk, recept_ai,
 };
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -22,9 +24,9 @@ use time::macros::datetime;
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {
     sender: u8,
-    /// A password is asked for beside the signature.
+    /// The receiver requires a password besides the signature.
     is_guarded: bool,
-    /// The secret is looked up by the tenant's name.
+    /// The receiver looks the secret up by the tenant's name.
     tenant: Option<&'a str>,
     says: Says<'a>,
     changes: Changes<'a>,
@@ -33,24 +35,24 @@ struct Input<'a> {
 /// The genuine body.
 #[derive(Arbitrary, Debug)]
 enum Says<'a> {
-    /// The sample of a type.
+    /// The sample of an event type.
     Sample(u8),
-    /// An event of any type with any JSON for its data.
+    /// An event of any type with any JSON as its data.
     Event(&'a str, &'a str),
-    /// Bytes that a sender has signed, whatever they are.
+    /// Arbitrary bytes that a sender has signed.
     Bytes(&'a [u8]),
 }
 
-/// What is done to the request after it was signed.
+/// Changes to the request after it was signed.
 #[derive(Arbitrary, Debug)]
 struct Changes<'a> {
-    /// Which of the headers, whether in place of it or beside it, and the value.
+    /// The index of a header, whether the value replaces it or is added, and the value.
     headers: Vec<(u8, bool, &'a [u8])>,
-    /// Which of the headers is cut, and where a byte is changed.
+    /// The index of the header to cut, and the byte to change.
     spoilt: Option<(u8, u16, u8)>,
-    /// From where, how much, and what for it.
+    /// The position, the number of bytes to replace, and their replacement.
     body: Option<(u16, u8, &'a [u8])>,
-    /// How much later it comes.
+    /// The delay of the request, in seconds.
     seconds: u32,
 }
 
@@ -74,33 +76,34 @@ fn receives<T: EventData>(contract: &Contract, input: &Input<'_>) {
     let (changed_headers, changed_body, now) = changed(&headers, &body, &input.changes);
     let is_proven = contract.scheme().is_some();
 
-    // The changed one comes first. Where it passes, it is the genuine one in other words, and names the same event.
+    // The changed request comes first. If it passes, it is the genuine one in other words and names the same
+    // event.
     let first = receive::<T>(&receiver, input, &changed_headers, &changed_body, now);
-    if is_proven && matches!(first, Told::Event(_) | Told::Misfit(_)) {
+    if is_proven && matches!(first, Outcome::Event(_) | Outcome::Misfit(_)) {
         assert_eq!(changed_body, body, "another body under the proof of this one");
     }
     let genuine = receive::<T>(&receiver, input, &headers, &body, NOW);
     match &first {
-        Told::Refused if is_genuine(&input.says) => {
-            assert!(matches!(genuine, Told::Event(_) | Told::OtherType), "blocked by what was refused");
+        Outcome::Refused if is_genuine(&input.says) => {
+            assert!(matches!(genuine, Outcome::Event(_) | Outcome::OtherType), "blocked by what was refused");
         }
-        Told::Event(id) | Told::Misfit(id) if is_proven || changed_body == body => {
-            assert_eq!(genuine, Told::Duplicate(id.clone()), "the same event under another name");
+        Outcome::Event(id) | Outcome::Misfit(id) if is_proven || changed_body == body => {
+            assert_eq!(genuine, Outcome::Duplicate(id.clone()), "the same event under another name");
         }
         _ => {}
     }
-    // Once it was taken, neither it nor what was made of it is taken again.
-    if matches!(genuine, Told::Event(_) | Told::Misfit(_)) {
+    // After the event was handled, neither the genuine nor the changed request is handled again.
+    if matches!(genuine, Outcome::Event(_) | Outcome::Misfit(_)) {
         let again = receive::<T>(&receiver, input, &headers, &body, NOW);
-        assert!(matches!(again, Told::Duplicate(_)), "taken twice: {again:?}");
+        assert!(matches!(again, Outcome::Duplicate(_)), "taken twice: {again:?}");
         let changed = receive::<T>(&receiver, input, &changed_headers, &changed_body, now);
         let is_same = !is_proven && changed_body != body;
-        assert!(is_same || matches!(changed, Told::Duplicate(_) | Told::Refused), "taken anew: {changed:?}");
+        assert!(is_same || matches!(changed, Outcome::Duplicate(_) | Outcome::Refused), "taken anew: {changed:?}");
     }
 }
 
 #[derive(Debug, PartialEq)]
-enum Told {
+enum Outcome {
     Event(EventId),
     Misfit(EventId),
     OtherType,
@@ -108,46 +111,49 @@ enum Told {
     Refused,
 }
 
-/// What a receiver makes of a request; an event is committed, and so is what does not fit.
+/// Receives a request and commits its event, also if the data does not fit its type.
 fn receive<T: EventData>(
     receiver: &Receiver<MemoryStore>,
     input: &Input<'_>,
     headers: &HeaderMap,
     body: &[u8],
     now: OffsetDateTime,
-) -> Told {
-    let mut arrival = Arrival::new(headers);
+) -> Outcome {
+    let mut arrival = Arrival::post(headers);
     if let Some(tenant) = input.tenant {
         arrival = arrival.with_tenant(tenant);
     }
-    match at_once(receiver.receive_arrival::<T>(&arrival, body, now)) {
+    let received = at_once(async {
+        receiver.admit(arrival, now)?.prove(body, now).await?.receive::<T>().await
+    });
+    match received {
         Ok(Received::Event { envelope, receipt, .. }) => {
             assert!(at_once(receipt.commit(NOW)).expect("memory does not fail"));
-            Told::Event(envelope.id)
+            Outcome::Event(envelope.id)
         }
         Ok(Received::Undecodable { error, receipt, .. }) => {
             let _ = format!("{error} {error:?}");
             assert!(at_once(receipt.commit(NOW)).expect("memory does not fail"));
-            Told::Misfit(error.id().expect("what was received has an id").clone())
+            Outcome::Misfit(error.id().expect("what was received has an id").clone())
         }
-        Ok(Received::Duplicate { id, .. }) => Told::Duplicate(id),
-        Ok(Received::OtherType { .. }) => Told::OtherType,
+        Ok(Received::Duplicate { id, .. }) => Outcome::Duplicate(id),
+        Ok(Received::OtherType { .. }) => Outcome::OtherType,
         Ok(_) => unreachable!("there is nothing else"),
         Err(rejection) => {
             silent(&rejection);
-            Told::Refused
+            Outcome::Refused
         }
     }
 }
 
-/// A refusal is a stranger's fault, and shows no secret.
+/// A refusal has a status for the client's fault and shows no secret.
 fn silent(rejection: &Rejection) {
     assert!(matches!(rejection.status().as_u16(), 400 | 401 | 413), "{rejection:?}");
-    let told = format!("{rejection} {rejection:?}");
-    assert!(!told.contains(secret().expose()) && !told.contains("Basic "), "{told}");
+    let text = format!("{rejection} {rejection:?}");
+    assert!(!text.contains(secret().expose()) && !text.contains("Basic "), "{text}");
 }
 
-/// The genuine body, where the contract can write it.
+/// The genuine body, if the contract can encode it.
 fn body(contract: &Contract, says: &Says<'_>) -> Option<Vec<u8>> {
     let event = match *says {
         Says::Bytes(bytes) => return Some(bytes.to_vec()),
@@ -167,7 +173,7 @@ fn body(contract: &Contract, says: &Says<'_>) -> Option<Vec<u8>> {
     Some(contract.encode(&envelope).expect("an event of a name can be written").to_vec())
 }
 
-/// Whether the body is one that every receiver takes.
+/// Whether every receiver has to accept the body.
 fn is_genuine(says: &Says<'_>) -> bool {
     matches!(says, Says::Sample(_))
 }
@@ -244,7 +250,7 @@ fn changed(headers: &HeaderMap, body: &[u8], changes: &Changes<'_>) -> (HeaderMa
     (changed, bytes, NOW + Duration::from_secs(u64::from(changes.seconds % A_DAY)))
 }
 
-/// Nothing that is asked here waits for anything.
+/// Polls once: no future here ever waits.
 fn at_once<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
@@ -257,7 +263,7 @@ fn secret() -> Secret {
 }
 
 fn scheme(name: &'static str, scheme: Scheme) -> Contract {
-    Contract::standard_webhooks().with_name(name).with_scheme(scheme)
+    Contract::standard_webhooks().with_name(name).expect("name is right").with_scheme(scheme)
 }
 
 const SENDERS: [fn() -> Contract; 12] = [
@@ -272,7 +278,7 @@ const SENDERS: [fn() -> Contract; 12] = [
     || scheme("github", Scheme::GITHUB),
     || scheme("slack", Scheme::SLACK),
     || scheme("shopify", Scheme::SHOPIFY),
-    || Contract::allison().with_name("calls"),
+    || Contract::allison().with_name("calls").expect("name is right"),
 ];
 const ID_IN_THE_BODY: EnvelopeFormat =
     EnvelopeFormat::new(&[Field::Id("id"), Field::Type("type"), Field::Data("data")]);
@@ -281,5 +287,5 @@ const NOW: OffsetDateTime = datetime!(2026-04-17 19:12:03 UTC);
 /// Within every contract's window for duplicates.
 const A_DAY: u32 = 86_400;
 const MAX_BODY: usize = 64 * 1024;
-/// The name `u` and the secret as `Basic` has them.
+/// The user `u` and the secret as Basic credentials.
 const PASSWORD: &str = "Basic dTp3aHNlY19Cd2NIQndjSEJ3Y0hCd2NIQndjSEJ3Y0hCd2NIQndjSEJ3Y0hCd2NIQndjPQ==";

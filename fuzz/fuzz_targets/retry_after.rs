@@ -1,4 +1,4 @@
-//! Any bytes as a `Retry-After` value: reading never panics, and no value moves a retry out of its bounds.
+//! Reads any bytes as a `Retry-After` value: no panic, and no value moves a retry out of its bounds.
 #![no_main]
 
 use std::time::Duration;

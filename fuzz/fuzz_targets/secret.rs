@@ -1,4 +1,5 @@
-//! Arbitrary texts and bytes as secrets: no panic, no preview of more than a quarter, nothing lost in a store.
+//! Reads arbitrary texts and bytes as secrets: no panic, no preview of more than a quarter, and nothing is
+//! lost when stored.
 
 #![no_main]
 

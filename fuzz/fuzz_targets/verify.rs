@@ -1,4 +1,5 @@
-//! Arbitrary headers and bodies against every scheme: no panic, and nothing is proved that the signer would not sign.
+//! Verifies arbitrary headers and bodies under every scheme: no panic, and only the signer's own output
+//! passes.
 
 #![no_main]
 
@@ -12,9 +13,9 @@ use time::OffsetDateTime;
 struct Request<'a> {
     scheme: usize,
     key: [u8; 32],
-    /// Which of the scheme's headers, and its value.
+    /// The index of the scheme's header, and its value.
     headers: Vec<(usize, &'a [u8])>,
-    /// Headers of a true signature, over the values below, that stay unless `headers` replaces them.
+    /// Headers of a valid signature over the values below. They stay unless `headers` replaces them.
     signed: Option<(&'a str, u32)>,
     body: &'a [u8],
     now: i64,
@@ -34,7 +35,7 @@ fuzz_target!(|request: Request<'_>| {
     for (which, value) in request.headers {
         let Ok(value) = HeaderValue::from_bytes(value) else { continue };
         let name = HeaderName::from_static(names[which % names.len()]);
-        // One in two is a second copy.
+        // One in two adds a second copy.
         if which & (1 << 20) == 0 {
             headers.insert(name, value);
         } else {
@@ -55,7 +56,8 @@ fuzz_target!(|request: Request<'_>| {
     let value = headers[scheme.signature_header()].to_str().expect("a proved value is text");
     let value = value.to_ascii_lowercase();
     let again = again.to_ascii_lowercase();
-    // The last field is the signature, alone or after the time; other fields of a list may stand around it.
+    // The last field is the signature, alone or after the time. A list may have other fields before and after
+    // it.
     let signature = again.rsplit(',').next().expect("there is always a last field");
     assert!(value.contains(signature), "{value} does not hold {again}");
 });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What an outcome means for the delivery.
+/// The meaning of an attempt's outcome for its delivery.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Judgement {
@@ -26,7 +26,7 @@ pub enum Retryable {
     FaultsAndServerErrors,
 }
 
-/// What becomes of the old secret when a new one is made.
+/// How long an old secret signs after a new one was made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Rotation {
@@ -38,13 +38,13 @@ pub enum Rotation {
 
 /// When a subscription that keeps failing is disabled.
 ///
-/// A run of failures counts once it has at least `failures` failed attempts, with at least `spread` between the first
-/// and the last of them inside `window`; when it then lasts for `after` without one success, the subscription is
-/// disabled. One success clears it.
+/// A run of failures counts once it has at least `failures` failed attempts, with at least `spread` between
+/// the first and the last of them inside `window`; when it then lasts for `after` without one success, the
+/// subscription is disabled. One success clears it.
 ///
 /// ```
 /// use std::time::Duration;
-/// use hookwire::AutoDisable;
+/// use hookwire::contract::AutoDisable;
 ///
 /// const HOUR: Duration = Duration::from_secs(3600);
 /// let rule = AutoDisable::failing_for(HOUR * 120).with_trigger(3, HOUR * 12, HOUR * 24);
@@ -64,7 +64,8 @@ impl AutoDisable {
         Self { after, failures: 1, spread: Duration::ZERO, window: Duration::MAX }
     }
 
-    /// The same rule, its timer started only by `failures` failed attempts spread over at least `spread` inside `window`.
+    /// Sets that the timer starts only with `failures` failed attempts, spread over at least `spread` inside
+    /// `window`.
     pub fn with_trigger(mut self, failures: u32, spread: Duration, window: Duration) -> Self {
         self.failures = failures;
         self.spread = spread;
@@ -93,10 +94,11 @@ impl AutoDisable {
     }
 }
 
-/// Where in the data of some event types the key stands that keeps their deliveries in order.
+/// The place of the ordering key in the data of some event types.
 ///
 /// ```
-/// use hookwire::{Contract, OrderingRule};
+/// use hookwire::contract::OrderingRule;
+/// use hookwire::Contract;
 ///
 /// const BY_ORDER: &[OrderingRule] = &[OrderingRule::new("order.", &["/order_id"])];
 /// let contract = Contract::standard_webhooks().with_ordering(BY_ORDER);
@@ -109,8 +111,8 @@ pub struct OrderingRule {
 }
 
 impl OrderingRule {
-    /// For event types whose name begins with `prefix`: the first of these JSON pointers (RFC 6901) that finds text or a
-    /// number in the data. Of several rules the first whose prefix fits is followed.
+    /// For event types whose name begins with `prefix`, takes the first of these JSON pointers (RFC 6901)
+    /// that finds text or a number in the data. A contract follows the first of its rules whose prefix fits.
     pub const fn new(prefix: &'static str, pointers: &'static [&'static str]) -> Self {
         Self { prefix, pointers }
     }

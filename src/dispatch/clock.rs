@@ -1,4 +1,4 @@
-//! The time as the parts of a dispatcher share it.
+//! [`SharedClock`]: a clock that several parts share.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl fmt::Debug for SharedClock {
     }
 }
 
-/// Whose time an attempt runs on.
+/// The time that an attempt reads.
 #[derive(Clone)]
 pub(super) enum AttemptTime {
     /// Time stands still, as it does within a step.

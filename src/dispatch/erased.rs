@@ -10,20 +10,22 @@ use time::OffsetDateTime;
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::signature::Secret;
 use crate::store::{
-    Claim, Claims, Lease, Look, Notifications, Retention, Settled, Settlement, Store, StoreError,
+    Claim, Claims, HealthWritten, Lease, Notifications, Poll, Polled, Pruning, Retention, Settled,
+    Settlement, Store, StoreError, StoreId,
 };
-use crate::subscription::{Health, Subscription, SubscriptionStatus, TokenSource};
+use crate::subscription::{DisabledReason, Health, Subscription, TokenSource};
 use crate::transport::{Exchange, HttpClient, Limits, TransportError};
 
-/// What a dispatcher needs of a [`Store`].
+/// A [`Store`] behind a pointer: the calls of a dispatcher.
 pub(super) trait ErasedStore: Send + Sync {
-    fn look_dyn(&self, now: OffsetDateTime, limit: u32) -> BoxFuture<'_, Result<Look, StoreError>>;
+    fn id_dyn(&self) -> Option<StoreId>;
+    fn look_dyn<'a>(&'a self, poll: &'a Poll) -> BoxFuture<'a, Result<Polled, StoreError>>;
     fn claim_dyn<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<Claims, StoreError>>;
     fn extend_dyn<'a>(
         &'a self,
         leases: &'a [(DeliveryId, Lease)],
-        now: OffsetDateTime,
         lease: Duration,
+        now: OffsetDateTime,
     ) -> BoxFuture<'a, Result<Vec<Settled>, StoreError>>;
     fn settle_dyn<'a>(
         &'a self,
@@ -36,23 +38,24 @@ pub(super) trait ErasedStore: Send + Sync {
         id: SubscriptionId,
         seen: &'a Health,
         health: &'a Health,
-    ) -> BoxFuture<'a, Result<bool, StoreError>>;
-    fn set_status_dyn<'a>(
-        &'a self,
-        id: SubscriptionId,
-        status: &'a SubscriptionStatus,
-    ) -> BoxFuture<'a, Result<bool, StoreError>>;
-    fn prune_dyn<'a>(
-        &'a self,
-        retention: &'a Retention,
+        disable: Option<DisabledReason>,
         now: OffsetDateTime,
+    ) -> BoxFuture<'a, Result<HealthWritten, StoreError>>;
+    fn expire_dyn(
+        &self,
+        age: Duration,
         limit: u32,
-    ) -> BoxFuture<'a, Result<u64, StoreError>>;
+        now: OffsetDateTime,
+    ) -> BoxFuture<'_, Result<u64, StoreError>>;
 }
 
 impl<S: Store> ErasedStore for S {
-    fn look_dyn(&self, now: OffsetDateTime, limit: u32) -> BoxFuture<'_, Result<Look, StoreError>> {
-        Box::pin(self.look(now, limit))
+    fn id_dyn(&self) -> Option<StoreId> {
+        self.id()
+    }
+
+    fn look_dyn<'a>(&'a self, poll: &'a Poll) -> BoxFuture<'a, Result<Polled, StoreError>> {
+        Box::pin(self.look(poll))
     }
 
     fn claim_dyn<'a>(&'a self, claim: &'a Claim) -> BoxFuture<'a, Result<Claims, StoreError>> {
@@ -62,10 +65,10 @@ impl<S: Store> ErasedStore for S {
     fn extend_dyn<'a>(
         &'a self,
         leases: &'a [(DeliveryId, Lease)],
-        now: OffsetDateTime,
         lease: Duration,
+        now: OffsetDateTime,
     ) -> BoxFuture<'a, Result<Vec<Settled>, StoreError>> {
-        Box::pin(self.extend(leases, now, lease))
+        Box::pin(self.extend(leases, lease, now))
     }
 
     fn settle_dyn<'a>(
@@ -87,29 +90,44 @@ impl<S: Store> ErasedStore for S {
         id: SubscriptionId,
         seen: &'a Health,
         health: &'a Health,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(self.put_health(id, seen, health))
-    }
-
-    fn set_status_dyn<'a>(
-        &'a self,
-        id: SubscriptionId,
-        status: &'a SubscriptionStatus,
-    ) -> BoxFuture<'a, Result<bool, StoreError>> {
-        Box::pin(self.set_subscription_status(id, status))
-    }
-
-    fn prune_dyn<'a>(
-        &'a self,
-        retention: &'a Retention,
+        disable: Option<DisabledReason>,
         now: OffsetDateTime,
+    ) -> BoxFuture<'a, Result<HealthWritten, StoreError>> {
+        Box::pin(self.put_health(id, seen, health, disable, now))
+    }
+
+    fn expire_dyn(
+        &self,
+        age: Duration,
         limit: u32,
-    ) -> BoxFuture<'a, Result<u64, StoreError>> {
-        Box::pin(self.prune(retention, now, limit))
+        now: OffsetDateTime,
+    ) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(self.expire(age, limit, now))
     }
 }
 
-/// [`Notifications`] behind a pointer.
+/// A [`Pruning`] behind a pointer.
+pub(super) trait ErasedPruning: Send + Sync {
+    fn prune_dyn<'a>(
+        &'a self,
+        retention: &'a Retention,
+        limit: u32,
+        now: OffsetDateTime,
+    ) -> BoxFuture<'a, Result<u64, StoreError>>;
+}
+
+impl<P: Pruning> ErasedPruning for P {
+    fn prune_dyn<'a>(
+        &'a self,
+        retention: &'a Retention,
+        limit: u32,
+        now: OffsetDateTime,
+    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+        Box::pin(self.prune(retention, limit, now))
+    }
+}
+
+/// A [`Notifications`] behind a pointer.
 pub(super) trait ErasedNotifications: Send + Sync {
     fn notify_dyn(&self) -> BoxFuture<'_, Result<(), StoreError>>;
     fn notified_dyn(&self) -> BoxFuture<'_, Result<(), StoreError>>;
@@ -125,7 +143,7 @@ impl<N: Notifications> ErasedNotifications for N {
     }
 }
 
-/// An [`HttpClient`].
+/// An [`HttpClient`] behind a pointer.
 pub(super) trait ErasedClient: Send + Sync {
     fn send_dyn<'a>(
         &'a self,
@@ -144,7 +162,7 @@ impl<C: HttpClient> ErasedClient for C {
     }
 }
 
-/// A [`TokenSource`].
+/// A [`TokenSource`] behind a pointer.
 pub(super) trait ErasedTokens: Send + Sync {
     fn token_dyn(
         &self,

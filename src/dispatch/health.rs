@@ -1,26 +1,29 @@
-//! Keeping the endpoints' health in the store, and telling of what it means.
+//! [`Runs`]: the attempts of a batch by endpoint, which are recorded as the endpoints' health.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt as _};
 use time::OffsetDateTime;
 
 use crate::contract::Contract;
 use crate::delivery::Next;
-use crate::dispatch::attempt::{Ended, is_ours};
+use crate::dispatch::contracts::Contracts;
 use crate::dispatch::erased::ErasedStore;
+use crate::dispatch::finished::{Finished, is_ours};
+use crate::dispatch::telemetry;
 use crate::id::SubscriptionId;
-use crate::store::{Claimed, StoreError};
-use crate::subscription::{DisabledReason, Health, Subscription, SubscriptionStatus};
+use crate::store::{HealthWritten, Leased, StoreError};
+use crate::subscription::{DisabledReason, Health, Subscription};
 
-/// What became of an endpoint's health.
+/// A change of an endpoint's health that the observer is told about.
 #[derive(Debug)]
 pub(super) enum Change {
     Recovered {
         failing_since: OffsetDateTime,
     },
-    /// It has failed for longer than this threshold for the first time.
+    /// The endpoint has failed for longer than this threshold, and had not before.
     Failing {
         since: OffsetDateTime,
         threshold: Duration,
@@ -28,31 +31,31 @@ pub(super) enum Change {
     Disabled,
 }
 
-/// Attempts of some endpoints, in the order they ended.
+/// Attempts by endpoint, in the order in which they ended.
 pub(super) struct Runs(BTreeMap<SubscriptionId, Run>);
 
-/// Attempts of one endpoint.
+/// The attempts of one endpoint.
 struct Run {
     subscription: Arc<Subscription>,
-    /// When each ended, and whether it was delivered.
+    /// When each attempt ended, and whether it delivered.
     ends: Vec<(OffsetDateTime, bool)>,
     /// Whether the attempt before the first of them failed.
     was_failing: bool,
-    /// Whether the subscription is known to be older than what the store has.
+    /// Whether the store is known to have a newer health than the subscription.
     is_stale: bool,
 }
 
 impl Runs {
-    /// Leaves out endpoints that were healthy and still are: they cost the store nothing. What was claimed with an attempt may
-    /// have got old since, so what this process saw counts too.
-    pub(super) fn of<'a>(ended: impl Iterator<Item = &'a Ended> + Clone) -> Self {
+    /// Leaves out endpoints that were healthy and still are: they cost the store no call. The health that was
+    /// claimed with an attempt may be outdated, so failures that this process has seen count too.
+    pub(super) fn of<'a>(ended: impl Iterator<Item = &'a Finished> + Clone) -> Self {
         let mut runs: BTreeMap<SubscriptionId, Run> = BTreeMap::new();
-        // Most batches have nothing to tell.
+        // Most batches change no endpoint's health.
         if ended.clone().all(is_well) {
             return Self(runs);
         }
         for ended in ended {
-            let (Some(claimed), Some(attempt)) = (&ended.claimed, &ended.settlement.attempt) else {
+            let (Some(claimed), Some(attempt)) = (&ended.claimed, ended.settlement.log()) else {
                 continue;
             };
             if is_ours(&attempt.outcome) {
@@ -66,7 +69,7 @@ impl Runs {
                     is_stale: false,
                 })
                 .ends
-                .push((ended.settlement.now, ended.settlement.next == Next::Delivered));
+                .push((ended.settlement.now, ended.settlement.next == Next::Done));
         }
         runs.retain(|_, run| {
             let looked_healthy = run.subscription.health == Health::default();
@@ -76,25 +79,31 @@ impl Runs {
         Self(runs)
     }
 
-    /// Writes down what the attempts say of the endpoints' health.
+    /// Writes the endpoints' health into the store, and returns how it changed. An endpoint whose health
+    /// cannot be written costs no others theirs.
     pub(super) async fn record(
         self,
         store: &dyn ErasedStore,
-        contract: &Contract,
+        contracts: &Contracts,
         thresholds: &[Duration],
-    ) -> Result<Vec<(SubscriptionId, Change)>, StoreError> {
-        let mut changes = Vec::new();
-        for (id, run) in self.0 {
-            record_one(store, contract, thresholds, id, run, &mut changes).await?;
-        }
-        Ok(changes)
+    ) -> Vec<(SubscriptionId, Change)> {
+        // Where an attempt was made, the contract is there.
+        let records = self.0.into_iter().filter_map(|(id, run)| {
+            let terms = contracts.of(run.subscription.contract.name())?;
+            Some(record_one(store, &terms.contract, thresholds, id, run))
+        });
+        let recorded: Vec<_> = stream::iter(records).buffered(AT_ONCE).collect().await;
+        let recorded = recorded.into_iter().filter_map(|recorded| {
+            recorded.inspect_err(|error| telemetry::store_failed("put_health", error)).ok()
+        });
+        recorded.flatten().collect()
     }
 }
 
-/// Whether an attempt was delivered to an endpoint that was healthy.
-fn is_well(ended: &Ended) -> bool {
-    let was_healthy = |claimed: &Claimed| claimed.subscription.health == Health::default();
-    ended.settlement.next == Next::Delivered
+/// Whether an attempt delivered to an endpoint that was healthy.
+fn is_well(ended: &Finished) -> bool {
+    let was_healthy = |claimed: &Leased| claimed.subscription.health == Health::default();
+    ended.settlement.next == Next::Done
         && !ended.was_failing
         && ended.claimed.as_ref().is_some_and(was_healthy)
 }
@@ -105,17 +114,17 @@ async fn record_one(
     thresholds: &[Duration],
     id: SubscriptionId,
     run: Run,
-    changes: &mut Vec<(SubscriptionId, Change)>,
-) -> Result<(), StoreError> {
+) -> Result<Vec<(SubscriptionId, Change)>, StoreError> {
+    let mut changes = Vec::new();
     let rule = contract.auto_disable();
     let mut seen = (!run.is_stale).then(|| run.subscription.health.clone());
     for _ in 0..TRIES {
         let seen = match seen.take() {
             Some(seen) => seen,
-            // Older than another attempt, perhaps of another process, that was written down in between.
+            // Another attempt, perhaps of another process, was written in between.
             None => match store.subscription_dyn(id).await? {
                 Some(subscription) => subscription.health,
-                None => return Ok(()),
+                None => return Ok(changes),
             },
         };
         let health = run.ends.iter().fold(seen.clone(), |health, (at, delivered)| match delivered {
@@ -123,33 +132,22 @@ async fn record_one(
             false => health.failed(*at, rule),
         });
         if health == seen {
-            return Ok(());
+            return Ok(changes);
         }
-        if store.put_health_dyn(id, &seen, &health).await? {
-            let Some(now) = run.ends.last().map(|(at, _)| *at) else { return Ok(()) };
-            tell(id, &seen, &health, thresholds, now, changes);
-            if rule.is_some_and(|rule| health.is_hopeless(now, rule)) && disable(store, id, now).await? {
+        let Some(now) = run.ends.last().map(|(at, _)| *at) else { return Ok(changes) };
+        let is_hopeless = rule.is_some_and(|rule| health.is_hopeless(rule, now));
+        let disable = is_hopeless.then_some(DisabledReason::Failing);
+        let written = store.put_health_dyn(id, &seen, &health, disable, now).await?;
+        if written != HealthWritten::Stale {
+            tell(id, &seen, &health, thresholds, now, &mut changes);
+            if written == HealthWritten::Disabled {
                 changes.push((id, Change::Disabled));
             }
-            return Ok(());
+            return Ok(changes);
         }
     }
-    // So busy an endpoint is written down by the others.
-    Ok(())
-}
-
-/// Whoever disabled it before had a reason that stays.
-async fn disable(
-    store: &dyn ErasedStore,
-    id: SubscriptionId,
-    now: OffsetDateTime,
-) -> Result<bool, StoreError> {
-    match store.subscription_dyn(id).await? {
-        Some(Subscription { status: SubscriptionStatus::Enabled, .. }) => {
-            store.set_status_dyn(id, &SubscriptionStatus::disabled(DisabledReason::Failing, now)).await
-        }
-        _ => Ok(false),
-    }
+    // If an endpoint is this busy, the others write its health.
+    Ok(changes)
 }
 
 fn tell(
@@ -180,3 +178,6 @@ fn tell(
 }
 
 const TRIES: usize = 4;
+/// How many endpoints' healths are written at once: among many failing endpoints, one after the other would
+/// hold up the next claim, and all at once would take every connection.
+const AT_ONCE: usize = 8;

@@ -1,44 +1,62 @@
-//! Deleting what retention no longer wants, beside the deliveries.
+//! [`Housekeeping`] deletes old rows, and [`expire`] ends old waits, beside the deliveries.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
-
 use crate::dispatch::clock::SharedClock;
-use crate::dispatch::erased::ErasedStore;
+use crate::dispatch::erased::{ErasedPruning, ErasedStore};
 use crate::dispatch::telemetry;
-use crate::store::Retention;
+use crate::lease::in_batches;
+use crate::store::{Pruning, Retention, StoreError};
 
-/// What is kept for how long, and how often it is looked for.
-#[derive(Clone, Copy, Debug)]
+/// Deletes rows that are older than the retention allows, every interval.
+#[derive(Clone)]
 pub(super) struct Housekeeping {
-    pub(super) retention: Retention,
-    pub(super) interval: Duration,
+    store: Arc<dyn ErasedPruning>,
+    retention: Retention,
+    interval: Duration,
 }
 
 impl Housekeeping {
-    /// Prunes in short batches with breaks between them, so that deliveries never wait for more than one.
-    pub(super) async fn keep(self, store: &dyn ErasedStore, clock: &SharedClock) -> Infallible {
-        // Soon after the start, or a process that is restarted often would never prune; not at once, as it has other work then.
-        sleep(self.interval.min(FIRST)).await;
-        loop {
-            match store.prune_dyn(&self.retention, clock.now(), BATCH).await {
-                Ok(0) => sleep(self.interval).await,
-                Ok(rows) => {
-                    telemetry::pruned(rows);
-                    sleep(BREAK).await;
-                }
-                Err(error) => {
-                    telemetry::store_failed("prune", &error);
-                    sleep(self.interval).await;
-                }
-            }
-        }
+    pub(super) fn new(store: impl Pruning + 'static, retention: Retention, interval: Duration) -> Self {
+        Self { store: Arc::new(store), retention, interval: interval.max(LEAST_INTERVAL) }
+    }
+
+    /// Prunes in short batches with breaks between them, so that deliveries wait for one at most.
+    pub(super) async fn run(&self, clock: &SharedClock) -> Infallible {
+        let prune = move |limit| async move {
+            let pruned = self.store.prune_dyn(&self.retention, limit, clock.now()).await;
+            reported("prune", pruned, telemetry::pruned)
+        };
+        in_batches(self.interval, prune).await
     }
 }
 
+/// Ends deliveries that have waited for `age`; never, without one.
+pub(super) async fn expire(
+    store: &dyn ErasedStore,
+    age: Option<Duration>,
+    clock: &SharedClock,
+) -> Infallible {
+    let Some(age) = age else { return std::future::pending().await };
+    let expire = move |limit| async move {
+        reported("expire", store.expire_dyn(age, limit, clock.now()).await, telemetry::expired)
+    };
+    in_batches(DEFAULT_INTERVAL, expire).await
+}
+
+/// The number of rows of a batch; none where the call failed.
+fn reported(call: &'static str, rows: Result<u64, StoreError>, report: impl Fn(u64)) -> u64 {
+    let rows = rows.unwrap_or_else(|error| {
+        telemetry::store_failed(call, &error);
+        0
+    });
+    if rows > 0 {
+        report(rows);
+    }
+    rows
+}
+
 pub(super) const DEFAULT_INTERVAL: Duration = Duration::from_secs(10 * 60);
-const FIRST: Duration = Duration::from_secs(10);
-const BREAK: Duration = Duration::from_millis(20);
-const BATCH: u32 = 1_000;
+const LEAST_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,104 +1,156 @@
-//! [`Outbox`]: puts an event and its deliveries into the store.
+//! [`Outbox`]: writes an event and its deliveries to the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
+use crate::bounds::Excess;
 use crate::clock::{Clock, SystemClock};
-use crate::contract::Contract;
+use crate::contract::{Contract, VersionError, Versions};
 use crate::dispatch::Wake;
 use crate::dispatch::clock::SharedClock;
 use crate::dispatch::routes::{Route, Routes};
+use crate::dispatch::telemetry;
 use crate::error::{Error, ErrorKind};
-use crate::event::{DataOf, Envelope, EventData, EventId};
+use crate::event::{DataOf, Envelope, EventData, EventId, EventType, RawEvent, TraceParent};
 use crate::id::{DeliveryId, SubscriptionId};
-use crate::store::{Inserted, NewEvent, Store, StoreError, TransactionalStore};
-use crate::subscription::{Candidate, Subscription};
+use crate::store::{
+    InsertOutcome, Inserted, NewDelivery, NewEvent, NewPayload, Scanned, Store, StoreError,
+    TransactionalStore,
+};
+use crate::subscription::Candidate;
 
-/// Puts an event and its deliveries into the store: one delivery for each subscription of the organization that asks for
-/// it.
+/// Writes an event and its deliveries to the store: one delivery for each subscription of the organization
+/// that speaks the outbox's contract and asks for the event.
 ///
-/// The envelope is encoded once; those bytes are stored, signed and sent. In a [`TransactionalStore`] the event can join
-/// the caller's transaction with [`emit_in`](Self::emit_in), so that no event is without its business row and no row
-/// without its event.
+/// The envelope is encoded once, and once more for each older version that the organization uses
+/// ([`Versions`]); those bytes are stored, signed and sent. In a [`TransactionalStore`] the
+/// event can join the caller's transaction with [`emit_in`](Self::emit_in), so that the event and the
+/// business row are committed together or not at all.
 #[derive(Clone, Debug)]
 pub struct Outbox<S> {
     store: S,
-    contract: Contract,
+    versions: Versions,
     wake: Wake,
     clock: SharedClock,
     while_disabled: WhileDisabled,
     routes: Routes,
     max_payload: usize,
+    traces: TraceSource,
 }
 
 impl<S: Store> Outbox<S> {
-    /// An outbox that writes envelopes as `contract` has them.
+    /// Makes an outbox that writes envelopes in the format of `contract`, for the subscriptions that speak
+    /// it.
     pub fn new(store: S, contract: Contract) -> Self {
+        Self::of(store, Versions::new(contract))
+    }
+
+    /// Makes an outbox that writes envelopes in the newest of these versions, and also in the older ones
+    /// that subscriptions of the event's organization speak, disabled ones among them.
+    ///
+    /// Each subscription gets the event in its own version, and its conditions are judged on those bytes. A
+    /// version that is not among these gets the newest.
+    pub fn of(store: S, versions: Versions) -> Self {
         Self {
             store,
-            contract,
+            versions,
             wake: Wake::new(),
             clock: SharedClock::new(SystemClock),
             while_disabled: WhileDisabled::Keep,
             routes: Routes::new(Duration::ZERO),
             max_payload: DEFAULT_MAX_PAYLOAD,
+            traces: TraceSource::default(),
         }
     }
 
-    /// The same outbox, waking the dispatcher that listens to `wake`.
+    /// Sets the wake of the dispatcher that is told of new deliveries.
+    ///
+    /// While a dispatcher of this process runs that has the same wake and delivers from the same store, the
+    /// outbox also hands deliveries over to it: the insert leases them, and they are sent after its commit
+    /// without a claim. This needs a free slot of the dispatcher and an endpoint that answered last. Every
+    /// other delivery is inserted due and claimed, such as one with an ordering key or in the caller's
+    /// transaction.
     pub fn with_wake(mut self, wake: &Wake) -> Self {
         self.wake = wake.clone();
         self
     }
 
-    /// The same outbox, reading another clock: deliveries are due from its time on.
+    /// Sets the clock. Deliveries are due from its time on.
     pub fn with_clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = SharedClock::new(clock);
         self
     }
 
-    /// The same outbox, doing this with events for endpoints that are disabled. The default keeps them.
+    /// Sets whether events for disabled endpoints are kept or dropped. The default keeps them.
     pub fn with_disabled(mut self, while_disabled: WhileDisabled) -> Self {
         self.while_disabled = while_disabled;
         self
     }
 
-    /// The same outbox, refusing events whose encoded envelope is longer than this many bytes. The default is 1 MiB: few receivers
-    /// take more, and every attempt holds a payload in memory.
+    /// Sets the length in bytes above which an encoded envelope is refused. The default is 1 MiB: few
+    /// receivers accept more, and every attempt holds a payload in memory.
     pub fn with_max_payload(mut self, bytes: usize) -> Self {
         self.max_payload = bytes;
         self
     }
 
-    /// The same outbox, asking the store for an organization's subscriptions once in `age` instead of anew for every event (or for
-    /// several events of one moment together).
+    /// Sets the function that tells the place in a trace of the code that emits, such as the current span of
+    /// `tracing-opentelemetry`. It is called at each emit whose [`Routing`] has none
+    /// ([`Routing::with_trace`]).
     ///
-    /// It saves a query for each event. For up to `age` an event may miss a subscription that was just made, or go by the filter
-    /// that one had before; to one that was deleted, or whose making was rolled back, nothing is sent in any case. [`forget`](Self::forget) ends that early. The
-    /// default is to ask every time.
-    pub fn with_subscriptions_kept_for(mut self, age: Duration) -> Self {
+    /// The place is stored with the event, and each attempt is sent with a `traceparent` header as its child.
+    /// By default events have no trace.
+    ///
+    /// ```
+    /// use hookwire::dispatch::Outbox;
+    /// use hookwire::event::TraceParent;
+    ///
+    /// # fn current() -> Option<TraceParent> { None }
+    /// # fn with(outbox: Outbox<hookwire::MemoryStore>) -> Outbox<hookwire::MemoryStore> {
+    /// outbox.with_trace_source(|| current())
+    /// # }
+    /// ```
+    pub fn with_trace_source(
+        mut self,
+        source: impl Fn() -> Option<TraceParent> + Send + Sync + 'static,
+    ) -> Self {
+        self.traces = TraceSource(Some(Arc::new(source)));
+        self
+    }
+
+    /// Sets for how long an organization's subscriptions are cached, which saves a query for each event. The
+    /// default caches nothing: every event, or several events of one moment together, reads them.
+    ///
+    /// For up to `age` an event may miss a subscription that was just made, or go by an old filter. Nothing
+    /// is sent to a subscription that was deleted, or whose insert was rolled back. [`forget`](Self::forget)
+    /// clears the cache of one organization.
+    pub fn with_subscription_cache(mut self, age: Duration) -> Self {
         self.routes = Routes::new(age);
         self
     }
 
-    /// Has the next event of this organization ask the store for its subscriptions, after one was written: by this outbox and its
-    /// clones.
+    /// Clears the cached subscriptions of an organization, for this outbox and its clones. Call it after you
+    /// wrote a subscription.
     pub fn forget(&self, organization: &str) {
         self.routes.forget(organization);
     }
 
-    /// Writes the event down in a transaction of its own and wakes the dispatcher.
+    /// Writes an event in a transaction of its own and wakes the dispatcher.
     ///
-    /// When this returns, the event is stored and will be delivered. It can be repeated safely: the same envelope is a
-    /// duplicate and changes nothing.
+    /// When this returns, the event is stored and will be delivered. The call can be repeated safely: the
+    /// same envelope is a duplicate and changes nothing.
     ///
     /// # Errors
     ///
-    /// [`EmitError`] tells an envelope that cannot be written from a store that cannot be reached and from an id that the
-    /// organization has used for another event.
+    /// [`EmitError`] where the envelope cannot be written, in an older version either, its type is in no
+    /// catalogue of the outbox, an input is out of its [bounds](crate::bounds), the store fails, or the
+    /// organization has another event of this id under the contract.
     pub async fn emit<T: EventData>(
         &self,
         organization: &str,
@@ -107,7 +159,7 @@ impl<S: Store> Outbox<S> {
         self.emit_with(organization, envelope, Routing::new()).await
     }
 
-    /// [`emit`](Self::emit) with an ordering key or attributes.
+    /// Does [`emit`](Self::emit) with an ordering key or attributes.
     ///
     /// # Errors
     ///
@@ -118,26 +170,19 @@ impl<S: Store> Outbox<S> {
         envelope: &Envelope<T>,
         routing: Routing,
     ) -> Result<Emitted, EmitError> {
-        let mut event = self.new_event(organization, envelope, routing)?;
-        let routes = match self.routes.find(organization) {
-            Some(routes) => routes,
-            None => {
-                let ask = || async {
-                    let asked_at = Instant::now();
-                    let subscriptions = self.store.subscriptions(organization).await?;
-                    Ok(self.learn(organization, asked_at, &subscriptions))
-                };
-                self.routes.ask(organization, ask).await?
-            }
-        };
-        event.deliveries = self.fan_out(&event, &routes);
-        let inserted = self.store.insert(std::slice::from_ref(&event)).await?;
-        let emitted = self.emitted(event, &inserted)?;
+        let asked = Instant::now();
+        let mut events = [self.new_event(organization, envelope, routing)?];
+        let routes = self.routes_of(organization).await?;
+        let left_out = self.fan_out(&mut events[0], envelope, &routes)?;
+        let inserted = self.insert(&mut events, asked).await?;
+        let [event] = events;
+        let emitted = self.emitted(event, routes, inserted.first(), left_out)?;
         emitted.wake();
         Ok(emitted)
     }
 
-    /// Writes the event down in the caller's transaction. Nobody is woken: call [`Emitted::wake`] after the commit.
+    /// Writes an event in the caller's transaction. It wakes no dispatcher: call [`Emitted::wake`] after the
+    /// commit.
     ///
     /// # Errors
     ///
@@ -154,7 +199,7 @@ impl<S: Store> Outbox<S> {
         self.emit_in_with(connection, organization, envelope, Routing::new()).await
     }
 
-    /// [`emit_in`](Self::emit_in) with an ordering key or attributes.
+    /// Does [`emit_in`](Self::emit_in) with an ordering key or attributes.
     ///
     /// # Errors
     ///
@@ -170,21 +215,197 @@ impl<S: Store> Outbox<S> {
         S: TransactionalStore,
     {
         let mut event = self.new_event(organization, envelope, routing)?;
-        let routes = match self.routes.find(organization) {
-            Some(routes) => routes,
-            None => {
-                let asked_at = Instant::now();
-                // By the same connection: the transaction may hold the pool's last one, and would wait for itself.
-                self.learn(
-                    organization,
-                    asked_at,
-                    &self.store.subscriptions_in(connection, organization).await?,
-                )
+        let routes = self.routes_in(connection, organization).await?;
+        let left_out = self.fan_out(&mut event, envelope, &routes)?;
+        let inserted = self.store.insert_in(connection, std::slice::from_ref(&event)).await?;
+        self.emitted(event, routes, inserted.first(), left_out)
+    }
+
+    /// Writes several events of an organization together: one statement, one commit, all or none. Wakes the
+    /// dispatcher.
+    ///
+    /// Each event has its own result, in the order given: it was written, it was there already, or the
+    /// organization has another event of its id. The last two change nothing and keep none of the others from
+    /// being written. All events are in memory at once, with their payloads, so give a thousand at a time
+    /// rather than a million.
+    ///
+    /// ```
+    /// # use hookwire::allison::CallEnded;
+    /// # use hookwire::dispatch::{EmitError, Outbox};
+    /// # use hookwire::{Contract, Envelope, MemoryStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), EmitError> {
+    /// let outbox = Outbox::new(MemoryStore::new(), Contract::allison());
+    /// let calls: Vec<_> = ["c1", "c2"].map(|id| Envelope::new(CallEnded::new(id))).into();
+    /// let emitted = outbox.emit_all("org_1", &calls).await?;
+    /// assert!(emitted.events.iter().all(Result::is_ok));
+    /// assert!(outbox.emit_all("org_1", &calls[..1]).await?.events[0].as_ref().unwrap().duplicate);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`emit`](Self::emit), of the first event that cannot be written; then none is. An event whose
+    /// id another one has is no error of the call: its own result is [`EmitError::Conflict`].
+    pub async fn emit_all<'a, T: EventData + 'a>(
+        &self,
+        organization: &str,
+        envelopes: impl IntoIterator<Item = &'a Envelope<T>>,
+    ) -> Result<EmittedAll, EmitError> {
+        let events = envelopes.into_iter().map(|envelope| (envelope, Routing::new())).collect::<Vec<_>>();
+        self.emit_all_with(organization, events).await
+    }
+
+    /// Does [`emit_all`](Self::emit_all) with an ordering key or attributes for each event.
+    ///
+    /// # Errors
+    ///
+    /// As for [`emit_all`](Self::emit_all).
+    pub async fn emit_all_with<'a, T: EventData + 'a>(
+        &self,
+        organization: &str,
+        events: impl IntoIterator<Item = (&'a Envelope<T>, Routing)>,
+    ) -> Result<EmittedAll, EmitError> {
+        let asked = Instant::now();
+        let (mut events, envelopes) = self.new_events(organization, events)?;
+        let routes = self.routes_of(organization).await?;
+        let left_out = self.fan_out_all(&mut events, &envelopes, &routes)?;
+        let inserted = self.insert(&mut events, asked).await?;
+        let emitted = self.emitted_all(events, &routes, &inserted, left_out);
+        emitted.wake();
+        Ok(emitted)
+    }
+
+    /// Writes several events of an organization in the caller's transaction, with one statement. It wakes no
+    /// dispatcher: call [`EmittedAll::wake`] after the commit.
+    ///
+    /// # Errors
+    ///
+    /// As for [`emit_all`](Self::emit_all). After a [`StoreError`] the database may have ended the
+    /// transaction.
+    pub async fn emit_all_in<'a, T: EventData + 'a>(
+        &self,
+        connection: &mut S::Connection,
+        organization: &str,
+        envelopes: impl IntoIterator<Item = &'a Envelope<T>>,
+    ) -> Result<EmittedAll, EmitError>
+    where
+        S: TransactionalStore,
+    {
+        let events = envelopes.into_iter().map(|envelope| (envelope, Routing::new())).collect::<Vec<_>>();
+        self.emit_all_in_with(connection, organization, events).await
+    }
+
+    /// Does [`emit_all_in`](Self::emit_all_in) with an ordering key or attributes for each event.
+    ///
+    /// # Errors
+    ///
+    /// As for [`emit_all_in`](Self::emit_all_in).
+    pub async fn emit_all_in_with<'a, T: EventData + 'a>(
+        &self,
+        connection: &mut S::Connection,
+        organization: &str,
+        events: impl IntoIterator<Item = (&'a Envelope<T>, Routing)>,
+    ) -> Result<EmittedAll, EmitError>
+    where
+        S: TransactionalStore,
+    {
+        let (mut events, envelopes) = self.new_events(organization, events)?;
+        let routes = self.routes_in(connection, organization).await?;
+        let left_out = self.fan_out_all(&mut events, &envelopes, &routes)?;
+        let inserted = self.store.insert_in(connection, &events).await?;
+        Ok(self.emitted_all(events, &routes, &inserted, left_out))
+    }
+
+    async fn routes_of(&self, organization: &str) -> Result<Arc<[Route]>, StoreError> {
+        if let Some(routes) = self.routes.find(organization) {
+            return Ok(routes);
+        }
+        let read = || async {
+            let read_at = Instant::now();
+            let subscriptions = self.store.subscriptions(organization).await?;
+            Ok(self.learn(organization, &subscriptions, read_at))
+        };
+        self.routes.read(organization, read).await
+    }
+
+    async fn routes_in(
+        &self,
+        connection: &mut S::Connection,
+        organization: &str,
+    ) -> Result<Arc<[Route]>, StoreError>
+    where
+        S: TransactionalStore,
+    {
+        if let Some(routes) = self.routes.find(organization) {
+            return Ok(routes);
+        }
+        let read_at = Instant::now();
+        // On the same connection, because the transaction may hold the last one of the pool.
+        let subscriptions = self.store.subscriptions_in(connection, organization).await?;
+        Ok(self.learn(organization, &subscriptions, read_at))
+    }
+
+    /// Inserts events, and hands over the deliveries for which the dispatcher has a slot. The others have no
+    /// lease afterwards. `asked` is when the call began.
+    async fn insert(&self, events: &mut [NewEvent], asked: Instant) -> Result<Vec<Inserted>, StoreError> {
+        let contract = self.versions.newest().name();
+        let recipient = self.store.id().and_then(|id| self.wake.recipient(id, contract));
+        let Some(reservation) = recipient.and_then(|recipient| recipient.reserve(events, asked)) else {
+            return self.store.insert(events).await;
+        };
+        let mut inserted = match self.store.insert(events).await {
+            Ok(inserted) => inserted,
+            Err(error) => {
+                reservation.failed(&error);
+                return Err(error);
             }
         };
-        event.deliveries = self.fan_out(&event, &routes);
-        let inserted = self.store.insert_in(connection, std::slice::from_ref(&event)).await?;
-        self.emitted(event, &inserted)
+        let returned = reservation.answered(events, &mut inserted);
+        if !returned.is_empty()
+            && let Err(error) = self.store.settle(&returned).await
+        {
+            telemetry::store_failed("hand back", &error);
+        }
+        Ok(inserted)
+    }
+
+    fn new_events<'a, T: EventData>(
+        &self,
+        organization: &str,
+        events: impl IntoIterator<Item = (&'a Envelope<T>, Routing)>,
+    ) -> Result<(Vec<NewEvent>, Vec<&'a Envelope<T>>), EmitError> {
+        let made = events
+            .into_iter()
+            .map(|(envelope, routing)| Ok((self.new_event(organization, envelope, routing)?, envelope)));
+        made.collect()
+    }
+
+    /// Does [`fan_out`](Self::fan_out) for each event.
+    fn fan_out_all<T: EventData>(
+        &self,
+        events: &mut [NewEvent],
+        envelopes: &[&Envelope<T>],
+        routes: &[Route],
+    ) -> Result<Vec<usize>, EmitError> {
+        events
+            .iter_mut()
+            .zip(envelopes)
+            .map(|(event, envelope)| self.fan_out(event, envelope, routes))
+            .collect()
+    }
+
+    fn emitted_all(
+        &self,
+        events: Vec<NewEvent>,
+        routes: &Arc<[Route]>,
+        inserted: &[Inserted],
+        left_out: Vec<usize>,
+    ) -> EmittedAll {
+        let events = events.into_iter().zip(left_out).enumerate().map(|(place, (event, left_out))| {
+            self.emitted(event, Arc::clone(routes), inserted.get(place), left_out)
+        });
+        EmittedAll { events: events.collect() }
     }
 
     fn new_event<T: EventData>(
@@ -193,143 +414,324 @@ impl<S: Store> Outbox<S> {
         envelope: &Envelope<T>,
         routing: Routing,
     ) -> Result<NewEvent, EmitError> {
-        let payload = self.contract.encode(envelope).map_err(EmitError::Envelope)?;
-        if payload.len() > self.max_payload {
-            return Err(EmitError::TooLarge { len: payload.len(), limit: self.max_payload });
-        }
+        self.check_type(envelope.event_type())?;
+        let contract = self.versions.newest();
+        let payload = contract.encode(envelope).map_err(EmitError::Envelope)?;
+        self.check_len(payload.len())?;
         let event_type = envelope.event_type().parse().map_err(EmitError::Envelope)?;
-        let mut event =
-            NewEvent::new(organization, envelope.id.clone(), event_type, self.clock.now(), payload);
+        let (id, now) = (envelope.id.clone(), self.clock.now());
+        let mut event = NewEvent::new(organization, contract, id, event_type, payload, now);
         event.ordering_key = routing.ordering_key;
         event.attributes = routing.attributes;
-        if event.ordering_key.is_none() && !self.contract.ordering().is_empty() {
+        event.trace = routing.trace.or_else(|| self.traces.current());
+        if event.ordering_key.is_none() && !contract.ordering().is_empty() {
             let data = serde_json::value::to_raw_value(&DataOf(&envelope.data)).map_err(|source| {
                 let error = Error::new(ErrorKind::Encode, "event data cannot be written as JSON");
                 EmitError::Envelope(error.with_source(source))
             })?;
-            event.ordering_key = self.contract.ordering_key(envelope.event_type(), &data);
+            event.ordering_key = contract.ordering_key(envelope.event_type(), &data);
         }
+        event.check()?;
         Ok(event)
     }
 
-    fn learn(&self, organization: &str, asked_at: Instant, subscriptions: &[Subscription]) -> Arc<[Route]> {
-        let routes: Arc<[Route]> = subscriptions.iter().map(Route::of).collect();
-        self.routes.keep(organization, &routes, asked_at);
+    /// Refuses a type that no catalogue of the outbox has.
+    fn check_type(&self, event_type: &str) -> Result<(), EmitError> {
+        if self.versions.publishes(event_type) {
+            return Ok(());
+        }
+        let event_type = event_type.parse().map_err(EmitError::Envelope)?;
+        Err(EmitError::UnknownType { event_type, contract: self.versions.newest().name().to_owned() })
+    }
+
+    fn learn(&self, organization: &str, found: &[Scanned], read_at: Instant) -> Arc<[Route]> {
+        for scanned in found {
+            if let Err(error) = &scanned.subscription {
+                telemetry::subscription_unread(scanned.id, error);
+            }
+        }
+        let name = self.versions.newest().name();
+        let place = |version: &str| self.versions.place(version).unwrap_or(0);
+        let shared = organization.into();
+        let routes: Arc<[Route]> =
+            found.iter().filter_map(|scanned| Route::of(scanned, name, place, &shared)).collect();
+        self.routes.cache(organization, &routes, read_at);
         routes
     }
 
-    /// One delivery for each subscription that asks for the event.
-    fn fan_out(&self, event: &NewEvent, routes: &[Route]) -> Vec<(DeliveryId, SubscriptionId)> {
+    /// Adds the payloads of the older versions that the organization uses, and a delivery for each
+    /// subscription that asks for the event. Returns how many get none because their version does not have
+    /// its type.
+    fn fan_out<T: EventData>(
+        &self,
+        event: &mut NewEvent,
+        envelope: &Envelope<T>,
+        routes: &[Route],
+    ) -> Result<usize, EmitError> {
+        let payloads = self.payloads(event, envelope, routes)?;
+        let event_type = event.event_type.as_str();
+        let candidates: BTreeMap<_, _> = (self.versions.iter().enumerate())
+            .filter_map(|(place, contract)| Some((place, contract, payloads.get(&place)?.as_ref()?)))
+            .map(|(place, contract, bytes)| {
+                (place, (contract, Candidate::new(contract, event_type, bytes, &event.attributes)))
+            })
+            .collect();
         let kept = |route: &&Route| self.while_disabled == WhileDisabled::Keep || route.is_enabled;
-        let judged =
-            Candidate::new(&self.contract, event.event_type.as_str(), &event.payload, &event.attributes);
-        let wanted = |route: &&Route| route.wants(&judged);
-        let targets = routes.iter().filter(kept).filter(wanted).map(|route| route.subscription);
-        let targets: Vec<_> = targets.collect();
-        DeliveryId::generate_all(targets.len()).zip(targets).collect()
+        let (mut targets, mut left_out) = (Vec::new(), 0);
+        for route in routes.iter().filter(kept) {
+            match candidates.get(&route.place) {
+                Some((contract, candidate)) if route.wants(candidate) => {
+                    let version = (route.place > 0).then(|| contract.version());
+                    targets.push((route.subscription, version));
+                }
+                Some(_) => {}
+                None => left_out += usize::from(route.asks_for(event_type)),
+            }
+        }
+        let deliveries = new_ids(targets.len()).zip(targets).map(|(id, (subscription, version))| {
+            let mut delivery = NewDelivery::new(id, subscription);
+            delivery.version = version.map(str::to_owned);
+            delivery
+        });
+        let deliveries = deliveries.collect();
+        event.older = (self.versions.iter().enumerate().skip(1))
+            .filter_map(|(place, contract)| Some((contract, payloads.get(&place)?.clone()?)))
+            .map(|(contract, bytes)| NewPayload::new(contract, bytes))
+            .collect();
+        event.deliveries = deliveries;
+        Ok(left_out)
     }
 
-    fn emitted(&self, event: NewEvent, inserted: &[Inserted]) -> Result<Emitted, EmitError> {
+    /// The event's bytes in each version that the organization uses, by its place, and in the newest; `None`
+    /// for a version that does not have its type.
+    fn payloads<T: EventData>(
+        &self,
+        event: &NewEvent,
+        envelope: &Envelope<T>,
+        routes: &[Route],
+    ) -> Result<BTreeMap<usize, Option<Bytes>>, EmitError> {
+        let places: BTreeSet<_> = routes.iter().map(|route| route.place).filter(|place| *place > 0).collect();
+        let mut payloads = BTreeMap::new();
+        if !places.is_empty() {
+            let raw = RawEvent::new(envelope.event_type(), DataOf(&envelope.data));
+            let raw = raw.map_err(EmitError::Envelope)?;
+            let newest = Envelope::from_parts(envelope.id.clone(), envelope.created_at, raw);
+            payloads = self.versions.encode_older(&newest, 0, &places)?;
+        }
+        for len in payloads.values().flatten().map(Bytes::len) {
+            self.check_len(len)?;
+        }
+        let is_there = self.versions.newest().catalogue().allows(envelope.event_type());
+        payloads.insert(0, is_there.then(|| event.payload.clone()));
+        Ok(payloads)
+    }
+
+    fn check_len(&self, len: usize) -> Result<(), EmitError> {
+        match len <= self.max_payload {
+            true => Ok(()),
+            false => Err(EmitError::TooLarge { len, limit: self.max_payload }),
+        }
+    }
+
+    fn emitted(
+        &self,
+        event: NewEvent,
+        routes: Arc<[Route]>,
+        inserted: Option<&Inserted>,
+        left_out: usize,
+    ) -> Result<Emitted, EmitError> {
         let duplicate = match inserted {
-            [Inserted::New] => false,
-            [Inserted::Duplicate] => true,
+            Some(Inserted { outcome: InsertOutcome::New, .. }) => false,
+            Some(Inserted { outcome: InsertOutcome::Duplicate, .. }) => true,
             _ => return Err(EmitError::Conflict { id: event.id }),
         };
-        let made = if duplicate { Vec::new() } else { event.deliveries };
-        Ok(Emitted { id: event.id, deliveries: made.len(), duplicate, made, wake: self.wake.clone() })
+        let (mut made, left_out) = if duplicate { (Vec::new(), 0) } else { (event.deliveries, left_out) };
+        let unknown = routes.iter().filter(|route| route.is_unknown());
+        let unreadable = unknown.map(|route| route.subscription).collect();
+        let (deliveries, wake) = (made.len(), self.wake.clone());
+        // Those that have a lease were handed over.
+        made.retain(|delivery| delivery.lease.is_none());
+        Ok(Emitted { id: event.id, deliveries, left_out, duplicate, unreadable, made, routes, wake })
     }
 }
 
-/// What guides an event besides its type.
+/// The ordering key and the attributes of an event.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Routing {
-    /// Keeps the deliveries to one subscription in order with others of the same key. Nothing leaves it to the contract,
-    /// which may find a key in the data ([`Contract::ordering_key`]).
+    /// The key that keeps the deliveries to one subscription in order with others of the same key. Without
+    /// one, the contract may find a key in the data ([`Contract::ordering_key`]). A key has at most
+    /// [`ORDERING_KEY`](crate::bounds::ORDERING_KEY) bytes.
     pub ordering_key: Option<String>,
-    /// Names and values by which filters choose the event; never sent.
+    /// Names and values by which filters choose the event; never sent. At most
+    /// [`ATTRIBUTES`](crate::bounds::ATTRIBUTES) names, [`ATTRIBUTE_VALUES`](crate::bounds::ATTRIBUTE_VALUES)
+    /// values and [`ATTRIBUTES_LEN`](crate::bounds::ATTRIBUTES_LEN) bytes.
     pub attributes: BTreeMap<String, Vec<String>>,
+    /// The place in a trace that the event comes from, in place of that of
+    /// [`Outbox::with_trace_source`].
+    pub trace: Option<TraceParent>,
 }
 
 impl Routing {
-    /// No guidance.
+    /// Makes a routing without key and attributes.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same routing in order with other events of `key`.
+    /// Sets the ordering key.
     pub fn with_ordering_key(mut self, key: impl Into<String>) -> Self {
         self.ordering_key = Some(key.into());
         self
     }
 
-    /// The same routing with one more value of the attribute `name`.
+    /// Sets the place in a trace that the event comes from.
+    pub const fn with_trace(mut self, trace: TraceParent) -> Self {
+        self.trace = Some(trace);
+        self
+    }
+
+    /// Adds a value of the attribute `name`.
     pub fn with_attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.attributes.entry(name.into()).or_default().push(value.into());
         self
     }
 }
 
-/// What becomes of events for an endpoint while it is disabled.
+/// Tells the place in a trace of the code that emits.
+#[derive(Clone, Default)]
+struct TraceSource(Option<Arc<dyn Fn() -> Option<TraceParent> + Send + Sync>>);
+
+impl TraceSource {
+    fn current(&self) -> Option<TraceParent> {
+        self.0.as_ref().and_then(|source| source())
+    }
+}
+
+impl fmt::Debug for TraceSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TraceSource").field(&self.0.is_some()).finish()
+    }
+}
+
+/// Whether events for a disabled endpoint are kept.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum WhileDisabled {
-    /// They wait, within retention, and are sent when the endpoint is enabled again.
+    /// They wait, and are sent when the endpoint is enabled again. After 30 days, or as long as
+    /// [`Dispatcher::with_expiry`](crate::dispatch::Dispatcher::with_expiry) says, they expire.
     #[default]
     Keep,
     /// No delivery is made.
     Drop,
 }
 
-/// An event that was written down.
+/// An event that was written.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Emitted {
     /// The event's id.
     pub id: EventId,
-    /// How many deliveries were made; none for a duplicate.
+    /// The number of deliveries that were made; none for a duplicate.
     pub deliveries: usize,
-    /// Whether the same event had been written down before, so that nothing was changed.
+    /// The number of subscriptions that ask for the event's type and got no delivery, because the type does
+    /// not exist in the version that they speak ([`Versions`]); none for a duplicate.
+    pub left_out: usize,
+    /// Whether the same event was there already, so that nothing was changed.
     pub duplicate: bool,
-    made: Vec<(DeliveryId, SubscriptionId)>,
+    /// Subscriptions whose rows cannot be read, not even the parts that say whether they ask for the event:
+    /// no delivery was made for them. When a row is mended, a replay of the events that its subscription
+    /// missed makes up for it ([`Replay`](crate::store::Replay)).
+    ///
+    /// Where those parts can be read, the delivery is made, and waits until the row is mended.
+    pub unreadable: Vec<SubscriptionId>,
+    made: Vec<NewDelivery>,
+    /// The routes of the organization, in whose order the deliveries were made.
+    routes: Arc<[Route]>,
     wake: Wake,
 }
 
 impl Emitted {
-    /// Wakes the dispatcher: call it after the commit of the transaction that [`Outbox::emit_in`] joined.
+    /// Wakes the dispatcher. Call it after the commit of the transaction that [`Outbox::emit_in`] joined.
     pub fn wake(&self) {
-        if self.deliveries > 0 {
-            self.wake.wake_for(self.made.iter().map(|(_, to)| *to));
+        if !self.made.is_empty() {
+            let mut routes = self.routes.iter();
+            self.wake.wake_for_known(self.made.iter().map(|delivery| {
+                let id = delivery.subscription;
+                let known = routes.find(|route| route.subscription == id).map(|route| route.known.clone());
+                (id, known.unwrap_or_default())
+            }));
         }
     }
 }
 
-/// Why an event was not written down.
+/// Events that were written together.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct EmittedAll {
+    /// The result of each event, in the order given. The only error is [`EmitError::Conflict`]: the
+    /// organization has another event of this id, and nothing of this one was written.
+    pub events: Vec<Result<Emitted, EmitError>>,
+}
+
+impl EmittedAll {
+    /// Wakes the dispatcher. Call it after the commit of the transaction that [`Outbox::emit_all_in`] joined.
+    pub fn wake(&self) {
+        self.events.iter().flatten().for_each(Emitted::wake);
+    }
+}
+
+/// Why an event was not written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitError {
     /// The envelope cannot be written under the contract.
-    #[error("event cannot be written as the contract has it")]
+    #[error("event cannot be written in the contract's format")]
     Envelope(#[source] Error),
     /// The encoded envelope is longer than [`Outbox::with_max_payload`] allows.
-    #[error("event takes {len} bytes, at most {limit} are allowed")]
+    #[error("event takes {len} bytes, expected at most {limit}; see Outbox::with_max_payload")]
     #[non_exhaustive]
     TooLarge {
-        /// How many bytes it takes.
+        /// The length of the envelope in bytes.
         len: usize,
-        /// How many it may take.
+        /// The greatest length that is allowed.
         limit: usize,
     },
-    /// The organization has another event of this id.
+    /// No version of the contract has the event's type in its catalogue, so that no receiver would know it.
+    #[error(
+        "event type `{event_type}` is not in the catalogue of contract `{contract}`, expected one that is; see \
+         Contract::with_catalogue"
+    )]
+    #[non_exhaustive]
+    UnknownType {
+        /// The type.
+        event_type: EventType,
+        /// The name of the contract.
+        contract: String,
+    },
+    /// The organization, the ordering key or the attributes are out of their [bounds](crate::bounds).
+    #[error("{0}")]
+    OutOfBounds(#[from] Excess),
+    /// The organization has another event of this id under the contract.
     #[error("event id `{id}` was used for another event of this organization, expected a fresh one")]
     #[non_exhaustive]
     Conflict {
         /// The id.
         id: EventId,
     },
-    /// The store could not take it.
+    /// The event could not be made in an older version that a subscription of the organization speaks.
+    #[error("event could not be made in an older version, so nothing was written")]
+    Version(#[from] VersionError),
+    /// The store failed.
     #[error("event could not be stored")]
     Store(#[from] StoreError),
+}
+
+/// Makes ids with one request to the system's random source, because a request takes longer than its bytes.
+fn new_ids(count: usize) -> impl Iterator<Item = DeliveryId> {
+    let now = OffsetDateTime::now_utc();
+    let mut random = vec![[0; 10]; count];
+    getrandom::fill(random.as_flattened_mut()).expect("the operating system gives random bytes");
+    random.into_iter().map(move |random| DeliveryId::from_parts(now, random))
 }
 
 const DEFAULT_MAX_PAYLOAD: usize = 1024 * 1024;

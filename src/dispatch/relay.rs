@@ -9,13 +9,14 @@ use tokio::time::sleep;
 use crate::dispatch::erased::ErasedNotifications;
 use crate::dispatch::telemetry;
 use crate::dispatch::wake::Wake;
-use crate::pause::Pause;
+use crate::lease::Backoff;
 use crate::store::Notifications;
 
-/// Carries wakes between the processes that share a store, so that an event that one emits is sent by another at once.
+/// Carries wakes between the processes that share a store, so that one process sends at once what another
+/// emits.
 ///
-/// What is told here goes out after the commit, and gathered: however many events are emitted, others are told once in an
-/// interval. Nothing is lost without it, or when a notification is: dispatchers poll.
+/// A wake goes out after the commit. However many events are emitted, other processes are notified at most
+/// once in an interval. Without a relay, or when a notification is lost, no event is lost: dispatchers poll.
 ///
 /// ```no_run
 /// # async fn relay(notifications: impl hookwire::store::Notifications + 'static) {
@@ -39,15 +40,15 @@ impl Relay {
         Self { notifications: Arc::new(notifications), wake: wake.clone(), interval: DEFAULT_INTERVAL }
     }
 
-    /// The same relay, telling others at most once in `interval`. The default is 10 ms.
+    /// Sets the shortest time between two notifications of other processes. The default is 10 ms.
     pub fn with_interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// Tells others what is woken for here, and wakes for what they tell, until `shutdown` is ready.
+    /// Notifies other processes of wakes here, and wakes for their notifications, until `shutdown` is ready.
     ///
-    /// A database that cannot be reached is tried again at growing intervals up to 5 s.
+    /// If the database cannot be reached, it is tried again at growing intervals up to 5 s.
     pub async fn run(&self, shutdown: impl Future<Output = ()> + Send) {
         tokio::select! {
             () = shutdown => {}
@@ -57,16 +58,16 @@ impl Relay {
     }
 
     async fn tell(&self) {
-        let mut pause = Pause::default();
+        let mut backoff = Backoff::default();
         loop {
             self.wake.woken_for_others().await;
             match self.notifications.notify_dyn().await {
-                Ok(()) => pause.reset(),
+                Ok(()) => backoff.reset(),
                 Err(error) => {
                     telemetry::store_failed("notify", &error);
-                    pause.lengthen();
-                    // Whoever was not told is told then.
-                    pause.over().await;
+                    backoff.lengthen();
+                    // Try again, as the others were not notified.
+                    backoff.over().await;
                     self.wake.wake_others();
                 }
             }
@@ -75,17 +76,17 @@ impl Relay {
     }
 
     async fn listen(&self) {
-        let mut pause = Pause::default();
+        let mut backoff = Backoff::default();
         loop {
             match self.notifications.notified_dyn().await {
                 Ok(()) => {
-                    pause.reset();
+                    backoff.reset();
                     self.wake.wake_here();
                 }
                 Err(error) => {
                     telemetry::store_failed("listen", &error);
-                    pause.lengthen();
-                    pause.over().await;
+                    backoff.lengthen();
+                    backoff.over().await;
                 }
             }
         }

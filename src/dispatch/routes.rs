@@ -1,4 +1,5 @@
-//! [`Routes`]: what an outbox knows of an organization's subscriptions, asked for by many at once or kept for a while.
+//! [`Routes`]: the subscriptions of organizations as an outbox needs them, read once for many events or
+//! cached.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -8,143 +9,183 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::dispatch::scheduling::Known;
 use crate::id::SubscriptionId;
-use crate::store::StoreError;
-use crate::subscription::{Candidate, EventFilter, Subscription, SubscriptionStatus};
+use crate::store::{Scanned, StoreError};
+use crate::subscription::{Candidate, EventFilter, SubscriptionStatus};
 
-/// Where an event may go: of a subscription what decides it, and no secret.
+/// The parts of a subscription that decide whether an event goes there; no secret is among them.
 #[derive(Clone, Debug)]
 pub(super) struct Route {
     pub(super) subscription: SubscriptionId,
     pub(super) is_enabled: bool,
-    filter: EventFilter,
+    /// The place of its version among those of the outbox; 0 for one that the outbox does not have.
+    pub(super) place: usize,
+    /// The facts that the dispatcher is given with a wake.
+    pub(super) known: Known,
+    /// `None` where these parts cannot be read.
+    filter: Option<EventFilter>,
 }
 
 impl Route {
-    pub(super) fn of(subscription: &Subscription) -> Self {
-        Self {
-            subscription: subscription.id,
-            is_enabled: subscription.status == SubscriptionStatus::Enabled,
-            filter: subscription.filter.clone(),
-        }
+    /// The route to a subscription that speaks the contract of this name, as far as it can be read. `place`
+    /// finds the place of a version.
+    pub(super) fn of(
+        scanned: &Scanned,
+        contract: &str,
+        place: impl Fn(&str) -> usize,
+        organization: &Arc<str>,
+    ) -> Option<Self> {
+        let mut known = Known { organization: Some(Arc::clone(organization)), is_failing: false };
+        let (spoken, is_enabled, filter) = match (&scanned.subscription, &scanned.routing) {
+            (Ok(read), _) => {
+                known.is_failing = read.health.failing_since().is_some();
+                (&read.contract, read.status == SubscriptionStatus::Enabled, &read.filter)
+            }
+            (Err(_), Some(parts)) => (&parts.contract, !parts.is_disabled, &parts.filter),
+            (Err(_), None) => {
+                let subscription = scanned.id;
+                return Some(Self { subscription, is_enabled: false, place: 0, known, filter: None });
+            }
+        };
+        let (subscription, place) = (scanned.id, place(spoken.version()));
+        let filter = Some(filter.clone());
+        (spoken.name() == contract).then_some(Self { subscription, is_enabled, place, known, filter })
+    }
+
+    /// Whether it asks for events of this type.
+    pub(super) fn asks_for(&self, event_type: &str) -> bool {
+        self.filter.as_ref().is_some_and(|filter| filter.matches(event_type))
     }
 
     pub(super) fn wants(&self, event: &Candidate<'_>) -> bool {
-        self.filter.passes(event)
+        self.filter.as_ref().is_some_and(|filter| filter.passes(event))
+    }
+
+    /// Whether it is not known which events go there.
+    pub(super) const fn is_unknown(&self) -> bool {
+        self.filter.is_none()
     }
 }
 
 /// The routes of organizations that emitted lately. Clones share them.
 #[derive(Clone)]
 pub(super) struct Routes {
-    kept: Arc<Mutex<HashMap<String, Kept>>>,
-    /// Organizations whose subscriptions are being asked for.
-    asked: Arc<Mutex<HashMap<String, Asked>>>,
+    cached: Arc<Mutex<HashMap<String, Cached>>>,
+    /// The organizations whose subscriptions are being read.
+    readers: Arc<Mutex<HashMap<String, Readers>>>,
     age: Duration,
 }
 
-struct Kept {
+struct Cached {
     read_at: Instant,
     routes: Arc<[Route]>,
 }
 
 impl Routes {
-    /// Routes that are believed for `age`; none are when it is zero.
+    /// Makes routes that are cached for `age`; zero caches none.
     pub(super) fn new(age: Duration) -> Self {
-        Self { kept: Arc::default(), asked: Arc::default(), age }
+        Self { cached: Arc::default(), readers: Arc::default(), age }
     }
 
-    /// The routes as `ask` finds them, which is called after this was and not before. Who comes while another asks for the same
-    /// organization waits, and one of those asks next for all of them: a query for many events, and none that is older than an event.
-    pub(super) async fn ask<F>(
+    /// Reads the routes of an organization by `read`, which begins after this call and not before.
+    ///
+    /// Calls that come during a read wait for its end. Then one of them reads for all that wait. So one query
+    /// serves many events, and no event gets routes that were read before it came.
+    pub(super) async fn read<F>(
         &self,
         organization: &str,
-        ask: impl FnOnce() -> F,
+        read: impl FnOnce() -> F,
     ) -> Result<Arc<[Route]>, StoreError>
     where
         F: Future<Output = Result<Arc<[Route]>, StoreError>>,
     {
         let mut turn = None;
-        let mut asking = loop {
-            let answered = {
-                let mut asked = self.asked();
-                match asked.get_mut(organization) {
+        let mut reading = loop {
+            let waiting = {
+                let mut readers = self.readers();
+                match readers.get_mut(organization) {
                     None => {
-                        asked.insert(
+                        readers.insert(
                             organization.to_owned(),
-                            Asked { is_asking: true, waiting: VecDeque::new() },
+                            Readers { is_reading: true, waiting: VecDeque::new() },
                         );
-                        break Asking { routes: self, organization, waiting: VecDeque::new() };
+                        break Reading { routes: self, organization, waiting: VecDeque::new() };
                     }
-                    // Whose turn it was told to be may not be running yet. Who is, asks for all; or the next would wait as well.
-                    Some(asked) if !asked.is_asking => {
-                        asked.is_asking = true;
-                        let waiting = std::mem::take(&mut asked.waiting);
-                        break Asking { routes: self, organization, waiting };
+                    // The caller whose turn it is may not run for a while. Read for all instead of waiting
+                    // for it.
+                    Some(readers) if !readers.is_reading => {
+                        readers.is_reading = true;
+                        let waiting = std::mem::take(&mut readers.waiting);
+                        break Reading { routes: self, organization, waiting };
                     }
-                    Some(asked) => {
-                        let (answer, answered) = oneshot::channel();
-                        asked.waiting.push_back(answer);
-                        answered
+                    Some(readers) => {
+                        let (answer, waiting) = oneshot::channel();
+                        readers.waiting.push_back(answer);
+                        waiting
                     }
                 }
             };
-            // What it was told before has come to nothing.
+            // Another caller took the turn.
             drop(turn.take());
-            match answered.await {
-                Ok(Told::Routes(routes)) => return routes,
-                Ok(Told::Ask(told)) => turn = Some(told),
-                // Whoever asked is gone, and could not pass it on.
+            match waiting.await {
+                Ok(Reply::Routes(routes)) => return routes,
+                Ok(Reply::Turn(next)) => turn = Some(next),
+                // The reader is gone and could not pass its turn on.
                 Err(_) => {}
             }
         };
-        // Its turn is taken.
+        // The turn is used.
         drop(turn);
-        let routes = ask().await;
-        for answer in asking.waiting.drain(..) {
-            _ = answer.send(Told::Routes(routes.clone()));
+        let routes = read().await;
+        for answer in reading.waiting.drain(..) {
+            _ = answer.send(Reply::Routes(routes.clone()));
         }
         routes
     }
 
+    /// The cached routes of an organization, if they are not too old.
     pub(super) fn find(&self, organization: &str) -> Option<Arc<[Route]>> {
         if self.age.is_zero() {
             return None;
         }
-        let kept = self.kept();
-        kept.get(organization).filter(|kept| self.is_fresh(kept)).map(|kept| Arc::clone(&kept.routes))
+        let cached = self.cached();
+        cached
+            .get(organization)
+            .filter(|cached| self.is_fresh(cached))
+            .map(|cached| Arc::clone(&cached.routes))
     }
 
-    /// Keeps what was asked for at `asked_at`, which is when it begins to age.
-    pub(super) fn keep(&self, organization: &str, routes: &Arc<[Route]>, asked_at: Instant) {
+    /// Caches routes whose read began at `read_at`.
+    pub(super) fn cache(&self, organization: &str, routes: &Arc<[Route]>, read_at: Instant) {
         if self.age.is_zero() {
             return;
         }
-        let mut kept = self.kept();
-        if kept.len() >= MOST_KEPT && !kept.contains_key(organization) {
-            kept.retain(|_, kept| self.is_fresh(kept));
-            if kept.len() >= MOST_KEPT {
-                kept.clear();
+        let mut cached = self.cached();
+        if cached.len() >= MOST_CACHED && !cached.contains_key(organization) {
+            cached.retain(|_, cached| self.is_fresh(cached));
+            if cached.len() >= MOST_CACHED {
+                cached.clear();
             }
         }
-        kept.insert(organization.to_owned(), Kept { read_at: asked_at, routes: Arc::clone(routes) });
+        cached.insert(organization.to_owned(), Cached { read_at, routes: Arc::clone(routes) });
     }
 
     pub(super) fn forget(&self, organization: &str) {
-        self.kept().remove(organization);
+        self.cached().remove(organization);
     }
 
-    fn is_fresh(&self, kept: &Kept) -> bool {
-        kept.read_at.elapsed() < self.age
+    fn is_fresh(&self, cached: &Cached) -> bool {
+        cached.read_at.elapsed() < self.age
     }
 
-    fn asked(&self) -> MutexGuard<'_, HashMap<String, Asked>> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    fn readers(&self) -> MutexGuard<'_, HashMap<String, Readers>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn kept(&self) -> MutexGuard<'_, HashMap<String, Kept>> {
-        // Whoever panicked left a map behind that is whole at any time.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cached(&self) -> MutexGuard<'_, HashMap<String, Cached>> {
+        // The map is whole at any time, also where a caller panicked.
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -154,76 +195,74 @@ impl fmt::Debug for Routes {
     }
 }
 
-/// Those who want to know of an organization's routes.
-struct Asked {
-    /// Whether one of them asks. Otherwise one was told to.
-    is_asking: bool,
-    waiting: VecDeque<Waits>,
+/// The callers that need an organization's routes.
+struct Readers {
+    /// Whether one of them reads. Otherwise one has the turn.
+    is_reading: bool,
+    waiting: VecDeque<oneshot::Sender<Reply>>,
 }
 
-/// Where somebody waits for routes.
-type Waits = oneshot::Sender<Told>;
-
-/// What somebody who waits for routes is told.
-enum Told {
+/// The end of a caller's wait.
+enum Reply {
     Routes(Result<Arc<[Route]>, StoreError>),
-    /// To ask, unless somebody does.
-    Ask(Turn),
+    /// The caller reads, unless another one does by then.
+    Turn(Turn),
 }
 
-/// Held by whoever asks for an organization's routes, for those who waited when it began. Dropped, it has another one ask for those
-/// who came since, and for those whom it did not tell.
-struct Asking<'a> {
+/// Held by the caller that reads, for those that waited when it began. On drop, the turn passes to one of
+/// those that came since, or that got no answer.
+struct Reading<'a> {
     routes: &'a Routes,
     organization: &'a str,
-    waiting: VecDeque<Waits>,
+    waiting: VecDeque<oneshot::Sender<Reply>>,
 }
 
-impl Drop for Asking<'_> {
+impl Drop for Reading<'_> {
     fn drop(&mut self) {
-        let mut asked = self.routes.asked();
-        let Some(own) = asked.get_mut(self.organization) else { return };
-        own.is_asking = false;
+        let mut readers = self.routes.readers();
+        let Some(own) = readers.get_mut(self.organization) else { return };
+        own.is_reading = false;
         self.waiting.append(&mut own.waiting);
         own.waiting = std::mem::take(&mut self.waiting);
-        Turn::tell(self.routes, self.organization, &mut asked);
+        Turn::pass(self.routes, self.organization, &mut readers);
     }
 }
 
-/// Held by whoever was told to ask. Dropped, it has another one told, unless somebody asks.
+/// The turn to read. On drop, it passes to the next caller, unless one reads.
 struct Turn {
     routes: Routes,
     organization: String,
-    is_told: bool,
+    /// Whether a caller got it.
+    is_given: bool,
 }
 
 impl Turn {
-    /// Has the first of those who wait ask; nobody is remembered when there is none.
-    fn tell(routes: &Routes, organization: &str, asked: &mut HashMap<String, Asked>) {
-        let Some(own) = asked.get_mut(organization) else { return };
+    /// Passes the turn to the first caller that still waits. Forgets the organization when none does.
+    fn pass(routes: &Routes, organization: &str, readers: &mut HashMap<String, Readers>) {
+        let Some(own) = readers.get_mut(organization) else { return };
         while let Some(next) = own.waiting.pop_front() {
-            let turn = Self { routes: routes.clone(), organization: organization.to_owned(), is_told: true };
-            match next.send(Told::Ask(turn)) {
+            let turn = Self { routes: routes.clone(), organization: organization.to_owned(), is_given: true };
+            match next.send(Reply::Turn(turn)) {
                 Ok(()) => return,
-                Err(Told::Ask(mut turn)) => turn.is_told = false,
-                Err(Told::Routes(_)) => {}
+                Err(Reply::Turn(mut turn)) => turn.is_given = false,
+                Err(Reply::Routes(_)) => {}
             }
         }
-        asked.remove(organization);
+        readers.remove(organization);
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if !self.is_told {
+        if !self.is_given {
             return;
         }
-        let mut asked = self.routes.asked();
-        if asked.get(&self.organization).is_some_and(|asked| !asked.is_asking) {
-            Self::tell(&self.routes, &self.organization, &mut asked);
+        let mut readers = self.routes.readers();
+        if readers.get(&self.organization).is_some_and(|readers| !readers.is_reading) {
+            Self::pass(&self.routes, &self.organization, &mut readers);
         }
     }
 }
 
-/// How many organizations are kept, which bounds the memory.
-const MOST_KEPT: usize = 10_000;
+/// How many organizations are cached at most, which bounds the memory.
+const MOST_CACHED: usize = 10_000;

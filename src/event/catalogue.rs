@@ -7,9 +7,10 @@ use serde_json::value::RawValue;
 use crate::event::format::same;
 use crate::event::{DataError, EventPattern, EventType};
 
-/// The event types a platform publishes: their names, descriptions, samples, and a check of data against a type.
+/// The event types that a platform publishes: their names, descriptions, samples, and a check of data against
+/// a type.
 ///
-/// The run-time face of an enum that [`catalogue!`](crate::catalogue) defined.
+/// It is the form for run time of an enum that [`catalogue!`](crate::catalogue) defines.
 ///
 /// ```
 /// use hookwire::Contract;
@@ -27,15 +28,15 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// A catalogue that publishes no types: any name is as good as another.
+    /// A catalogue that publishes no types, so that every name is allowed.
     pub const OPEN: Self = Self { kinds: &[] };
 
-    /// A catalogue of these types.
+    /// Makes a catalogue of these types.
     ///
     /// # Panics
     ///
-    /// When two types have the same name: events of the second would be read as the first. In a constant, as
-    /// [`catalogue!`](crate::catalogue) makes one, the compiler reports it.
+    /// When two types have the same name, because events of the second would be read as the first. In a
+    /// constant, such as [`catalogue!`](crate::catalogue) makes, the compiler reports it.
     pub const fn new(kinds: &'static [EventKind]) -> Self {
         let mut i = 0;
         while i < kinds.len() {
@@ -49,7 +50,7 @@ impl Catalogue {
         Self { kinds }
     }
 
-    /// Whether no types are published, so that none can be called unknown.
+    /// Whether no types are published, so that no type is unknown.
     pub const fn is_open(&self) -> bool {
         self.kinds.is_empty()
     }
@@ -64,7 +65,12 @@ impl Catalogue {
         self.iter().find(|kind| kind.name == event_type)
     }
 
-    /// The types that a pattern asks for.
+    /// Whether events of this type may be sent: it is published, or no types are.
+    pub fn allows(&self, event_type: &str) -> bool {
+        self.is_open() || self.find(event_type).is_some()
+    }
+
+    /// The types that a pattern matches.
     pub fn matching<'a>(
         &self,
         pattern: &'a EventPattern,
@@ -72,11 +78,11 @@ impl Catalogue {
         self.iter().filter(|kind| pattern.matches(kind.name))
     }
 
-    /// Checks `data` against the type of this name; a name that is not in the catalogue fits anything.
+    /// Checks `data` against the type of this name. Any data fits a name that is not in the catalogue.
     ///
     /// # Errors
     ///
-    /// [`DataError`] names the field that did not fit.
+    /// [`DataError`] with the field that does not fit.
     pub fn check(&self, event_type: &str, data: &RawValue) -> Result<(), DataError> {
         self.find(event_type).map_or(Ok(()), |kind| kind.check(data))
     }
@@ -98,12 +104,12 @@ pub struct EventKind {
 }
 
 impl EventKind {
-    /// A type by hand; [`catalogue!`](crate::catalogue) writes these.
+    /// Makes a type by hand; [`catalogue!`](crate::catalogue) writes these calls.
     ///
     /// # Panics
     ///
-    /// When the name is no [`EventType`]'s, because no such event could be encoded. In a constant the compiler reports
-    /// it.
+    /// When the name is no [`EventType`], because no such event could be encoded. In a constant the compiler
+    /// reports it.
     pub const fn new(
         name: &'static str,
         description: &'static str,
@@ -122,7 +128,7 @@ impl EventKind {
         self.name
     }
 
-    /// When such an event is sent.
+    /// The occasion on which such an event is sent.
     pub fn description(&self) -> &'static str {
         self.description.trim_ascii()
     }
@@ -136,7 +142,7 @@ impl EventKind {
     ///
     /// # Errors
     ///
-    /// [`DataError`] names the field that did not fit.
+    /// [`DataError`] with the field that does not fit.
     pub fn check(&self, data: &RawValue) -> Result<(), DataError> {
         (self.check)(data)
     }
@@ -155,7 +161,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "two types of the catalogue have the same name")]
     fn two_types_of_one_name_are_refused() {
-        // Not in a constant, where it would not compile.
+        // It is no constant, because that would not compile.
         let kinds = Box::leak(Box::new([kind("call.ended"), kind("call.begun"), kind("call.ended")]));
         Catalogue::new(kinds);
     }

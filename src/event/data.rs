@@ -1,4 +1,4 @@
-//! Reading an event's data as its type; [`DataError`] says what did not fit, and keeps the data.
+//! Reads an event's data as its type. [`DataError`] says which field does not fit, and keeps the data.
 
 use std::fmt;
 
@@ -8,15 +8,16 @@ use serde_path_to_error::{Path, Segment};
 
 use crate::event::{EventData, EventId, EventType};
 
-/// Data that does not fit the type its envelope names.
+/// Data that does not fit the type that its envelope names.
 ///
-/// Neither `Display` nor `Debug` shows the data; [`data`](Self::data) does. They name a field only as far as the type's own
-/// definition does, since any other key is part of the data; [`field`](Self::field) has the whole path.
+/// `Display` and `Debug` do not show the data; [`data`](Self::data) returns it. They name a field only as far
+/// as the type's definition does, because any other key is part of the data; [`field`](Self::field) returns
+/// the whole path.
 #[derive(Clone)]
 pub struct DataError {
     event_type: EventType,
     field: Box<str>,
-    /// As much of `field` as no peer wrote.
+    /// The part of `field` that stands in the type's definition.
     own_field: Option<Box<str>>,
     expected: Option<Box<str>>,
     id: Option<EventId>,
@@ -29,29 +30,29 @@ impl DataError {
         &self.event_type
     }
 
-    /// The path of the field that did not fit, such as `outcome_tags[2]`; `.` for the data as a whole.
+    /// The path of the field that does not fit, such as `outcome_tags[2]`; `.` for the data as a whole.
     ///
-    /// Below a field that is a map, the path holds the map's key, which the peer chose.
+    /// Below a map, the path holds the map's key, which the peer chose.
     pub fn field(&self) -> &str {
         &self.field
     }
 
-    /// What would have fitted, where that can be said.
+    /// The kind of value that would fit, if that is known.
     pub fn expected(&self) -> Option<&str> {
         self.expected.as_deref()
     }
 
-    /// The event's id, as [`Envelope::id`](crate::Envelope::id) would have been, when the data came in an envelope.
+    /// The id that [`Envelope::id`](crate::Envelope::id) would have, if the data came in an envelope.
     pub fn id(&self) -> Option<&EventId> {
         self.id.as_ref()
     }
 
-    /// The data, byte for byte as it came.
+    /// The data, byte for byte as it was received.
     pub fn data(&self) -> &RawValue {
         &self.data
     }
 
-    /// Keeps the data as an untyped event.
+    /// Turns the error into the type and the data of an untyped event.
     pub fn into_raw(self) -> (EventType, Box<RawValue>) {
         (self.event_type, self.data)
     }
@@ -111,14 +112,15 @@ pub(crate) fn typed<T: EventData>(event_type: &str, data: &RawValue) -> Result<T
     })
 }
 
-/// The start of `path` that stands in the type's definition: a field of its struct, and where in that field's list.
+/// The start of `path` that stands in the type's definition: a field of its struct, and the place in that
+/// field's list.
 fn own_field<T: EventData>(event_type: &str, path: &Path) -> Option<String> {
     let mut segments = path.iter().peekable();
     let mut own = match segments.next() {
         None => ".".to_owned(),
         Some(Segment::Map { key }) => {
             let mut fields: &[&str] = &[];
-            // It never succeeds: all it does is to be asked for a struct's fields.
+            // This always fails. It only notes the fields of the struct.
             let _ = T::deserialize_data(event_type, FieldsOf(&mut fields));
             fields.iter().find(|field| *field == key).map(|field| (*field).to_owned())?
         }
@@ -131,7 +133,7 @@ fn own_field<T: EventData>(event_type: &str, path: &Path) -> Option<String> {
     Some(own)
 }
 
-/// Holds no data: notes the fields of the struct that it is asked for.
+/// A deserializer without data, which notes the fields of the struct that is read from it.
 struct FieldsOf<'a>(&'a mut &'static [&'static str]);
 
 impl<'de> Deserializer<'de> for FieldsOf<'_> {
@@ -157,8 +159,8 @@ impl<'de> Deserializer<'de> for FieldsOf<'_> {
     }
 }
 
-/// The part of serde's text that says what would have fitted. The part before it may quote the payload, and so may any
-/// text that is not serde's own.
+/// The part of serde's text that says which value would fit. The part before it may quote the payload, and so
+/// may any text that is not serde's own.
 fn expectation(text: &str) -> Option<String> {
     if let Some(field) = text.strip_prefix("missing field ") {
         return Some(format!("a field {}", field.split(" at line ").next().unwrap_or(field)));
@@ -172,12 +174,13 @@ fn expectation(text: &str) -> Option<String> {
     Some(bounded(expected.split(" at line ").next().unwrap_or(expected)))
 }
 
-/// A path holds keys that a peer chose.
+/// Limits a path, which may hold keys that a peer chose.
 fn bounded(text: &str) -> String {
     text.chars().filter(|char| !char.is_control()).take(200).collect()
 }
 
-/// Reads a struct from an object alone. Derived code would take an array too, its values as the fields in turn.
+/// Reads a struct from an object only. Derived code would take an array too, with its values as the fields in
+/// turn.
 pub(super) struct ObjectForStruct<D>(pub(super) D);
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectForStruct<D> {
@@ -200,7 +203,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectForStruct<D> {
         self.0.deserialize_option(visitor)
     }
 
-    // Raw values are asked for as a newtype of a name that only JSON's own reader knows.
+    // A raw value is read as a newtype with a name that only JSON's own reader knows.
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
@@ -238,7 +241,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectForStruct<D> {
         self.0.deserialize_byte_buf(visitor)
     }
 
-    // To the rest, JSON's own kind of the value is the answer.
+    // Every other kind is read as the JSON has it.
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string unit unit_struct seq tuple tuple_struct map identifier
     }

@@ -1,7 +1,8 @@
-//! Reading an envelope.
+//! Reads an envelope.
 //!
-//! One pass reads the typed data in place when its type stands before it, as every platform writes it. When that
-//! fails, or the type stands after the data, a second reader keeps the data's text and says what was wrong with it.
+//! If the type stands before the data, as every platform writes it, one pass reads the typed data in place.
+//! If that fails, or if the type stands after the data, a second reader keeps the text of the data, and finds
+//! the fault if there is one.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -14,9 +15,10 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::event::data::{ObjectForStruct, typed};
-use crate::event::{DecodeError, EnvelopeFormat, EventData, EventId, EventType, Field};
+use crate::event::{DataError, DecodeError, EnvelopeFormat, EventData, EventId, EventType, Field};
+use crate::mending::{mended, with_whole_numbers};
 
-/// What a body said of its event; what it did not say comes from elsewhere.
+/// The parts of an event that the body has. The others come from headers and the time of receipt.
 pub(crate) struct Received<T> {
     pub(crate) id: Option<EventId>,
     pub(crate) created_at: Option<OffsetDateTime>,
@@ -26,6 +28,8 @@ pub(crate) struct Received<T> {
 
 impl EnvelopeFormat {
     pub(crate) fn decode<T: EventData>(&self, body: &[u8]) -> Result<Received<T>, DecodeError> {
+        // Some programs write a byte order mark, which RFC 8259 section 8.1 lets a parser ignore.
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         let text = std::str::from_utf8(body).map_err(|_| DecodeError::Malformed {
             reason: "body is not UTF-8 (RFC 8259 section 8.1)",
             line: 0,
@@ -37,16 +41,33 @@ impl EnvelopeFormat {
         self.decode_slowly(text)
     }
 
-    /// Reads again, this time keeping the data's text, to find what was wrong or what stood in another order.
+    /// Reads the body again and keeps the text of the data, to find the fault or to read the fields in
+    /// another order.
     #[cold]
     fn decode_slowly<T: EventData>(&self, text: &str) -> Result<Received<T>, DecodeError> {
-        let outer = self.read(text, Kept)?;
+        let mended_text;
+        let mut whole = text;
+        let mut outer = match self.read(text, AsText) {
+            Ok(outer) => outer,
+            // Half of a surrogate pair in the envelope itself.
+            Err(error) => match mended(text) {
+                Cow::Borrowed(_) => return Err(error),
+                Cow::Owned(mended) => {
+                    mended_text = mended;
+                    whole = &mended_text;
+                    self.read(whole, AsText)?
+                }
+            },
+        };
+        if outer.data.is_none() && self.reads_flat_bodies() {
+            outer.data = serde_json::from_str(whole).ok();
+        }
         for field in self.fields() {
             let missing = match field {
                 Field::Id(_) => outer.id.is_none(),
                 Field::Type(_) => outer.event_type.is_none(),
                 Field::CreatedAt(..) => outer.created_at.is_none(),
-                // A receiver has no use for a version it does not act on.
+                // A receiver does not need the version.
                 Field::Version(..) => false,
                 Field::Data(_) => outer.data.is_none(),
             };
@@ -61,7 +82,7 @@ impl EnvelopeFormat {
             let event_type = event_type.parse().expect("invariant: the reader checked the type's name");
             return Err(DecodeError::UnexpectedType { event_type });
         }
-        match typed::<T>(&event_type, data) {
+        match typed_leniently::<T>(&event_type, data) {
             Ok(data) => {
                 Ok(Received { id: outer.id, created_at: outer.created_at, version: outer.version, data })
             }
@@ -87,7 +108,7 @@ impl EnvelopeFormat {
             .and_then(|outer| json.end().map(|()| outer));
         outer.map_err(|error| {
             fault.unwrap_or_else(|| DecodeError::Malformed {
-                // serde's own text may quote the payload.
+                // The text of serde's error may quote the payload.
                 reason: match error.classify() {
                     serde_json::error::Category::Eof => "JSON ends too early",
                     serde_json::error::Category::Syntax | serde_json::error::Category::Io => {
@@ -102,11 +123,25 @@ impl EnvelopeFormat {
     }
 }
 
-/// How the data field is read.
+/// Reads typed data as it is, or else with what its fields' types cannot hold mended: halves of surrogate
+/// pairs, and whole numbers with a fraction. A sender would repeat it in vain.
+fn typed_leniently<T: EventData>(event_type: &str, data: &RawValue) -> Result<T, DataError> {
+    typed::<T>(event_type, data).or_else(|error| {
+        let text = mended(data.get());
+        let text = with_whole_numbers(&text);
+        if *text == *data.get() {
+            return Err(error);
+        }
+        let mended = RawValue::from_string(text.into_owned()).map_err(|_| error.clone())?;
+        typed::<T>(event_type, &mended).map_err(|_| error)
+    })
+}
+
+/// A way to read the data field.
 trait ReadData<'de>: Copy {
     type Data;
 
-    /// `None` when this reader cannot read data before it knows the type.
+    /// `None` if this reader cannot read data before it knows the type.
     fn read<A: MapAccess<'de>>(
         self,
         map: &mut A,
@@ -114,7 +149,7 @@ trait ReadData<'de>: Copy {
     ) -> Result<Option<Self::Data>, A::Error>;
 }
 
-/// Typed data, straight from the body.
+/// Reads typed data in place.
 struct InPlace<T>(PhantomData<T>);
 
 impl<T> Clone for InPlace<T> {
@@ -138,11 +173,11 @@ impl<'de, T: EventData> ReadData<'de> for InPlace<T> {
     }
 }
 
-/// The data's own text.
+/// Reads the text of the data.
 #[derive(Clone, Copy)]
-struct Kept;
+struct AsText;
 
-impl<'de> ReadData<'de> for Kept {
+impl<'de> ReadData<'de> for AsText {
     type Data = &'de RawValue;
 
     fn read<A: MapAccess<'de>>(
@@ -232,14 +267,18 @@ impl<'de, R: ReadData<'de>> Visitor<'de> for OuterVisitor<'_, R> {
                 Field::Type(_) => match text(&mut map)? {
                     Some(name) => match EventType::check(&name) {
                         Ok(()) => outer.event_type = Some(name),
-                        Err(reason) => return fail(self.fault, invalid(reason)),
+                        Err(_) => {
+                            let reason = "expected 1 to 256 bytes without a control character";
+                            return fail(self.fault, invalid(reason));
+                        }
                     },
                     None => return fail(self.fault, invalid("expected text")),
                 },
                 Field::CreatedAt(..) => {
                     match text(&mut map)?.map(|at| OffsetDateTime::parse(&at, &Rfc3339)) {
                         Some(Ok(at)) => {
-                            // An offset can lead out of what RFC 3339 can write in UTC.
+                            // With an offset, the time in UTC may be outside the years that RFC 3339 can
+                            // write.
                             outer.created_at = at
                                 .checked_to_offset(UtcOffset::UTC)
                                 .filter(|at| (0..=9999).contains(&at.year()));
@@ -251,7 +290,7 @@ impl<'de, R: ReadData<'de>> Visitor<'de> for OuterVisitor<'_, R> {
                     }
                 }
                 Field::Version(_, ours) => {
-                    // Numbers and the like are somebody else's version: told apart from ours, not refused.
+                    // A version that is no text differs from ours and is not refused.
                     outer.version = text(&mut map)?.map(|version| {
                         if version == *ours { Cow::Borrowed(*ours) } else { Cow::Owned(version.into_owned()) }
                     });
@@ -274,12 +313,12 @@ fn fail<T, E: serde::de::Error>(fault: &mut Option<DecodeError>, error: DecodeEr
     Err(E::custom("see the fault"))
 }
 
-/// The next value when it is text; `None` for JSON of another kind.
+/// Reads the next value if it is text; `None` for JSON of another kind.
 fn text<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Option<Cow<'de, str>>, A::Error> {
     Ok(map.next_value::<MaybeText<'de>>()?.0)
 }
 
-/// A key, borrowed from the body unless it holds an escape.
+/// A key, which is borrowed from the body unless it holds an escape.
 struct Text<'de>(Cow<'de, str>);
 
 impl<'de> serde::Deserialize<'de> for Text<'de> {

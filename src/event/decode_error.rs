@@ -1,11 +1,12 @@
-//! [`DecodeError`]: why a proven body could not be read as an event.
+//! [`DecodeError`]: the reason why a proven body could not be read as an event.
 
 use crate::event::{DataError, EventType};
 
-/// Why a proven body could not be read as an event.
+/// The reason why a proven body could not be read as an event.
 ///
 /// ```
-/// use hookwire::{allison, Contract, DecodeError, Verified};
+/// use hookwire::event::DecodeError;
+/// use hookwire::{allison, Contract, Verified};
 /// use time::OffsetDateTime;
 ///
 /// let headers = http::HeaderMap::new();
@@ -20,51 +21,52 @@ pub enum DecodeError {
     #[error("body is not an envelope: {reason}{}", place(*line, *column))]
     #[non_exhaustive]
     Malformed {
-        /// What was wrong.
+        /// The fault.
         reason: &'static str,
-        /// The line, from 1; 0 when the fault has no place.
+        /// The line, from 1; 0 if the fault has no place.
         line: usize,
-        /// The column, from 1; 0 for the start of a line, or when the fault has no place.
+        /// The column, from 1; 0 for the start of a line, or if the fault has no place.
         column: usize,
     },
-    /// A field of the envelope is not there.
+    /// A field of the envelope is missing.
     #[error("envelope has no field `{field}`")]
     #[non_exhaustive]
     MissingField {
         /// The field's name.
         field: &'static str,
     },
-    /// A field of the envelope stands twice, so two readers could see two different events.
+    /// A field of the envelope stands twice, so that two readers could see two different events.
     #[error("envelope has {} twice", known(field))]
     #[non_exhaustive]
     DuplicateField {
         /// The field's name; `None` for one that the format does not know.
         field: Option<&'static str>,
     },
-    /// A field of the envelope holds something else than it should.
+    /// A field of the envelope holds a value that is not valid.
     #[error("envelope's field `{field}` is not valid: {reason}")]
     #[non_exhaustive]
     InvalidField {
         /// The field's name.
         field: &'static str,
-        /// What was wrong.
+        /// The fault.
         reason: &'static str,
     },
-    /// The id in the body is not the id in the header: one of them was not made by the sender.
+    /// The id in the body is not the id in the header, so the sender did not make one of them.
     #[error("event id in the body differs from the one in header `{header}`")]
     #[non_exhaustive]
     IdMismatch {
         /// The header's name.
         header: &'static str,
     },
-    /// The event is of another type than the one asked for.
+    /// The event has another type than the one that is read.
     #[error("event type `{event_type}` is not the one asked for")]
     #[non_exhaustive]
     UnexpectedType {
         /// The event's type.
         event_type: EventType,
     },
-    /// The envelope is sound and the data does not fit its type. The request was not forged: the receiver decides.
+    /// The envelope is valid, but the data does not fit its type. The request is genuine, so the receiver
+    /// decides what to do with it.
     #[error(transparent)]
     Data(Box<DataError>),
 }

@@ -1,4 +1,4 @@
-//! [`Envelope`]: what every event carries, whatever its data.
+//! [`Envelope`]: the id, time and data of one event.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use crate::event::EventId;
 
-/// One event: an id that is the same on every delivery, the time it came to be, and its data.
+/// One event: an id that is the same on every delivery, the time of the event, and its data.
 ///
 /// `T` is the data of one type ([`CallEnded`](crate::allison::CallEnded)), any event of a catalogue
 /// ([`allison::Event`](crate::allison::Event)), or a [`RawEvent`](crate::RawEvent).
@@ -24,20 +24,21 @@ use crate::event::EventId;
 pub struct Envelope<T> {
     /// The event's id.
     ///
-    /// Decoded from a platform that sends none, it is `sha256_` and the hex digits of the raw body's SHA-256.
+    /// If the platform sends no id, the decoded id is `sha256_` and the hex digits of the raw body's SHA-256.
     pub id: EventId,
-    /// When the event came to be, in UTC.
+    /// The time of the event, in UTC.
     ///
-    /// Decoded from a platform that sends no time, it is the signed timestamp, or else the time of receipt.
+    /// If the platform sends no time, the decoded time is the signed timestamp, or else the time of receipt.
     pub created_at: OffsetDateTime,
-    /// The version a received envelope named; `None` on one made here, where the contract writes its own.
+    /// The version in a received envelope; `None` in an envelope that is made here, because the contract
+    /// writes its own.
     pub version: Option<Cow<'static, str>>,
     /// The data.
     pub data: T,
 }
 
 impl<T> Envelope<T> {
-    /// An event that happens now: a fresh id, and the system's time cut to whole milliseconds.
+    /// Makes an event that happens now: a fresh id, and the system's time cut to whole milliseconds.
     ///
     /// [`from_parts`](Self::from_parts) is the pure twin.
     pub fn new(data: T) -> Self {
@@ -46,12 +47,12 @@ impl<T> Envelope<T> {
         Self::from_parts(EventId::generate(), whole, data)
     }
 
-    /// An event of these parts.
+    /// Makes an event of these parts.
     pub fn from_parts(id: EventId, created_at: OffsetDateTime, data: T) -> Self {
         Self { id, created_at, version: None, data }
     }
 
-    /// The same event with its data changed by `f`, such as from one type's data to its catalogue.
+    /// Converts the data by `f`, such as from the data of one type to its catalogue.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Envelope<U> {
         Envelope { id: self.id, created_at: self.created_at, version: self.version, data: f(self.data) }
     }
@@ -64,9 +65,10 @@ impl<T: EventData> Envelope<T> {
     }
 }
 
-/// Data that can travel in an [`Envelope`]: one type's, or any of a catalogue's.
+/// Data that an [`Envelope`] can carry: the data of one type, or of any type of a catalogue.
 ///
-/// The [`catalogue!`](crate::catalogue) macro implements it; there is seldom a reason to do so by hand.
+/// The [`catalogue!`](crate::catalogue) macro implements the trait; there is seldom a reason to do so by
+/// hand.
 pub trait EventData: Sized {
     /// The name of this event's type.
     fn event_type(&self) -> &str;
@@ -81,7 +83,7 @@ pub trait EventData: Sized {
     /// The serializer's.
     fn serialize_data<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 
-    /// Reads data of the type named `event_type`, one that [`accepts`](Self::accepts) said yes to.
+    /// Reads data of the type named `event_type`, which [`accepts`](Self::accepts) has to accept.
     ///
     /// # Errors
     ///
@@ -92,7 +94,7 @@ pub trait EventData: Sized {
     ) -> Result<Self, D::Error>;
 }
 
-/// The data of an event alone, as JSON has it.
+/// Serializes the data of an event alone.
 pub(crate) struct DataOf<'a, T>(pub(crate) &'a T);
 
 impl<T: EventData> Serialize for DataOf<'_, T> {

@@ -1,4 +1,4 @@
-//! [`EnvelopeFormat`]: how one platform writes an envelope, as data.
+//! [`EnvelopeFormat`]: the fields of a platform's envelope, as data.
 
 use bytes::Bytes;
 use serde::ser::{Error as _, SerializeMap};
@@ -8,10 +8,10 @@ use time::{OffsetDateTime, UtcOffset};
 use crate::error::{Error, ErrorKind};
 use crate::event::{DataOf, Envelope, EventData, EventType};
 
-/// The fields of a platform's envelope, in the order they are written.
+/// The fields of a platform's envelope, in the order in which they are written.
 ///
 /// ```
-/// use hookwire::{EnvelopeFormat, Field};
+/// use hookwire::event::{EnvelopeFormat, Field};
 ///
 /// // {"name": "...", "payload": ...}
 /// const ACME: EnvelopeFormat = EnvelopeFormat::new(&[Field::Type("name"), Field::Data("payload")]);
@@ -20,52 +20,16 @@ use crate::event::{DataOf, Envelope, EventData, EventType};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct EnvelopeFormat {
     fields: &'static [Field],
+    is_flat_read: bool,
 }
 
 impl EnvelopeFormat {
-    /// Allison: `{"id","type","created_at","api_version":"v1","data"}`, times with milliseconds.
-    pub const ALLISON: Self = Self::new(&[
-        Field::Id("id"),
-        Field::Type("type"),
-        Field::CreatedAt("created_at", TimePrecision::Milliseconds),
-        Field::Version("api_version", "v1"),
-        Field::Data("data"),
-    ]);
-
-    /// Allo's current API: `{"topic","version":"2.0","timestamp","data"}`, times with microseconds.
-    pub const ALLO: Self = Self::new(&[
-        Field::Type("topic"),
-        Field::Version("version", "2.0"),
-        Field::CreatedAt("timestamp", TimePrecision::Microseconds),
-        Field::Data("data"),
-    ]);
-
-    /// Allo's first API: `{"topic","data"}`.
-    pub const ALLO_V1: Self = Self::new(&[Field::Type("topic"), Field::Data("data")]);
-
-    /// Nectar Desk: `{"event","data"}`. The platform publishes no envelope; this one is our choice.
-    pub const NECTAR_DESK: Self = Self::new(&[Field::Type("event"), Field::Data("data")]);
-
-    /// ReceptAI: `{"event","timestamp","data"}`. The platform publishes no field names; these are our choice.
-    pub const RECEPT_AI: Self = Self::new(&[
-        Field::Type("event"),
-        Field::CreatedAt("timestamp", TimePrecision::Milliseconds),
-        Field::Data("data"),
-    ]);
-
-    /// Standard Webhooks: `{"type","timestamp","data"}`, the payload its specification recommends.
-    pub const STANDARD_WEBHOOKS: Self = Self::new(&[
-        Field::Type("type"),
-        Field::CreatedAt("timestamp", TimePrecision::Microseconds),
-        Field::Data("data"),
-    ]);
-
-    /// A format of these fields, in this order.
+    /// Makes a format of these fields, in this order.
     ///
     /// # Panics
     ///
-    /// When there is not exactly one [`Field::Type`] and one [`Field::Data`], when another kind stands twice, or two
-    /// names are the same. In a constant the compiler reports it.
+    /// When there is not exactly one [`Field::Type`] and one [`Field::Data`], when another kind stands twice,
+    /// or when two names are the same. In a constant the compiler reports it.
     pub const fn new(fields: &'static [Field]) -> Self {
         let mut seen = [0u8; 5];
         let mut i = 0;
@@ -84,21 +48,42 @@ impl EnvelopeFormat {
         assert!(seen[TYPE] == 1, "an envelope has exactly one type field");
         assert!(seen[DATA] == 1, "an envelope has exactly one data field");
         assert!(seen[ID] <= 1 && seen[CREATED_AT] <= 1 && seen[VERSION] <= 1, "a kind of field stands twice");
-        Self { fields }
+        Self { fields, is_flat_read: false }
     }
 
-    /// The fields, in the order they are written.
+    /// Reads flat bodies too: a body without the data field is an event whose data is the whole body.
+    ///
+    /// ```
+    /// use hookwire::event::{EnvelopeFormat, Field};
+    ///
+    /// // {"event":"Call Ended","data":{"call_id":9041}}, and {"event":"Call Ended","call_id":9041}
+    /// const DESK: EnvelopeFormat =
+    ///     EnvelopeFormat::new(&[Field::Type("event"), Field::Data("data")]).with_flat_bodies();
+    /// # let _ = DESK;
+    /// ```
+    pub const fn with_flat_bodies(mut self) -> Self {
+        self.is_flat_read = true;
+        self
+    }
+
+    /// Whether a body without the data field is an event.
+    pub(crate) const fn reads_flat_bodies(&self) -> bool {
+        self.is_flat_read
+    }
+
+    /// The fields, in the order in which they are written.
     pub const fn fields(&self) -> &'static [Field] {
         self.fields
     }
 
-    /// Whether the body names the event's id; otherwise it travels in a header or not at all.
+    /// Whether the body has the event's id. Otherwise a header has it, or the platform sends no id.
     pub fn carries_id(&self) -> bool {
         self.fields.iter().any(|field| matches!(field, Field::Id(_)))
     }
 
     pub(crate) fn encode<T: EventData>(&self, envelope: &Envelope<T>) -> Result<Bytes, Error> {
-        EventType::check(envelope.event_type()).map_err(|reason| Error::new(ErrorKind::Encode, reason))?;
+        EventType::check(envelope.event_type())
+            .map_err(|(reason, expected)| Error::new(ErrorKind::Encode, reason).with_expected(expected))?;
         let mut body = Vec::with_capacity(1024);
         serde_json::to_writer(&mut body, &Document { fields: self.fields, envelope }).map_err(|source| {
             Error::new(ErrorKind::Encode, "event cannot be written as JSON in this envelope")
@@ -108,7 +93,7 @@ impl EnvelopeFormat {
     }
 }
 
-/// One field of an envelope: what it holds and what it is called.
+/// One field of an envelope, with its name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Field {
@@ -116,16 +101,16 @@ pub enum Field {
     Id(&'static str),
     /// The name of the event's type.
     Type(&'static str),
-    /// When the event came to be, as RFC 3339 text in UTC.
+    /// The time of the event, as RFC 3339 text in UTC.
     CreatedAt(&'static str, TimePrecision),
-    /// The version of the format: the field's name, then the value that is written. Any value is read.
+    /// The version of the format: the field's name, and the value that is written. Any value is read.
     Version(&'static str, &'static str),
     /// The data.
     Data(&'static str),
 }
 
 impl Field {
-    /// What the field is called.
+    /// The name of the field.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Id(name)
@@ -147,7 +132,7 @@ impl Field {
     }
 }
 
-/// How many digits of a second an envelope's time is written with; what is finer is cut.
+/// The number of digits of a second in an envelope's time. Further digits are cut.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum TimePrecision {
@@ -183,8 +168,11 @@ impl<T: EventData> Serialize for Document<'_, T> {
     }
 }
 
-/// RFC 3339 section 5.6 with a fixed number of digits, which `time`'s own RFC 3339 writer does not offer; on the stack, and without
-/// the machinery of `format!`, which takes as long for a time as an event's data take to be written.
+/// A time as RFC 3339 section 5.6 has it, with a fixed number of digits, which the writer of `time` does not
+/// offer.
+///
+/// It is written on the stack and without `format!`, which would take as long for the time as the data of an
+/// event take.
 struct Timestamp {
     text: [u8; 27],
     len: usize,
@@ -193,7 +181,7 @@ struct Timestamp {
 impl Timestamp {
     fn new(at: OffsetDateTime, precision: TimePrecision) -> Result<Self, &'static str> {
         const OUTSIDE: &str = "time is outside the years 0 to 9999, which RFC 3339 cannot write";
-        // Near the ends of the calendar another offset's time has no equal in UTC.
+        // Near the ends of the calendar, a time with an offset may have no equal in UTC.
         let at = at.checked_to_offset(UtcOffset::UTC).ok_or(OUTSIDE)?;
         let year = u32::try_from(at.year()).ok().filter(|year| *year <= 9999).ok_or(OUTSIDE)?;
         let (fraction, digits) = match precision {
@@ -217,7 +205,7 @@ impl Timestamp {
     }
 }
 
-/// The last digits of a number, with zeros before it.
+/// Writes the last digits of a number, with zeros before it.
 fn write_digits(text: &mut [u8], mut number: u32) {
     for digit in text.iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;

@@ -1,4 +1,4 @@
-//! [`EventId`]: the name of one event, the same on every delivery of it.
+//! [`EventId`]: the id of one event, the same on every delivery.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,13 +8,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
+use crate::bounds;
 use crate::error::{Error, ErrorKind};
 use crate::id::uuid_v7;
 
-/// The id of one event: the same on every attempt and every subscription, so receivers dedupe on it.
+/// The id of one event: the same on every attempt and for every subscription, so that receivers can
+/// deduplicate by it.
 ///
-/// Holds any platform's id: 1 to 256 visible ASCII characters. Ids made here are `evt_` and the 32 hex digits
-/// of a UUID version 7 (RFC 9562), so they sort by time.
+/// It can be any platform's id: 1 to 256 visible ASCII characters. Ids that are made here are `evt_` and the
+/// 32 hex digits of a UUID version 7 (RFC 9562), so they sort by time.
 ///
 /// ```
 /// use hookwire::EventId;
@@ -29,9 +31,9 @@ pub struct EventId(Arc<str>);
 
 impl EventId {
     /// The greatest length of an id, in characters.
-    pub const MAX_LEN: usize = 256;
+    pub const MAX_LEN: usize = bounds::EVENT_ID;
 
-    /// A fresh id from the system's clock and random source.
+    /// Makes an id from the system's clock and random source.
     ///
     /// # Panics
     ///
@@ -42,13 +44,16 @@ impl EventId {
         Self::from_parts(OffsetDateTime::now_utc(), random)
     }
 
-    /// The id for an event of time `at` (to the millisecond; before 1970 counts as 1970) and these random bytes:
-    /// the pure twin of [`generate`](Self::generate).
+    /// Makes the id of an event at `at` from these random bytes: the pure twin of
+    /// [`generate`](Self::generate).
+    ///
+    /// The id holds the time in milliseconds; a time before 1970 counts as 1970.
     pub fn from_parts(at: OffsetDateTime, random: [u8; 10]) -> Self {
         Self(format!("evt_{}", uuid_v7(at, random).simple()).into())
     }
 
-    /// The id of an event whose sender names none: `sha256_` and the hex digits of the raw body's SHA-256.
+    /// Makes the id of an event that its sender gave none: `sha256_` and the hex digits of the raw body's
+    /// SHA-256.
     pub fn of_body(body: &[u8]) -> Self {
         let mut id = String::from("sha256_");
         for byte in Sha256::digest(body) {
@@ -57,7 +62,7 @@ impl EventId {
         Self(id.into())
     }
 
-    /// The id as it travels.
+    /// The id, as requests carry it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -68,16 +73,12 @@ impl FromStr for EventId {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         if text.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Event,
-                "event id is empty, expected 1 to 256 visible ASCII characters",
-            ));
+            return Err(Error::new(ErrorKind::Event, "event id is empty")
+                .with_expected("1 to 256 visible ASCII characters"));
         }
         if text.len() > Self::MAX_LEN {
-            return Err(Error::new(
-                ErrorKind::Event,
-                format!("event id has {} bytes, expected at most {}", text.len(), Self::MAX_LEN),
-            ));
+            return Err(Error::new(ErrorKind::Event, format!("event id has {} bytes", text.len()))
+                .with_expected(format!("at most {}", Self::MAX_LEN)));
         }
         if let Some(at) = text.bytes().position(|byte| !byte.is_ascii_graphic()) {
             return Err(Error::new(

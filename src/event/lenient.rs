@@ -1,4 +1,4 @@
-//! Readers for fields that a platform may leave out, send as `null` or as an empty array.
+//! Readers of fields that a platform may leave out, or send as `null` or as an empty array.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Reads `null` and `[]` as nothing; with `#[serde(default)]` a missing field reads the same.
+/// Reads `null` and `[]` as `None`. With `#[serde(default)]`, a missing field reads as `None` too.
 pub(crate) fn optional<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -18,13 +18,13 @@ where
     deserializer.deserialize_any(Optional(PhantomData))
 }
 
-/// [`optional`] for RFC 3339 times.
+/// Reads like [`optional`], for RFC 3339 times.
 pub(crate) fn optional_time<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<OffsetDateTime>, D::Error> {
     struct Time(OffsetDateTime);
 
-    // By hand: a derived newtype does not read the bare text that `Optional` hands on.
+    // Written by hand, because a derived newtype does not read the bare text that `Optional` hands on.
     impl<'de> Deserialize<'de> for Time {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             struct Text;
@@ -59,7 +59,8 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// [`optional`], with the type's default for nothing: for fields that are published as always there.
+/// Reads like [`optional`], with the type's default for `None`, for fields that the platform publishes as
+/// required.
 pub(crate) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -68,7 +69,7 @@ where
     Ok(optional(deserializer)?.unwrap_or_default())
 }
 
-/// [`or_default`] for RFC 3339 times: nothing reads as the Unix epoch.
+/// Reads like [`or_default`], for RFC 3339 times: the default is the Unix epoch.
 pub(crate) fn time_or_epoch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OffsetDateTime, D::Error> {
     Ok(optional_time(deserializer)?.unwrap_or_else(epoch))
 }

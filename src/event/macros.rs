@@ -1,15 +1,16 @@
-//! [`catalogue!`](crate::catalogue), and the enums of text that platforms share.
+//! [`catalogue!`](crate::catalogue), and a macro for enums of text that keep unknown values.
 
 /// Defines a catalogue: an enum of event types that keeps the types it does not know.
 ///
-/// Each variant is documented (the text becomes the type's description), holds a struct that implements
-/// [`serde::Serialize`], [`serde::Deserialize`], [`Clone`], [`Debug`] and [`PartialEq`], and gives the type's name and a
-/// sample. A variant written without a struct, `OrderPaid = ...`, holds the struct of its own name, and that struct
-/// becomes [`EventData`](crate::EventData) by itself, so that `Envelope::new(order_paid)` works; one written as
-/// `Shipped(Parcel) = ...` shares a struct with others, and travels only inside the enum.
+/// Each variant has documentation, which becomes the type's description; the type's name; a sample; and a
+/// struct that implements [`serde::Serialize`], [`serde::Deserialize`], [`Clone`], [`Debug`] and
+/// [`PartialEq`]. A variant without a struct, `OrderPaid = ...`, holds the struct of its own name. That
+/// struct becomes [`EventData`](crate::EventData), so that `Envelope::new(order_paid)` works. A variant such
+/// as `Shipped(Parcel) = ...` may share its struct with others, so the struct is sent only inside the enum.
 ///
-/// The enum gets a last variant `Other(`[`RawEvent`](crate::RawEvent)`)` for every type it does not know, the constant
-/// `CATALOGUE` (a [`Catalogue`](crate::Catalogue)), `event_type()`, `samples()`, and `From` for each struct of its own.
+/// The enum gets a last variant `Other(`[`RawEvent`](crate::RawEvent)`)` for every type that it does not
+/// know, the constant `CATALOGUE` (a [`Catalogue`](crate::event::Catalogue)), `event_type()`, `samples()`,
+/// and `From` for each struct that belongs to one type.
 ///
 /// ```
 /// use hookwire::{Contract, Envelope};
@@ -21,7 +22,7 @@
 /// pub struct Parcel { pub parcel_id: String }
 ///
 /// hookwire::catalogue! {
-///     /// What happens in the shop.
+///     /// The events of the shop.
 ///     pub enum ShopEvent {
 ///         /// An order was paid in full.
 ///         OrderPaid = "order.paid", sample: OrderPaid { order_id: "o-1".into(), cents: 1999 };
@@ -50,7 +51,7 @@ macro_rules! catalogue {
         }
     ) => {
         $(#[$meta])*
-        // An event is read, matched and dropped; boxing the large ones would cost more than moving them.
+        // An event is read, matched and dropped, so boxing a large one would cost more than moving it.
         #[allow(clippy::large_enum_variant)]
         #[derive(Clone, Debug, PartialEq)]
         #[non_exhaustive]
@@ -59,14 +60,14 @@ macro_rules! catalogue {
                 $(#[doc = $doc])+
                 $variant($crate::__catalogue_payload!($variant $(, $payload)?)),
             )+
-            /// An event of a type that this catalogue does not know, kept as it came.
+            /// An event of a type that this catalogue does not know, as it was received.
             Other($crate::RawEvent),
         }
 
         impl $name {
-            /// The types of this catalogue, for use at run time.
-            pub const CATALOGUE: $crate::Catalogue = $crate::Catalogue::new(&[
-                $($crate::EventKind::new(
+            /// The types of this catalogue, for run time.
+            pub const CATALOGUE: $crate::event::Catalogue = $crate::event::Catalogue::new(&[
+                $($crate::event::EventKind::new(
                     $event_type,
                     concat!($($doc),+),
                     || $crate::__private::sample::<Self>(&Self::$variant($sample)),
@@ -125,7 +126,7 @@ macro_rules! catalogue {
     };
 }
 
-/// The struct that a variant holds: its own name's, or the one named.
+/// The struct that a variant holds: the struct of its own name, or the given one.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __catalogue_payload {
@@ -137,7 +138,7 @@ macro_rules! __catalogue_payload {
     };
 }
 
-/// A struct that stands for one type alone travels without its enum.
+/// Implements `EventData` for a struct that belongs to one type alone.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __catalogue_own {
@@ -175,7 +176,7 @@ macro_rules! __catalogue_own {
     };
 }
 
-/// Defines an enum of text values that keeps the values it does not know and writes them back unchanged.
+/// Defines an enum of text values. It keeps the values that it does not know, and writes them back unchanged.
 macro_rules! open_enum {
     (
         $(#[$meta:meta])*
@@ -188,12 +189,13 @@ macro_rules! open_enum {
         #[non_exhaustive]
         pub enum $name {
             $($(#[$variant_meta])* $variant,)+
-            /// A value that this version does not know, kept as it came. Made by `From`, which knows the known ones.
+            /// A value that this version does not know, as it was received. Use `From` to make one, which
+            /// recognizes the known values.
             Other(String),
         }
 
         impl $name {
-            /// The value as it travels.
+            /// The value, as JSON has it.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$variant => $text,)+

@@ -1,5 +1,5 @@
-//! Events: the [`Envelope`], its [`EventId`] and type, how a platform writes it ([`EnvelopeFormat`]),
-//! and the types a platform knows ([`catalogue!`](crate::catalogue), [`Catalogue`]).
+//! Events: the [`Envelope`] with its [`EventId`] and type, the [`EnvelopeFormat`] in which a platform writes
+//! it, and the types that a platform publishes ([`catalogue!`](crate::catalogue), [`Catalogue`]).
 
 mod catalogue;
 mod data;
@@ -8,11 +8,13 @@ mod decode_error;
 mod envelope;
 mod format;
 mod id;
+mod json;
 mod lenient;
 mod macros;
 mod pattern;
 mod raw;
 pub(crate) mod schema;
+mod trace;
 
 pub use catalogue::{Catalogue, EventKind};
 pub use data::DataError;
@@ -22,8 +24,10 @@ pub use format::{EnvelopeFormat, Field, TimePrecision};
 pub use id::EventId;
 pub use pattern::EventPattern;
 pub use raw::{EventType, RawEvent};
+pub use trace::TraceParent;
 
 pub(crate) use data::typed;
 pub(crate) use envelope::DataOf;
+pub(crate) use json::Json;
 pub(crate) use lenient::{epoch, null_as_default, optional, optional_time, or_default, time_or_epoch};
 pub(crate) use macros::open_enum;

@@ -1,4 +1,4 @@
-//! [`EventPattern`]: which event types a subscription asks for.
+//! [`EventPattern`]: selects event types for a subscription.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,10 +8,10 @@ use crate::event::EventType;
 
 /// One type by name, all types below a prefix (`call.*`), or all (`*`).
 ///
-/// A `*` anywhere else (`call*`, `*.ended`) is refused: as the name of a type it would never match, without a word.
+/// A `*` anywhere else (`call*`, `*.ended`) is refused, because it would be a name that never matches.
 ///
 /// ```
-/// use hookwire::EventPattern;
+/// use hookwire::event::EventPattern;
 ///
 /// let calls: EventPattern = "call.*".parse()?;
 /// assert!(calls.matches("call.ended"));
@@ -30,7 +30,7 @@ pub enum EventPattern {
 }
 
 impl EventPattern {
-    /// Whether events of the type named `event_type` are asked for.
+    /// Whether the pattern selects the type named `event_type`.
     pub fn matches(&self, event_type: &str) -> bool {
         match self {
             Self::All => true,
@@ -54,10 +54,10 @@ impl FromStr for EventPattern {
             Some(prefix) if prefix.ends_with('.') && !prefix.contains('*') => {
                 Ok(Self::Prefix(prefix.to_owned()))
             }
-            _ if text.contains('*') => Err(Error::new(
-                ErrorKind::Event,
-                "event pattern has a `*` in the wrong place, expected it alone or after the last full stop",
-            )),
+            _ if text.contains('*') => {
+                Err(Error::new(ErrorKind::Event, "event pattern has a `*` in the wrong place")
+                    .with_expected("it alone or after the last full stop"))
+            }
             _ => Ok(Self::Exact(name)),
         }
     }

@@ -1,4 +1,4 @@
-//! [`RawEvent`]: an event whose type is known only by name, and [`EventType`], that name.
+//! [`RawEvent`]: an event with untyped data; [`EventType`]: the name of an event's type.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::bounds;
 use crate::error::{Error, ErrorKind};
 use crate::event::EventData;
 
@@ -27,28 +28,30 @@ pub struct EventType(Arc<str>);
 
 impl EventType {
     /// The greatest length of a name, in bytes.
-    pub const MAX_LEN: usize = 256;
+    pub const MAX_LEN: usize = bounds::EVENT_TYPE;
 
-    /// The name as it travels.
+    /// The name, as requests carry it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    pub(crate) const fn check(text: &str) -> Result<(), &'static str> {
+    /// Checks a name. The error is the fault, and a name that would be right.
+    pub(crate) const fn check(text: &str) -> Result<(), (&'static str, &'static str)> {
         if text.is_empty() {
-            return Err("event type is empty, expected 1 to 256 bytes");
+            return Err(("event type is empty", "1 to 256 bytes"));
         }
         if text.len() > Self::MAX_LEN {
-            return Err("event type is too long, expected at most 256 bytes");
+            return Err(("event type is too long", "at most 256 bytes"));
         }
         let bytes = text.as_bytes();
         let mut at = 0;
         while at < bytes.len() {
-            // U+0000 to U+001F, U+007F, and U+0080 to U+009F as UTF-8 has them: no iterator of characters is const.
+            // U+0000 to U+001F, U+007F, and U+0080 to U+009F in UTF-8, by bytes, because `chars` is not
+            // const.
             let control = bytes[at].is_ascii_control()
                 || bytes[at] == 0xc2 && at + 1 < bytes.len() && matches!(bytes[at + 1], 0x80..=0x9f);
             if control {
-                return Err("event type has a control character, expected none");
+                return Err(("event type has a control character", "none"));
             }
             at += 1;
         }
@@ -60,7 +63,8 @@ impl FromStr for EventType {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        Self::check(text).map_err(|reason| Error::new(ErrorKind::Event, reason))?;
+        Self::check(text)
+            .map_err(|(reason, expected)| Error::new(ErrorKind::Event, reason).with_expected(expected))?;
         Ok(Self(text.into()))
     }
 }
@@ -89,10 +93,10 @@ impl PartialEq<&str> for EventType {
     }
 }
 
-/// An event by its type's name and its data as JSON text: what a catalogue's `Other` holds, and what a program that
-/// learns its event types at run time emits.
+/// An event with the name of its type and its data as JSON text. It is the `Other` of a catalogue, and the
+/// event of a program that learns its event types at run time.
 ///
-/// The data is kept as it came, to the byte.
+/// The data is kept byte for byte.
 ///
 /// ```
 /// use hookwire::{Contract, Envelope, RawEvent};
@@ -109,11 +113,12 @@ pub struct RawEvent {
 }
 
 impl RawEvent {
-    /// An event of the type `event_type` with `data`, which is written as JSON now.
+    /// Makes an event of the type `event_type`. `data` is written as JSON now.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Event`] for a name that is no [`EventType`], [`ErrorKind::Encode`] for data that cannot be JSON.
+    /// [`ErrorKind::Event`] for a name that is no [`EventType`], and [`ErrorKind::Encode`] for data that
+    /// cannot be JSON.
     pub fn new(event_type: &str, data: impl Serialize) -> Result<Self, Error> {
         let data = serde_json::value::to_raw_value(&data).map_err(|source| {
             Error::new(ErrorKind::Encode, "event data cannot be written as JSON").with_source(source)
@@ -126,12 +131,12 @@ impl RawEvent {
         self.event_type.as_str()
     }
 
-    /// The data, byte for byte as it came.
+    /// The data, byte for byte.
     pub fn data(&self) -> &RawValue {
         &self.data
     }
 
-    #[doc(hidden)] // for the catalogue macro: a name the envelope's decoder has checked
+    #[doc(hidden)] // for the catalogue macro, with a name that the envelope's decoder has checked
     pub fn deserialize<'de, D: Deserializer<'de>>(
         event_type: &str,
         deserializer: D,
@@ -141,7 +146,7 @@ impl RawEvent {
     }
 }
 
-/// Equal when the names are and the data's text is, byte for byte.
+/// Two events are equal if their names and the texts of their data are, byte for byte.
 impl PartialEq for RawEvent {
     fn eq(&self, other: &Self) -> bool {
         self.event_type == other.event_type && self.data.get() == other.data.get()

@@ -1,14 +1,15 @@
-//! JSON Schema of a type, found by asking what reads it: what fits is in the schema, and what does not is not.
+//! The JSON Schema of a type, found by trying values on its reader.
 
 use serde_json::{Map, Value, json};
 
 use crate::event::EventKind;
 
 impl EventKind {
-    /// The JSON Schema (2020-12) of data of this type: which fields there are, which of them there must be, and what each may hold.
+    /// The JSON Schema (2020-12) of data of this type: the fields, which of them are required, and the kinds
+    /// of their values.
     ///
-    /// It is found by asking [`check`](Self::check), so it says what is read and not what somebody wrote down. Fields are those of
-    /// the [`sample`](Self::sample); more may come with later versions.
+    /// It is found by trying values on [`check`](Self::check), so it describes the data that is really read.
+    /// The fields are those of the [`sample`](Self::sample); later versions may have more.
     ///
     /// ```
     /// let contract = hookwire::Contract::allison();
@@ -28,7 +29,7 @@ impl EventKind {
     }
 }
 
-/// The schema of what fits, of which `sample` is one with every field.
+/// The schema of the values that `fits` accepts. `sample` is a value with every field.
 pub(crate) fn of(sample: &Value, fits: &dyn Fn(&Value) -> bool) -> Value {
     let mut types: Vec<&str> = Vec::new();
     let mut schema = Map::new();
@@ -42,7 +43,7 @@ pub(crate) fn of(sample: &Value, fits: &dyn Fn(&Value) -> bool) -> Value {
     text(sample, fits, &mut types, &mut schema);
     list(sample, fits, &mut types, &mut schema);
     object(sample, fits, &mut types, &mut schema);
-    // Whatever there is.
+    // Any value fits.
     if ["null", "boolean", "number", "string", "array", "object"].iter().all(|name| types.contains(name)) {
         return json!({});
     }
@@ -101,7 +102,7 @@ fn list(
     }
     types.push("array");
     let has_items = [json!("any text"), json!(1), json!({}), json!(null), json!([])];
-    // As nothing, where a sender writes an empty list for it.
+    // An empty list stands for a missing value.
     if !has_items.iter().any(|item| fits(&json!([item]))) {
         schema.insert("maxItems".into(), json!(0));
     }
@@ -130,7 +131,7 @@ fn object(
     };
     let any = [json!(null), json!(true), json!(1), json!("any text"), json!([]), json!({})];
     let unknown = any.iter().filter(|value| with(UNKNOWN, Some(value))).count();
-    // Names of the caller's choice, all with values of one type.
+    // The object is a map: the caller chooses the names, and all values have one type.
     if let Some((name, first)) = fields.iter().next()
         && unknown < any.len()
         && with(UNKNOWN, Some(first))
@@ -150,7 +151,8 @@ fn object(
     }
 }
 
-/// The schema of what is written, by what was: fields that all have are required, and values are of the types that they had.
+/// The schema of values such as `samples`: a field that all of them have is required, and a value has the
+/// types that it has in them.
 #[cfg_attr(not(feature = "openapi"), allow(dead_code))]
 pub(crate) fn of_samples(samples: &[&Value]) -> Value {
     let mut types = Vec::new();

@@ -1,11 +1,11 @@
-//! From what somebody asks for to what can be stored: every field checked, the first that is wrong told.
-
-use std::collections::BTreeMap;
+//! Builds a subscription from a draft or a patch. It checks every field, and reports the first one that is
+//! wrong.
 
 use time::OffsetDateTime;
 
-use super::draft::{ConditionDraft, RateDraft};
-use super::{ManageError, Refusal, SubscriptionPatch};
+use super::draft::{ConditionDraft, RateDraft, SubscriptionDraft, SubscriptionPatch};
+use super::error::{ManageError, Refusal};
+use super::fields::AttributeChange;
 use crate::address::{AddressPolicy, EndpointUrl};
 use crate::contract::Contract;
 use crate::event::{Catalogue, EventPattern};
@@ -13,7 +13,7 @@ use crate::subscription::{
     Authentication, Condition, DisabledReason, EventFilter, Options, Subscription, SubscriptionStatus,
 };
 
-/// Changes `subscription` as `patch` says; left half changed where something is refused.
+/// Applies `patch` to `subscription`. After an error, the subscription may be changed in part.
 pub(super) fn apply(
     patch: SubscriptionPatch,
     subscription: &mut Subscription,
@@ -21,16 +21,17 @@ pub(super) fn apply(
     addresses: &AddressPolicy,
     now: OffsetDateTime,
 ) -> Result<(), ManageError> {
+    patch.fields.check(contract, SubscriptionDraft::FIELDS)?;
     if let Some(text) = &patch.url {
         subscription.url = url(text, addresses)?;
     }
     subscription.filter = filter(&patch, &subscription.filter, contract)?;
     let options = options(&patch, &subscription.options)?;
-    options.check(contract.scheme()).map_err(|error| ManageError::told("headers", &error))?;
+    options.check(contract.scheme()).map_err(|error| ManageError::unusable("headers", &error))?;
     subscription.options = options;
     match patch.enabled {
         Some(true) => subscription.status = SubscriptionStatus::Enabled,
-        // What disabled it before says more.
+        // A subscription that is disabled already keeps its reason, which says more.
         Some(false) if subscription.status == SubscriptionStatus::Enabled => {
             subscription.status = SubscriptionStatus::disabled(DisabledReason::Manual, now);
         }
@@ -41,12 +42,10 @@ pub(super) fn apply(
 
 pub(super) fn url(text: &str, addresses: &AddressPolicy) -> Result<EndpointUrl, ManageError> {
     EndpointUrl::parse(text, addresses).map_err(|error| {
-        let told = error.to_string();
-        let (what, expected) = told.split_once(", expected ").unwrap_or((&told, "another URL"));
         ManageError::Refused(Refusal {
             field: "url".into(),
-            what: what.to_owned().into(),
-            expected: expected.to_owned().into(),
+            what: error.reason().into(),
+            expected: error.expected().into(),
             rule: Some(error.rule()),
         })
     })
@@ -57,77 +56,104 @@ fn filter(
     old: &EventFilter,
     contract: &Contract,
 ) -> Result<EventFilter, ManageError> {
-    let mut filter = match &patch.events {
-        Some(names) => events(names, contract.catalogue())?,
-        None => EventFilter::new(old.patterns().iter().map(ToString::to_string))
-            .map_err(|error| ManageError::told("events", &error))?,
-    };
+    let filter = patterns(patch, old, contract)?;
+    let filter = conditions(patch, old, filter)?;
+    attributes(patch, old, contract, filter)
+}
+
+fn patterns(
+    patch: &SubscriptionPatch,
+    old: &EventFilter,
+    contract: &Contract,
+) -> Result<EventFilter, ManageError> {
+    match (patch.fields.events(contract)?, &patch.events) {
+        (Some((field, _)), Some(events)) if !events.is_empty() => {
+            Err(ManageError::refused(field, "events are given twice", "this field or `events`, not both"))
+        }
+        (Some((field, names)), _) => events(field, &names, contract.catalogue()),
+        (None, Some(names)) => events("events", names, contract.catalogue()),
+        (None, None) => EventFilter::new(old.patterns().iter().map(ToString::to_string))
+            .map_err(|error| ManageError::unusable("events", &error)),
+    }
+}
+
+fn conditions(
+    patch: &SubscriptionPatch,
+    old: &EventFilter,
+    mut filter: EventFilter,
+) -> Result<EventFilter, ManageError> {
     match &patch.conditions {
         Some(drafts) => {
             for (at, ConditionDraft { part, pointer, values }) in drafts.iter().enumerate() {
                 filter = Condition::new(*part, pointer.clone(), values.clone())
                     .and_then(|condition| filter.with_condition(condition))
-                    .map_err(|error| ManageError::told(format!("conditions[{at}]"), &error))?;
+                    .map_err(|error| ManageError::unusable(format!("conditions[{at}]"), &error))?;
             }
         }
         None => {
             for condition in old.conditions() {
                 filter = filter
                     .with_condition(condition.clone())
-                    .map_err(|error| ManageError::told("conditions", &error))?;
+                    .map_err(|error| ManageError::unusable("conditions", &error))?;
             }
         }
-    }
-    let mut attributes: BTreeMap<_, _> = match &patch.attributes {
-        Some(attributes) => {
-            let mut attributes = attributes.clone();
-            // The number has a name of its own, and stays unless it is changed by that.
-            if let (None, Some(number)) = (&patch.allo_number, old.attributes().get(ALLO_NUMBER)) {
-                attributes.entry(ALLO_NUMBER.to_owned()).or_insert_with(|| number.clone());
-            }
-            attributes
-        }
-        None => old.attributes().clone(),
-    };
-    match &patch.allo_number {
-        Some(Some(_)) if contract.name() != ALLO_V1 => {
-            return Err(ManageError::refused(
-                "allo_number",
-                format!("contract `{}` knows no numbers", contract.name()),
-                "none",
-            ));
-        }
-        Some(Some(number)) => _ = attributes.insert(ALLO_NUMBER.to_owned(), vec![number.clone()]),
-        // A draft without a number may name it among its attributes.
-        Some(None) if patch.attributes.is_none() => _ = attributes.remove(ALLO_NUMBER),
-        _ => {}
-    }
-    for (name, values) in attributes {
-        let field = format!("attributes.{name}");
-        filter = filter.with_attribute(name, values).map_err(|error| ManageError::told(field, &error))?;
     }
     Ok(filter)
 }
 
-fn events(names: &[String], catalogue: &Catalogue) -> Result<EventFilter, ManageError> {
-    if names.is_empty() {
-        return Err(ManageError::refused("events", "no event is asked for", known(catalogue)));
+fn attributes(
+    patch: &SubscriptionPatch,
+    old: &EventFilter,
+    contract: &Contract,
+    mut filter: EventFilter,
+) -> Result<EventFilter, ManageError> {
+    let mut attributes = patch.attributes.clone().unwrap_or_else(|| old.attributes().clone());
+    for (name, change) in patch.fields.attributes(contract)? {
+        match change {
+            // A field of its own is changed by its own name alone: other attributes leave its value as it
+            // was.
+            AttributeChange::None => {
+                if let Some(values) = old.attributes().get(name) {
+                    attributes.entry(name.to_owned()).or_insert_with(|| values.clone());
+                }
+            }
+            AttributeChange::Set(values) => _ = attributes.insert(name.to_owned(), values),
+            // A draft without the field may have the value among its attributes.
+            AttributeChange::Remove if patch.attributes.is_none() => _ = attributes.remove(name),
+            AttributeChange::Remove => {}
+        }
     }
-    for (at, name) in names.iter().enumerate() {
-        let field = format!("events[{at}]");
-        let pattern: EventPattern = match name.parse() {
+    for (name, values) in attributes {
+        let field = format!("attributes.{name}");
+        filter = filter.with_attribute(name, values).map_err(|error| ManageError::unusable(field, &error))?;
+    }
+    Ok(filter)
+}
+
+/// The filter of the patterns that stand in the field `name`.
+pub(super) fn events(
+    name: &'static str,
+    names: &[String],
+    catalogue: &Catalogue,
+) -> Result<EventFilter, ManageError> {
+    if names.is_empty() {
+        return Err(ManageError::refused(name, "no event is asked for", known(catalogue)));
+    }
+    for (at, pattern) in names.iter().enumerate() {
+        let field = format!("{name}[{at}]");
+        let pattern: EventPattern = match pattern.parse() {
             Ok(pattern) => pattern,
-            Err(error) => return Err(ManageError::told(field, &error)),
+            Err(error) => return Err(ManageError::unusable(field, &error)),
         };
         if !catalogue.is_open() && catalogue.matching(&pattern).next().is_none() {
             return Err(ManageError::refused(field, "there is no such event", known(catalogue)));
         }
     }
-    let filter = EventFilter::new(names).map_err(|error| ManageError::told("events", &error))?;
+    let filter = EventFilter::new(names).map_err(|error| ManageError::unusable(name, &error))?;
     let len = filter.to_storage().len();
     if len > EventFilter::MAX_LEN {
         let expected = format!("at most {}", EventFilter::MAX_LEN);
-        return Err(ManageError::refused("events", format!("they have {len} bytes together"), expected));
+        return Err(ManageError::refused(name, format!("they have {len} bytes together"), expected));
     }
     Ok(filter)
 }
@@ -141,44 +167,41 @@ fn known(catalogue: &Catalogue) -> String {
 }
 
 fn options(patch: &SubscriptionPatch, old: &Options) -> Result<Options, ManageError> {
-    let told = |field: &'static str| move |error: crate::Error| ManageError::told(field, &error);
+    let unusable = |field: &'static str| move |error: crate::Error| ManageError::unusable(field, &error);
     let mut options = Options::new();
     let authentication = match &patch.authentication {
-        Some(draft) => draft.clone().build().map_err(told("authentication"))?,
+        Some(draft) => draft.clone().build().map_err(unusable("authentication"))?,
         None => old.authentication().clone(),
     };
     if authentication != Authentication::None {
-        options = options.with_authentication(authentication).map_err(told("authentication"))?;
+        options = options.with_authentication(authentication).map_err(unusable("authentication"))?;
     }
     match &patch.headers {
         Some(headers) => {
             for (name, value) in headers {
-                options = options.with_header(name, value).map_err(told("headers"))?;
+                options = options.with_header(name, value).map_err(unusable("headers"))?;
             }
         }
         None => {
             for (name, value) in old.headers() {
                 let value = value.to_str().unwrap_or_default();
-                options = options.with_header(name.as_str(), value).map_err(told("headers"))?;
+                options = options.with_header(name.as_str(), value).map_err(unusable("headers"))?;
             }
         }
     }
     if let Some(attempts) = patch.max_in_flight.unwrap_or_else(|| old.max_in_flight()) {
-        options = options.with_max_in_flight(attempts).map_err(told("max_in_flight"))?;
+        options = options.with_max_in_flight(attempts).map_err(unusable("max_in_flight"))?;
     }
     let old_rate = old.rate().map(|rate| RateDraft::new(rate.per_second(), rate.burst()));
     if let Some(rate) = patch.rate.unwrap_or(old_rate) {
-        options = options.with_rate(rate.per_second, rate.burst).map_err(told("rate"))?;
+        options = options.with_rate(rate.per_second, rate.burst).map_err(unusable("rate"))?;
     }
     let delays = match &patch.retry {
-        Some(retry) => retry.as_ref().map(|retry| retry.build().map_err(told("retry"))).transpose()?,
+        Some(retry) => retry.as_ref().map(|retry| retry.build().map_err(unusable("retry"))).transpose()?,
         None => old.retry_delays().map(<[_]>::to_vec),
     };
     if let Some(delays) = delays {
-        options = options.with_retry_delays(delays).map_err(told("retry"))?;
+        options = options.with_retry_delays(delays).map_err(unusable("retry"))?;
     }
     Ok(options)
 }
-
-const ALLO_V1: &str = "allo_v1";
-pub(super) const ALLO_NUMBER: &str = "allo_number";

@@ -1,18 +1,21 @@
-//! Deliveries, dead letters, events and statistics.
+//! The calls about deliveries, dead letters, events and statistics.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::{ManageError, Service, page_size};
+use super::error::ManageError;
+use super::service::{Service, page_size};
+use crate::bounds;
 use crate::contract::Judgement;
 use crate::delivery::{Attempt, Delivery, DeliveryState};
 use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::retry::RetryPolicy;
 use crate::store::{
-    Cursor, DeliveryQuery, EventRecord, Page, Period, Records, Replay, Statistics, StoreExt as _,
+    Cursor, DeliveryQuery, EventRecord, Page, Period, Records, Replay, Statistics, Store, StoreErrorKind,
+    StoreExt as _, Subscriptions,
 };
 
 /// A delivery with its attempts.
@@ -21,16 +24,17 @@ use crate::store::{
 pub struct DeliveryDetail {
     /// The delivery.
     pub delivery: Delivery,
-    /// Its attempts, first to last, with the beginning of each response.
+    /// Its attempts, in the order they were made, with the beginning of each response.
     pub attempts: Vec<Attempt>,
 }
 
-impl<S: Records> Service<S> {
-    /// A subscription's deliveries that `query` asks for, newest first, at most `limit` (1 to 200) in a page.
+impl<S: Store + Subscriptions + Records> Service<S> {
+    /// Lists the deliveries of a subscription that `query` selects, newest first, with at most `limit` (1 to
+    /// 200) in a page.
     ///
     /// # Errors
     ///
-    /// [`ManageError::Refused`] for another limit; [`ManageError::NotFound`] and [`ManageError::Store`].
+    /// [`ManageError::Refused`] for another limit, [`ManageError::NotFound`], and [`ManageError::Store`].
     pub async fn deliveries(
         &self,
         organization: &str,
@@ -43,63 +47,71 @@ impl<S: Records> Service<S> {
         Ok(self.store.list_deliveries(organization, query, after, limit).await?)
     }
 
-    /// The delivery of this id with its attempts; also of a subscription that was deleted.
+    /// Reads a delivery with its attempts. Deliveries of a deleted subscription are found too.
     ///
     /// # Errors
     ///
     /// [`ManageError::NotFound`], and [`ManageError::Store`].
     pub async fn delivery(&self, organization: &str, id: DeliveryId) -> Result<DeliveryDetail, ManageError> {
         let delivery = self.find_delivery(organization, id).await?;
-        Ok(DeliveryDetail { delivery, attempts: self.store.attempts(id).await? })
+        Ok(DeliveryDetail { delivery, attempts: self.store.list_attempts(id).await? })
     }
 
-    /// Sends one delivery's event again, as a new delivery, whatever became of the first.
+    /// Sends the event of a delivery again, as a new delivery, in whichever state the old one is.
     ///
     /// # Errors
     ///
-    /// [`ManageError::Conflict`] where the event is on its way to the subscription already, or its payload or subscription is gone, and
-    /// for a test event;
+    /// [`ManageError::Conflict`] if the event is already on its way to the subscription, if its payload or
+    /// subscription is gone, if its type does not exist in the version that the subscription speaks, and for
+    /// a test event; [`ManageError::NotInVersion`] if it is not stored in that version and cannot be made;
     /// [`ManageError::NotFound`] and [`ManageError::Store`].
     pub async fn retry(&self, organization: &str, id: DeliveryId) -> Result<(), ManageError> {
         let delivery = self.find_delivery(organization, id).await?;
         if delivery.is_test {
-            return Err(ManageError::Conflict {
-                what: "delivery is a test event's".into(),
-                expected: "one of an event; another test can be sent".into(),
-            });
+            return Err(ManageError::conflict(
+                "delivery is a test event's",
+                "one of an event; another test can be sent",
+            ));
         }
-        if self.store.replay(&Replay::Delivery(id), self.now(), 1).await?.made == 0 {
-            return Err(ManageError::Conflict {
-                what: "event is on its way to the subscription already, or it or the subscription is gone"
-                    .into(),
-                expected: "one that is neither".into(),
-            });
+        let replay = Replay::Delivery(id);
+        self.complete(organization, &replay).await?;
+        let replayed = self.store.replay(&replay, 1, self.now()).await?;
+        if !replayed.missing.is_empty() {
+            return Err(ManageError::Changed);
         }
-        self.wake.wake_for([delivery.subscription].into_iter());
+        if replayed.made == 0 {
+            return Err(ManageError::conflict(
+                "event is on its way to the subscription already, or it or the subscription is gone, or its type does \
+                 not exist in the subscription's version",
+                "one that is none of these",
+            ));
+        }
+        self.wake.wake_for(delivery.subscription);
         Ok(())
     }
 
-    /// Cancels a pending delivery, also one that is being attempted.
+    /// Cancels a pending delivery, even if an attempt is under way.
     ///
     /// # Errors
     ///
-    /// [`ManageError::Conflict`] for one that is not pending; [`ManageError::NotFound`] and [`ManageError::Store`].
+    /// [`ManageError::Conflict`] for a delivery that is not pending; [`ManageError::NotFound`] and
+    /// [`ManageError::Store`].
     pub async fn cancel(&self, organization: &str, id: DeliveryId) -> Result<(), ManageError> {
         self.find_delivery(organization, id).await?;
         match self.store.cancel(id, self.now()).await? {
             true => Ok(()),
-            false => Err(ManageError::Conflict {
-                what: "delivery has ended".into(),
-                expected: DeliveryState::Pending.as_str().into(),
-            }),
+            false => Err(ManageError::conflict("delivery has ended", DeliveryState::Pending.as_str())),
         }
     }
 
-    /// Sends every dead letter of a subscription again; tells how many.
+    /// Sends every dead letter of a subscription again, and returns their number. Each is sent in the version
+    /// that the subscription speaks now; those whose type does not exist there are left out.
     ///
     /// # Errors
     ///
-    /// [`ManageError::NotFound`], and [`ManageError::Store`]; what was made until then stays.
+    /// [`ManageError::NotInVersion`] if one of the events is not stored in that version and cannot be made:
+    /// then nothing is sent. [`ManageError::NotFound`], and [`ManageError::Store`]. Deliveries that were made
+    /// before the error stay.
     pub async fn replay_dead_letters(
         &self,
         organization: &str,
@@ -108,7 +120,8 @@ impl<S: Records> Service<S> {
         self.replay(organization, id, Replay::DeadLetters(id)).await
     }
 
-    /// Sends everything of a subscription again that was made at `since` or later and was not delivered; tells how many.
+    /// Sends again the events that a subscription missed since `since`: every delivery that was made then or
+    /// later and was not delivered. Returns their number.
     ///
     /// # Errors
     ///
@@ -122,7 +135,8 @@ impl<S: Records> Service<S> {
         self.replay(organization, id, Replay::Since(id, since)).await
     }
 
-    /// An organization's dead letters, newest first, each with why ([`Delivery::state`]), at most `limit` (1 to 200) in a page.
+    /// Lists the dead letters of an organization, newest first, with at most `limit` (1 to 200) in a page.
+    /// [`Delivery::state`] has the reason of each.
     ///
     /// # Errors
     ///
@@ -136,32 +150,34 @@ impl<S: Records> Service<S> {
         Ok(self.store.list_dead_letters(organization, after, page_size(limit)?).await?)
     }
 
-    /// Takes a dead letter from the list, with a note why; no replay of many sends it again.
+    /// Takes a dead letter from the list, with a note that says why.
+    /// [`replay_dead_letters`](Self::replay_dead_letters) and [`recover`](Self::recover) no longer send it.
     ///
     /// # Errors
     ///
-    /// [`ManageError::Refused`] for a note of more than 1,000 bytes or with U+0000, [`ManageError::Conflict`] for a delivery that is no dead
-    /// letter; [`ManageError::NotFound`] and [`ManageError::Store`].
+    /// [`ManageError::Refused`] for a note of more than 1,000 bytes or with U+0000, [`ManageError::Conflict`]
+    /// for a delivery that is no dead letter; [`ManageError::NotFound`] and [`ManageError::Store`].
     pub async fn discard(&self, organization: &str, id: DeliveryId, note: &str) -> Result<(), ManageError> {
-        if note.len() > MAX_NOTE {
-            let expected = format!("at most {MAX_NOTE}");
+        if note.len() > bounds::NOTE {
+            let expected = format!("at most {}", bounds::NOTE);
             return Err(ManageError::refused("note", format!("note has {} bytes", note.len()), expected));
         }
-        // PostgreSQL has no text with it.
+        // PostgreSQL cannot store U+0000 in a text.
         if note.contains('\0') {
             return Err(ManageError::refused("note", "note holds U+0000", "text without it"));
         }
         self.find_delivery(organization, id).await?;
         match self.store.discard(organization, id, note).await? {
             true => Ok(()),
-            false => Err(ManageError::Conflict {
-                what: "delivery is no dead letter".into(),
-                expected: "one that is exhausted, refused or gone".into(),
-            }),
+            false => Err(ManageError::conflict(
+                "delivery is no dead letter",
+                "one that is exhausted, refused, gone or expired",
+            )),
         }
     }
 
-    /// An organization's events, the last inserted first and without their payloads, at most `limit` (1 to 200) in a page.
+    /// Lists the events of an organization without their payloads, the last inserted first, with at most
+    /// `limit` (1 to 200) in a page.
     ///
     /// # Errors
     ///
@@ -175,21 +191,26 @@ impl<S: Records> Service<S> {
         Ok(self.store.list_events(organization, after, page_size(limit)?).await?)
     }
 
-    /// The event of this id, with its payload as far as that is kept.
+    /// Reads an event with its payload, if the payload is still stored. Where several contracts have an event
+    /// of this id, it is that of the first one.
     ///
     /// # Errors
     ///
     /// [`ManageError::NotFound`], and [`ManageError::Store`].
     pub async fn event(&self, organization: &str, id: &EventId) -> Result<EventRecord, ManageError> {
-        let found = self.store.find_event(organization, id).await?;
-        found.ok_or(ManageError::NotFound { what: "event" })
+        for contract in self.contracts() {
+            if let Some(found) = self.store.find_event(organization, contract.name(), id).await? {
+                return Ok(found);
+            }
+        }
+        Err(ManageError::not_found("event"))
     }
 
-    /// An event's deliveries, at most `limit` (1 to 200) in a page.
+    /// Lists the deliveries of an event, with at most `limit` (1 to 200) in a page.
     ///
     /// # Errors
     ///
-    /// [`ManageError::Refused`] for another limit; [`ManageError::NotFound`] and [`ManageError::Store`].
+    /// [`ManageError::Refused`] for another limit, [`ManageError::NotFound`], and [`ManageError::Store`].
     pub async fn event_deliveries(
         &self,
         organization: &str,
@@ -198,16 +219,17 @@ impl<S: Records> Service<S> {
         limit: u32,
     ) -> Result<Page<Delivery>, ManageError> {
         let limit = page_size(limit)?;
-        self.event(organization, event).await?;
-        Ok(self.store.list_event_deliveries(organization, event, after, limit).await?)
+        let contract = self.event(organization, event).await?.contract;
+        Ok(self.store.list_event_deliveries(organization, contract.name(), event, after, limit).await?)
     }
 
-    /// What came of a subscription's attempts in `period`, and what it has pending now. [`success_rate`](Self::success_rate) judges it.
+    /// Counts the outcomes of a subscription's attempts in `period`, and its deliveries that are pending now.
+    /// For the share of successes, see [`success_rate`](Self::success_rate).
     ///
     /// # Errors
     ///
-    /// [`ManageError::Refused`] for a period that ends before it begins or has more than 1,000 slots; [`ManageError::NotFound`] and
-    /// [`ManageError::Store`].
+    /// [`ManageError::Refused`] for a period that ends before it begins or has more than 1,000 slots;
+    /// [`ManageError::NotFound`] and [`ManageError::Store`].
     pub async fn statistics(
         &self,
         organization: &str,
@@ -225,20 +247,22 @@ impl<S: Records> Service<S> {
                 format!("a length that gives at most {MOST_SLOTS} slots"),
             ));
         }
-        let retry = self.find(organization, id).await?.options.retry(&self.contract).into_owned();
+        let found = self.find(organization, id).await?;
+        let retry = found.options.retry(self.terms_of(&found)?).into_owned();
         let period = period.with_reach(period.reach.max(reach(&retry)));
         let found = self.store.statistics(organization, id, &period).await?;
-        found.ok_or(ManageError::NotFound { what: "subscription" })
+        found.ok_or(ManageError::not_found("subscription"))
     }
 
-    /// Which share of the attempts the contract takes as delivered, from 0 to 1; `None` when there were none.
+    /// The share of the attempts that the service's first contract judges as delivered, from 0 to 1; `None`
+    /// if there were no attempts.
     pub fn success_rate(&self, statistics: &Statistics) -> Option<f64> {
         statistics.share(|outcome| self.contract().judge(outcome) == Judgement::Success)
     }
 
     async fn find_delivery(&self, organization: &str, id: DeliveryId) -> Result<Delivery, ManageError> {
         let found = self.store.find_delivery(organization, id).await?;
-        found.ok_or(ManageError::NotFound { what: "delivery" })
+        found.ok_or(ManageError::not_found("delivery"))
     }
 
     async fn replay(
@@ -248,14 +272,21 @@ impl<S: Records> Service<S> {
         replay: Replay,
     ) -> Result<u64, ManageError> {
         self.find(organization, id).await?;
-        Ok(self
-            .store
-            .replay_all(&replay, self.now(), BATCH, |_| self.wake.wake_for([id].into_iter()))
-            .await?)
+        for _ in 0..MOST_TRIES {
+            self.complete(organization, &replay).await?;
+            let wake = |_| self.wake.wake_for(id);
+            match self.store.replay_all(&replay, BATCH, self.now(), wake).await {
+                // The subscription got another version meanwhile.
+                Err(error) if error.kind() == StoreErrorKind::MissingPayload => {}
+                replayed => return Ok(replayed?),
+            }
+        }
+        Err(ManageError::Changed)
     }
 }
 
-/// For how long a delivery may be tried, generously: an endpoint may ask for more time, and a process may be down.
+/// The time for which a delivery may be tried: twice the schedule, because an endpoint may ask for more time
+/// and a process may be down.
 fn reach(retry: &RetryPolicy) -> Duration {
     let Some(attempts) = retry.max_attempts() else { return LONGEST_REACH };
     let nominal = (1..attempts).map_while(|attempt| retry.delay_after(attempt));
@@ -264,6 +295,7 @@ fn reach(retry: &RetryPolicy) -> Duration {
 }
 
 const LONGEST_REACH: Duration = Duration::from_secs(30 * 24 * 3600);
-const MAX_NOTE: usize = 1_000;
 const MOST_SLOTS: u128 = 1_000;
-const BATCH: NonZeroU32 = NonZeroU32::new(500).expect("not zero");
+/// The most times that a replay is tried; each failure means that the subscription got another version.
+const MOST_TRIES: usize = 10;
+pub(super) const BATCH: NonZeroU32 = NonZeroU32::new(500).expect("not zero");

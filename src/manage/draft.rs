@@ -1,4 +1,5 @@
-//! [`SubscriptionDraft`]: a subscription as somebody asks for it; [`SubscriptionPatch`]: what is to be changed of one.
+//! [`SubscriptionDraft`]: a subscription that a caller asks for; [`SubscriptionPatch`]: changes of a
+//! subscription.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,72 +8,96 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::fields::ExtraFields;
 use crate::error::{Error, ErrorKind};
 use crate::retry::RetryPolicy;
 use crate::signature::Secret;
 use crate::subscription::{Authentication, Options, Subject};
 
-/// A subscription as somebody asks for it: what [`create`](super::Service::create) makes and
-/// [`replace`](super::Service::replace) puts in a subscription's place.
+/// A subscription that a caller asks for, for [`Service::create`](super::Service::create) and
+/// [`Service::replace`](super::Service::replace).
 ///
 /// ```
 /// use hookwire::manage::SubscriptionDraft;
 ///
-/// let draft = SubscriptionDraft::new("https://hooks.example.com/calls", ["call.*"]).with_header("x-tenant", "acme");
+/// let draft = SubscriptionDraft::new("https://a.example/calls", ["call.*"]).with_header("x-tenant", "acme");
 /// let same: SubscriptionDraft = serde_json::from_str(
-///     r#"{"url": "https://hooks.example.com/calls", "events": ["call.*"], "headers": {"x-tenant": "acme"}}"#,
+///     r#"{"url": "https://a.example/calls", "events": ["call.*"], "headers": {"x-tenant": "acme"}}"#,
 /// )?;
 /// assert_eq!(draft.url, same.url);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Deserialize)]
 #[non_exhaustive]
-#[serde(deny_unknown_fields)]
 pub struct SubscriptionDraft {
-    /// Where its events go.
+    /// The URL that the events go to.
     pub url: String,
-    /// Types, prefixes such as `call.*`, or `*`; Allo's first API calls them `topics`.
-    #[serde(alias = "topics")]
-    pub events: Vec<String>,
-    /// Of Allo's first API: the number whose events these are.
+    /// The event types, prefixes such as `call.*`, or `*`. Empty if they are given under the contract's own
+    /// name for them.
     #[serde(default)]
-    pub allo_number: Option<String>,
-    /// What the events must hold beyond their type, all of it.
+    pub events: Vec<String>,
+    /// The conditions that an event's JSON must meet, all of them.
     #[serde(default)]
     pub conditions: Vec<ConditionDraft>,
-    /// Routing attributes that the events must have, each with one of these values.
+    /// The routing attributes that an event must have, each with one of these values.
     #[serde(default)]
     pub attributes: BTreeMap<String, Vec<String>>,
-    /// Extra headers of its requests.
+    /// The extra headers of its requests.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// What its requests show besides a signature.
+    /// The authentication of its requests beside their signature.
     #[serde(default)]
     pub authentication: AuthenticationDraft,
-    /// How many attempts may be under way at once.
+    /// The most attempts that may be under way at once.
     #[serde(default)]
     pub max_in_flight: Option<u32>,
-    /// How many attempts may begin in a second.
+    /// The most attempts that may begin in a second.
     #[serde(default)]
     pub rate: Option<RateDraft>,
-    /// When failed deliveries are tried again, in place of the contract's rule.
+    /// The schedule of retries, in place of the contract's.
     #[serde(default)]
     pub retry: Option<RetryDraft>,
-    /// Whether it is sent to.
+    /// Whether deliveries are sent.
     #[serde(default = "yes")]
     pub enabled: bool,
-    /// Its first secret; one is made where none is given. Only for a new subscription.
+    /// The name of the contract that it speaks; `None` for the service's first. A subscription keeps it.
+    #[serde(default)]
+    pub contract: Option<String>,
+    /// The version of the contract's data; `None` for the newest, or for the one that a subscription speaks
+    /// that is there already.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// The first secret; `None` for a fresh one. Only a new subscription takes it.
     #[serde(default)]
     pub secret: Option<Secret>,
+    /// Fields of the contract's own; any other is refused when the draft is used.
+    #[serde(flatten)]
+    pub(super) fields: ExtraFields,
 }
 
 impl SubscriptionDraft {
-    /// An enabled subscription for these events to `url`, without anything else.
+    /// The names of the fields that every draft may have.
+    pub(super) const FIELDS: &[&str] = &[
+        "url",
+        "events",
+        "conditions",
+        "attributes",
+        "headers",
+        "authentication",
+        "max_in_flight",
+        "rate",
+        "retry",
+        "enabled",
+        "contract",
+        "version",
+        "secret",
+    ];
+
+    /// Makes a draft of an enabled subscription that sends these events to `url`.
     pub fn new<E: Into<String>>(url: impl Into<String>, events: impl IntoIterator<Item = E>) -> Self {
         Self {
             url: url.into(),
             events: events.into_iter().map(Into::into).collect(),
-            allo_number: None,
             conditions: Vec::new(),
             attributes: BTreeMap::new(),
             headers: BTreeMap::new(),
@@ -81,35 +106,58 @@ impl SubscriptionDraft {
             rate: None,
             retry: None,
             enabled: true,
+            contract: None,
+            version: None,
             secret: None,
+            fields: ExtraFields::default(),
         }
     }
 
-    /// The same draft with this secret as its first.
+    /// Sets a field of the contract's own, such as `allo_number` ([`Contract::subscription_fields`]).
+    ///
+    /// [`Contract::subscription_fields`]: crate::Contract::subscription_fields
+    pub fn with_field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.fields.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets the contract that it speaks.
+    pub fn with_contract(mut self, name: impl Into<String>) -> Self {
+        self.contract = Some(name.into());
+        self
+    }
+
+    /// Sets the version of the contract's data.
+    pub fn with_version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// Sets the first secret.
     pub fn with_secret(mut self, secret: Secret) -> Self {
         self.secret = Some(secret);
         self
     }
 
-    /// The same draft with one more header.
+    /// Adds an extra header.
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.insert(name.into(), value.into());
         self
     }
 
-    /// The same draft with retries of its own.
+    /// Sets the schedule of retries.
     pub fn with_retry(mut self, retry: RetryDraft) -> Self {
         self.retry = Some(retry);
         self
     }
 
-    /// The same draft, enabled or not.
+    /// Sets whether deliveries are sent.
     pub const fn with_enabled(mut self, enabled: bool) -> Self {
         self.enabled = enabled;
         self
     }
 
-    /// The same draft, asking that the routing attribute `name` has one of `values`.
+    /// Adds a routing attribute: an event must have one of `values` in its attribute `name`.
     pub fn with_attribute<V: Into<String>>(
         mut self,
         name: impl Into<String>,
@@ -119,18 +167,17 @@ impl SubscriptionDraft {
         self
     }
 
-    /// The same draft with one more condition.
+    /// Adds a condition.
     pub fn with_condition(mut self, condition: ConditionDraft) -> Self {
         self.conditions.push(condition);
         self
     }
 
-    /// Everything but the secret, as a change of whatever there is.
+    /// Every field but the secret, as a patch. The contract and the version stay where they are not given.
     pub(super) fn into_patch(self) -> SubscriptionPatch {
         SubscriptionPatch {
             url: Some(self.url),
             events: Some(self.events),
-            allo_number: Some(self.allo_number),
             conditions: Some(self.conditions),
             attributes: Some(self.attributes),
             headers: Some(self.headers),
@@ -139,125 +186,151 @@ impl SubscriptionDraft {
             rate: Some(self.rate),
             retry: Some(self.retry),
             enabled: Some(self.enabled),
+            contract: self.contract,
+            version: self.version,
+            fields: self.fields,
         }
     }
 }
 
-/// Shows which events are asked for: URL and headers often hold what is secret.
+/// Shows the events alone, because URL and headers often hold secrets.
 impl fmt::Debug for SubscriptionDraft {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SubscriptionDraft").field("events", &self.events).finish_non_exhaustive()
     }
 }
 
-/// What is to be changed of a subscription; what is `None` stays, and what is `Some(None)` is taken out.
+/// Changes of a subscription. A field that is `None` stays, and `Some(None)` takes the field out.
 ///
-/// As JSON it is a merge patch (RFC 7396) of the fields' first level: a missing field stays, `null` takes out.
+/// In JSON it is a merge patch (RFC 7396) of the first level of fields: a missing field stays, and `null`
+/// takes the field out.
 #[derive(Clone, Default, Deserialize)]
 #[non_exhaustive]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct SubscriptionPatch {
-    /// Another URL.
+    /// The new URL.
     #[serde(deserialize_with = "required")]
     pub url: Option<String>,
-    /// Other events.
-    #[serde(alias = "topics", deserialize_with = "required")]
+    /// The new event types, in place of all.
+    #[serde(deserialize_with = "required")]
     pub events: Option<Vec<String>>,
-    /// Of Allo's first API: another number.
-    #[serde(deserialize_with = "given")]
-    pub allo_number: Option<Option<String>>,
-    /// Other conditions, in place of all.
+    /// The new conditions, in place of all.
     #[serde(deserialize_with = "or_none")]
     pub conditions: Option<Vec<ConditionDraft>>,
-    /// Other attributes, in place of all.
+    /// The new attributes, in place of all.
     #[serde(deserialize_with = "or_none")]
     pub attributes: Option<BTreeMap<String, Vec<String>>>,
-    /// Other headers, in place of all.
+    /// The new extra headers, in place of all.
     #[serde(deserialize_with = "or_none")]
     pub headers: Option<BTreeMap<String, String>>,
-    /// Another authentication.
+    /// The new authentication.
     #[serde(deserialize_with = "or_none")]
     pub authentication: Option<AuthenticationDraft>,
-    /// Another cap.
+    /// The new cap of attempts under way.
     #[serde(deserialize_with = "given")]
     pub max_in_flight: Option<Option<u32>>,
-    /// Another rate.
+    /// The new rate.
     #[serde(deserialize_with = "given")]
     pub rate: Option<Option<RateDraft>>,
-    /// Other retries.
+    /// The new schedule of retries.
     #[serde(deserialize_with = "given")]
     pub retry: Option<Option<RetryDraft>>,
-    /// Whether it is sent to.
+    /// Whether deliveries are sent.
     #[serde(deserialize_with = "or_yes")]
     pub enabled: Option<bool>,
+    /// The name of the contract that it speaks, which never changes: another one is refused.
+    #[serde(deserialize_with = "required")]
+    pub contract: Option<String>,
+    /// The new version of the contract's data. The events and conditions that the subscription asks for are
+    /// checked against it.
+    #[serde(deserialize_with = "required")]
+    pub version: Option<String>,
+    /// Fields of the contract's own; any other is refused when the patch is used.
+    #[serde(flatten)]
+    pub(super) fields: ExtraFields,
 }
 
 impl SubscriptionPatch {
-    /// A patch that changes nothing.
+    /// Makes a patch that changes nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same patch, setting another URL.
+    /// Sets the new URL.
     pub fn with_url(mut self, url: impl Into<String>) -> Self {
         self.url = Some(url.into());
         self
     }
 
-    /// The same patch, asking for other events.
+    /// Sets the new event types.
     pub fn with_events<E: Into<String>>(mut self, events: impl IntoIterator<Item = E>) -> Self {
         self.events = Some(events.into_iter().map(Into::into).collect());
         self
     }
 
-    /// The same patch, enabling or disabling.
+    /// Sets a field of the contract's own, such as `allo_number` ([`Contract::subscription_fields`]); `null`
+    /// takes it out.
+    ///
+    /// [`Contract::subscription_fields`]: crate::Contract::subscription_fields
+    pub fn with_field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.fields.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets whether deliveries are sent.
     pub const fn with_enabled(mut self, enabled: bool) -> Self {
         self.enabled = Some(enabled);
         self
     }
 
-    /// The same patch, setting the cap of attempts under way, or taking it out.
+    /// Sets the new version of the contract's data.
+    pub fn with_version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// Sets the new cap of attempts under way; `None` takes it out.
     pub const fn with_max_in_flight(mut self, attempts: Option<u32>) -> Self {
         self.max_in_flight = Some(attempts);
         self
     }
 }
 
-/// Shows which events are asked for: URL and headers often hold what is secret.
+/// Shows the events alone, because URL and headers often hold secrets.
 impl fmt::Debug for SubscriptionPatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SubscriptionPatch").field("events", &self.events).finish_non_exhaustive()
     }
 }
 
-/// A [`Condition`](crate::Condition) as somebody asks for it.
+/// A [`Condition`](crate::subscription::Condition) that a caller asks for.
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 #[serde(deny_unknown_fields)]
 pub struct ConditionDraft {
-    /// Which part of the event it is about, its data unless told.
+    /// The part of the event that it is about; the default is the data.
     #[serde(default = "data")]
     pub part: Subject,
     /// The place in that part (RFC 6901).
     pub pointer: String,
-    /// The values of which one has to stand there.
+    /// The values, of which one has to stand there.
     pub values: Vec<Value>,
 }
 
 impl ConditionDraft {
-    /// A condition on the event's data.
+    /// Makes a condition on the event's data.
     pub fn data<V: Into<Value>>(pointer: impl Into<String>, values: impl IntoIterator<Item = V>) -> Self {
         let values = values.into_iter().map(Into::into).collect();
         Self { part: Subject::Data, pointer: pointer.into(), values }
     }
 }
 
-/// An [`Authentication`] as somebody asks for it. `Debug` shows no credentials.
+/// An [`Authentication`] that a caller asks for. `Debug` shows no credentials.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[non_exhaustive]
 #[serde(deny_unknown_fields, rename_all = "snake_case", tag = "type")]
 pub enum AuthenticationDraft {
-    /// Nothing.
+    /// No authentication beside the signature.
     #[default]
     None,
     /// A key as the whole value of a header.
@@ -298,65 +371,66 @@ impl AuthenticationDraft {
     }
 }
 
-/// A rate as somebody asks for it.
+/// A rate that a caller asks for.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[non_exhaustive]
 #[serde(deny_unknown_fields)]
 pub struct RateDraft {
-    /// How many attempts may begin in a second.
+    /// The most attempts that may begin in a second.
     pub per_second: f64,
-    /// How many at once after a quiet time.
+    /// The most attempts that may begin at once after a quiet time.
     #[serde(default = "one")]
     pub burst: u32,
 }
 
 impl RateDraft {
-    /// This many per second, and `burst` at once.
+    /// Makes a rate of `per_second` attempts, and of `burst` at once.
     pub const fn new(per_second: f64, burst: u32) -> Self {
         Self { per_second, burst }
     }
 }
 
-/// Retries as somebody asks for them: in place of the contract's plan, and spread as the contract spreads its own.
+/// A schedule of retries that a caller asks for, in place of the contract's. It has the contract's jitter.
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 #[serde(deny_unknown_fields, rename_all = "snake_case", tag = "type")]
 pub enum RetryDraft {
     /// One attempt and no retry.
     None,
-    /// A retry after each of these.
+    /// A retry after each of these delays.
     #[non_exhaustive]
     Delays {
-        /// Each counted from the failure before it.
+        /// The delays, each counted from the failure before it.
         seconds: Vec<f64>,
     },
-    /// Waits that grow.
+    /// Delays that grow.
     #[non_exhaustive]
     Exponential {
-        /// The first wait.
+        /// The first delay.
         first_seconds: f64,
-        /// By what each is longer than the one before.
+        /// The factor by which each delay is longer than the one before.
         #[serde(default = "two")]
         factor: f64,
-        /// What no wait grows past.
+        /// The longest delay.
         #[serde(default)]
         max_delay_seconds: Option<f64>,
-        /// How many attempts there are, the first one included.
+        /// The number of attempts, with the first one.
         max_attempts: u32,
     },
 }
 
 impl RetryDraft {
-    /// A retry after each of these.
+    /// Makes a schedule with a retry after each of these delays.
     pub fn delays(seconds: impl IntoIterator<Item = f64>) -> Self {
         Self::Delays { seconds: seconds.into_iter().collect() }
     }
 
-    /// The waits between its attempts.
+    /// The delays between the attempts.
     pub(super) fn build(&self) -> Result<Vec<Duration>, Error> {
         let wait = |seconds: f64| {
             Duration::try_from_secs_f64(seconds).map_err(|_| {
-                Error::new(ErrorKind::RetryPolicy, "delay is no span of time, expected seconds from 0 on")
+                Error::new(ErrorKind::RetryPolicy, "delay is negative or too long")
+                    .with_expected("seconds from 0 on")
             })
         };
         match self {
@@ -379,26 +453,26 @@ impl RetryDraft {
     }
 }
 
-/// Tells a `null` from a field that is missing.
+/// Distinguishes `null` from a missing field.
 fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
-/// What cannot be taken out: a `null` is refused.
+/// Refuses `null`, for a field that cannot be taken out.
 fn required<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// A `null` takes out all there is.
+/// Reads `null` as empty.
 fn or_none<'de, T: Default + Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     Option::<T>::deserialize(deserializer).map(|value| Some(value.unwrap_or_default()))
 }
 
-/// A `null` leaves it as a new one is.
+/// Reads `null` as enabled, as a new subscription is.
 fn or_yes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
     Option::deserialize(deserializer).map(|value| Some(value.unwrap_or_else(yes)))
 }

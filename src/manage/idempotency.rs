@@ -1,14 +1,15 @@
-//! [`IdempotencyKey`]: what makes a request that is sent twice make one subscription.
+//! [`IdempotencyKey`]: makes one subscription of a request that is sent twice.
 
 use sha2::{Digest as _, Sha256};
 
-use super::ManageError;
+use super::error::ManageError;
 use crate::id::SubscriptionId;
 
-/// A caller's name for one creation: the same again, with the same request, makes nothing new.
+/// A caller's name for one creation: the same key with the same request makes nothing new.
 ///
-/// The subscription's id is drawn from it, so that of two at once one is written, whichever processes they reach, and nothing besides
-/// the subscription is kept. It is good for as long as the subscription is there.
+/// The subscription's id is derived from the key. So only one of two simultaneous requests is written,
+/// whichever processes they reach, and nothing is stored besides the subscription. The key is valid for as
+/// long as the subscription exists.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct IdempotencyKey {
     key: String,
@@ -16,14 +17,15 @@ pub struct IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// How many bytes a key may have.
+    /// The greatest length of a key, in bytes.
     pub const MAX_LEN: usize = 255;
 
-    /// The key `key` of the request whose body is `request`.
+    /// Makes the key `key` of the request with the body `request`.
     ///
     /// # Errors
     ///
-    /// [`ManageError::Refused`] for a key that is empty, longer than [`MAX_LEN`](Self::MAX_LEN), or not visible ASCII.
+    /// [`ManageError::Refused`] for a key that is empty, longer than [`MAX_LEN`](Self::MAX_LEN), or not
+    /// visible ASCII.
     pub fn new(key: &str, request: &[u8]) -> Result<Self, ManageError> {
         let is_right =
             (1..=Self::MAX_LEN).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
@@ -34,7 +36,7 @@ impl IdempotencyKey {
         Ok(Self { key: key.to_owned(), request: Sha256::digest(request).into() })
     }
 
-    /// The id of what it makes for this organization.
+    /// The id of the subscription that the key makes for this organization.
     pub(super) fn subscription(&self, organization: &str) -> SubscriptionId {
         let digest = Sha256::new()
             .chain_update(b"hookwire idempotency ")
@@ -46,7 +48,8 @@ impl IdempotencyKey {
         SubscriptionId::from_u128(number & !VERSION_AND_VARIANT | VERSION_8)
     }
 
-    /// What tells the request from others under the same key, and to who has not the key nothing.
+    /// A number that distinguishes the request from others under the same key. Without the key it reveals
+    /// nothing.
     pub(super) fn fingerprint(&self) -> u64 {
         let digest =
             Sha256::new().chain_update(&self.key).chain_update([0]).chain_update(self.request).finalize();
@@ -54,6 +57,6 @@ impl IdempotencyKey {
     }
 }
 
-/// RFC 9562 section 5.8: a UUID whose bits are its maker's.
+/// A UUID with bits that its maker chooses (RFC 9562 section 5.8).
 const VERSION_AND_VARIANT: u128 = 0xf << 76 | 0b11 << 62;
 const VERSION_8: u128 = 0x8 << 76 | 0b10 << 62;

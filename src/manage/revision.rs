@@ -1,4 +1,4 @@
-//! [`Revision`]: which writing of a subscription one is.
+//! [`Revision`]: identifies one version of a subscription as it was written.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{Error, ErrorKind};
 use crate::subscription::{Subscription, SubscriptionStatus};
 
-/// Which writing of a subscription one is, for an update that must not undo another: other text for each. How its endpoint fares is
-/// none of it.
+/// Identifies one version of a subscription, for an update that must not undo another. Each write has another
+/// revision; the health of the endpoint is no part of it.
 ///
 /// ```
 /// use hookwire::manage::Revision;
@@ -23,7 +23,8 @@ use crate::subscription::{Subscription, SubscriptionStatus};
 pub struct Revision(u128);
 
 impl Revision {
-    /// Of what is not secret, and of the number that each writing gives it: of a password nothing could be told from it.
+    /// Hashes the parts that are not secret, and the number that each write sets, so that the revision
+    /// reveals nothing about a password.
     pub(super) fn of(subscription: &Subscription) -> Self {
         let mut hash = Sha256::new();
         let mut part = |bytes: &[u8]| {
@@ -59,7 +60,7 @@ impl FromStr for Revision {
         let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let number = u128::from_str_radix(text, 16).ok().filter(|_| is_hex);
         number.map(Self).ok_or_else(|| {
-            Error::new(ErrorKind::Subscription, "revision is not valid, expected 32 hex digits")
+            Error::new(ErrorKind::Subscription, "revision is not valid").with_expected("32 hex digits")
         })
     }
 }

@@ -1,31 +1,38 @@
-//! Making, reading, changing and deleting subscriptions.
+//! The calls that make, read, change and delete subscriptions.
 
-use super::{
-    IdempotencyKey, ManageError, Revision, Service, Shown, SubscriptionDraft, SubscriptionPatch,
-    SubscriptionView, build, page_size,
-};
+use time::OffsetDateTime;
+
+use super::build;
+use super::draft::{SubscriptionDraft, SubscriptionPatch};
+use super::error::ManageError;
+use super::idempotency::IdempotencyKey;
+use super::revision::Revision;
+use super::secrets::first_secret;
+use super::service::{Service, page_size};
+use super::view::{Listed, Shown, SubscriptionView};
+use crate::contract::Contract;
 use crate::error::{Error, ErrorKind};
 use crate::id::SubscriptionId;
-use crate::store::{Added, Cursor, Page, Records, SecretDigest};
+use crate::store::{Added, Cursor, Records, Scanned, SecretDigest, Store, Subscriptions};
 use crate::subscription::{EventFilter, Health, Options, Subscription, SubscriptionStatus};
 
-impl<S: Records> Service<S> {
-    /// Makes a subscription, and shows its secret: the only time.
+impl<S: Store + Subscriptions + Records> Service<S> {
+    /// Makes a subscription, and shows its secret this once.
     ///
     /// # Errors
     ///
-    /// [`ManageError::Refused`] names the field that cannot be used, [`ManageError::LimitReached`] an organization that has as many
-    /// as it may have, [`ManageError::Store`] the store's.
+    /// [`ManageError::Refused`] with the field that cannot be used, [`ManageError::LimitReached`] if the
+    /// organization has as many subscriptions as it may have, and [`ManageError::Store`].
     pub async fn create(&self, organization: &str, draft: SubscriptionDraft) -> Result<Shown, ManageError> {
         self.make(organization, draft, None).await
     }
 
-    /// [`create`](Self::create) once, however often it is called with this key: afterwards the subscription is told as it is by then,
-    /// without its secret ([`Shown::is_repeat`]).
+    /// Makes one subscription, however often it is called with this key. Every later call shows the
+    /// subscription as it is by then, without its secret ([`Shown::is_repeat`]).
     ///
     /// # Errors
     ///
-    /// As [`create`](Self::create), and [`ManageError::KeyReused`] for a key that another request was made with.
+    /// As [`create`](Self::create), and [`ManageError::KeyReused`] if another request was made with the key.
     pub async fn create_once(
         &self,
         organization: &str,
@@ -42,11 +49,13 @@ impl<S: Records> Service<S> {
         key: Option<&IdempotencyKey>,
     ) -> Result<Shown, ManageError> {
         let now = self.now();
-        let secret = self.first_secret(draft.secret.take())?;
+        let contract = self.chosen(draft.contract.as_deref(), draft.version.as_deref())?;
+        let secret = first_secret(contract, draft.secret.take())?;
         let url = build::url(&draft.url, &self.addresses)?;
         let id = key.map_or_else(|| SubscriptionId::generate_at(now), |key| key.subscription(organization));
-        let mut subscription = Subscription::from_parts(id, now, organization, url, EventFilter::all());
-        build::apply(draft.into_patch(), &mut subscription, &self.contract, &self.addresses, now)?;
+        let mut subscription =
+            Subscription::from_parts(id, now, organization, contract, url, EventFilter::all());
+        build::apply(draft.into_patch(), &mut subscription, contract, &self.addresses, now)?;
         if let Some(secret) = &secret {
             self.put_secret(&mut subscription, secret.clone(), None)?;
         }
@@ -54,33 +63,48 @@ impl<S: Records> Service<S> {
         subscription.options = subscription.options.with_request(request);
         let subscription = self.sealed(subscription)?;
         let digest = secret.as_ref().map(SecretDigest::of);
-        match self.store.add_subscription(&subscription, digest.as_ref(), self.limit).await? {
+        match self.store.add(&subscription, digest.as_ref(), self.limit).await? {
             Added::Done => {
-                Ok(Shown { subscription: SubscriptionView::of(&subscription, now), secret, is_repeat: false })
+                Ok(Shown { subscription: self.view(&subscription, now), secret, is_repeat: false })
             }
             Added::Full => Err(ManageError::LimitReached { limit: self.limit }),
-            Added::SecretInUse => Err(secret_in_use()),
+            Added::SecretInUse => Err(ManageError::secret_in_use()),
             Added::Exists => {
                 let made = self.find(organization, id).await?;
                 if made.options.request() != request {
                     return Err(ManageError::KeyReused);
                 }
-                let subscription = SubscriptionView::of(&made, now);
+                let subscription = self.view(&made, now);
                 Ok(Shown { subscription, secret: None, is_repeat: true })
             }
         }
     }
 
-    /// The subscription of this id, without its secret.
+    /// Reads a subscription, without its secret.
     ///
     /// # Errors
     ///
     /// [`ManageError::NotFound`], and [`ManageError::Store`].
     pub async fn get(&self, organization: &str, id: SubscriptionId) -> Result<SubscriptionView, ManageError> {
-        Ok(SubscriptionView::of(&self.find(organization, id).await?, self.now()))
+        Ok(self.view(&self.find(organization, id).await?, self.now()))
     }
 
-    /// An organization's subscriptions, oldest first, at most `limit` (1 to 200) in a page.
+    /// Finds the contract that a subscription speaks, among those of this service.
+    ///
+    /// # Errors
+    ///
+    /// [`ManageError::Conflict`] for a contract that this service does not have; [`ManageError::NotFound`],
+    /// and [`ManageError::Store`].
+    pub async fn contract_of(
+        &self,
+        organization: &str,
+        id: SubscriptionId,
+    ) -> Result<&Contract, ManageError> {
+        self.terms_of(&self.find(organization, id).await?)
+    }
+
+    /// Lists the subscriptions of an organization, oldest first, with at most `limit` (1 to 200) in a page. A
+    /// row that cannot be read stops no others: the page names its id.
     ///
     /// # Errors
     ///
@@ -90,22 +114,29 @@ impl<S: Records> Service<S> {
         organization: &str,
         after: Option<Cursor>,
         limit: u32,
-    ) -> Result<Page<SubscriptionView>, ManageError> {
-        let page = self.store.list_subscriptions(organization, after, page_size(limit)?).await?;
-        let now = self.now();
-        Ok(page.map(|subscription| SubscriptionView::of(&subscription, now)))
+    ) -> Result<Listed, ManageError> {
+        let page = self.store.list(organization, after, page_size(limit)?).await?;
+        let (mut listed, now) = (Listed { next: page.next, ..Listed::default() }, self.now());
+        for Scanned { id, subscription, .. } in page.items {
+            match subscription {
+                Ok(found) => listed.items.push(self.view(&found, now)),
+                Err(_) => listed.unreadable.push(id),
+            }
+        }
+        Ok(listed)
     }
 
-    /// Changes what `patch` names. With `seen` only where nobody else changed it since that revision; without, it is changed as it
-    /// is by then.
+    /// Changes the fields that `patch` names. With `seen`, the call fails if somebody else changed the
+    /// subscription since that revision.
     ///
-    /// Disabling says [`Manual`](crate::DisabledReason::Manual) and when, unless it is disabled already. Enabling one that was
-    /// disabled starts it healthy; what waited is sent.
+    /// A subscription that is disabled here gets the reason [`Manual`](crate::DisabledReason::Manual), unless
+    /// it was disabled already. A disabled subscription that is enabled starts healthy, and the deliveries
+    /// that waited are sent.
     ///
     /// # Errors
     ///
-    /// [`ManageError::Refused`] names the field that cannot be used; [`ManageError::NotFound`], [`ManageError::Changed`] and
-    /// [`ManageError::Store`].
+    /// [`ManageError::Refused`] with the field that cannot be used; [`ManageError::NotFound`],
+    /// [`ManageError::Changed`] and [`ManageError::Store`].
     pub async fn update(
         &self,
         organization: &str,
@@ -114,22 +145,21 @@ impl<S: Records> Service<S> {
         seen: Option<Revision>,
     ) -> Result<SubscriptionView, ManageError> {
         let now = self.now();
-        let change = |subscription: &mut Subscription| {
-            build::apply(patch.clone(), subscription, &self.contract, &self.addresses, now)
-        };
+        let change = |subscription: &mut Subscription| self.apply(&patch, subscription, now);
         let changed = self.change(organization, id, seen, change).await?;
         if changed.status == SubscriptionStatus::Enabled {
-            self.wake.wake_for([id].into_iter());
+            self.wake.wake_for(id);
         }
-        Ok(SubscriptionView::of(&changed, now))
+        Ok(self.view(&changed, now))
     }
 
-    /// Puts `draft` in a subscription's place: what it does not say is taken out, but the secrets stay. `seen` as in
-    /// [`update`](Self::update).
+    /// Replaces a subscription by `draft`: fields that the draft does not name are reset, but the secrets,
+    /// the contract and its version stay. `seen` is as in [`update`](Self::update).
     ///
     /// # Errors
     ///
-    /// As [`update`](Self::update); a secret in the draft is refused, since [`rotate`](Self::rotate) sets those.
+    /// As [`update`](Self::update). A secret in the draft is refused, because [`rotate`](Self::rotate) sets
+    /// secrets.
     pub async fn replace(
         &self,
         organization: &str,
@@ -146,16 +176,16 @@ impl<S: Records> Service<S> {
         let change = |subscription: &mut Subscription| {
             subscription.filter = EventFilter::all();
             subscription.options = Options::new();
-            build::apply(patch.clone(), subscription, &self.contract, &self.addresses, now)
+            self.apply(&patch, subscription, now)
         };
         let changed = self.change(organization, id, seen, change).await?;
         if changed.status == SubscriptionStatus::Enabled {
-            self.wake.wake_for([id].into_iter());
+            self.wake.wake_for(id);
         }
-        Ok(SubscriptionView::of(&changed, now))
+        Ok(self.view(&changed, now))
     }
 
-    /// Deletes a subscription and cancels what is pending; what was delivered stays readable.
+    /// Deletes a subscription and cancels its pending deliveries. Its other deliveries stay readable.
     ///
     /// # Errors
     ///
@@ -163,10 +193,26 @@ impl<S: Records> Service<S> {
     pub async fn delete(&self, organization: &str, id: SubscriptionId) -> Result<(), ManageError> {
         self.find(organization, id).await?;
         // An id never changes its organization.
-        match self.store.delete_subscription(id, self.now()).await? {
+        match self.store.delete(id, self.now()).await? {
             true => Ok(()),
-            false => Err(ManageError::NotFound { what: "subscription" }),
+            false => Err(ManageError::not_found("subscription")),
         }
+    }
+
+    /// Applies a patch under the contract that the subscription speaks afterwards.
+    fn apply(
+        &self,
+        patch: &SubscriptionPatch,
+        subscription: &mut Subscription,
+        now: OffsetDateTime,
+    ) -> Result<(), ManageError> {
+        let contract = self.changed(subscription, patch.contract.as_deref(), patch.version.as_deref())?;
+        build::apply(patch.clone(), subscription, contract, &self.addresses, now)?;
+        self.set_version(subscription, contract)
+    }
+
+    pub(super) fn view(&self, subscription: &Subscription, now: OffsetDateTime) -> SubscriptionView {
+        SubscriptionView::of(subscription, self.terms(&subscription.contract), now)
     }
 
     pub(super) async fn find(
@@ -176,10 +222,11 @@ impl<S: Records> Service<S> {
     ) -> Result<Subscription, ManageError> {
         let found = self.store.subscription(id).await?;
         let own = found.filter(|subscription| subscription.organization == organization);
-        own.ok_or(ManageError::NotFound { what: "subscription" })
+        own.ok_or(ManageError::not_found("subscription"))
     }
 
-    /// Writes what `change` makes of a subscription, as one change: where somebody else wrote it in between, again of what they wrote.
+    /// Reads a subscription, applies `change`, and writes it back. If somebody else wrote it in between, the
+    /// change is applied again to what they wrote.
     pub(super) async fn change(
         &self,
         organization: &str,
@@ -196,14 +243,15 @@ impl<S: Records> Service<S> {
             change(&mut changed)?;
             changed.options = changed.options.with_request(found.options.request());
             let changed = self.sealed(changed)?;
-            if self.store.replace_subscription(&found, &changed).await? {
+            if self.store.replace(&found, &changed).await? {
                 return Ok(healthy_if_enabled(changed, &found));
             }
         }
         Err(ManageError::Changed)
     }
 
-    /// As it is to be written: as another edition, and with no secret in the clear where there is a key ring.
+    /// Prepares a subscription for the store: gives it a new edition, and seals its secrets if there is a key
+    /// ring.
     fn sealed(&self, mut subscription: Subscription) -> Result<Subscription, ManageError> {
         let mut edition = [0; 8];
         getrandom::fill(&mut edition).map_err(|error| {
@@ -211,11 +259,14 @@ impl<S: Records> Service<S> {
             ManageError::Sealing(Error::new(ErrorKind::Randomness, message).with_source(error))
         })?;
         subscription.options = subscription.options.with_edition(u64::from_be_bytes(edition));
-        self.probe.keys().seal(subscription).map_err(ManageError::Sealing)
+        match &self.sealing {
+            Some(sealing) => sealing.seal_plain(subscription).map_err(ManageError::Sealing),
+            None => Ok(subscription),
+        }
     }
 }
 
-/// As the store has it: one that was disabled and is enabled starts healthy.
+/// Repeats what the store does: a disabled subscription that is enabled starts healthy.
 fn healthy_if_enabled(mut changed: Subscription, found: &Subscription) -> Subscription {
     if changed.status == SubscriptionStatus::Enabled && found.status != SubscriptionStatus::Enabled {
         changed.health = Health::default();
@@ -223,9 +274,5 @@ fn healthy_if_enabled(mut changed: Subscription, found: &Subscription) -> Subscr
     changed
 }
 
-pub(super) fn secret_in_use() -> ManageError {
-    ManageError::refused("secret", "secret is another subscription's", "one of its own")
-}
-
-/// Each that fails means that another one succeeded.
+/// The most times that a change is tried; each failure means that another change succeeded.
 const MOST_TRIES: usize = 100;

@@ -1,70 +1,80 @@
-//! [`SubscriptionView`]: a subscription as it is shown, without a secret; [`Shown`]: one with its secret, the only time.
+//! [`SubscriptionView`]: a subscription without its secret, as every read shows it; [`Shown`]: a subscription
+//! with the secret that it was just given.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 use time::OffsetDateTime;
 
+use super::fields;
+use super::revision::Revision;
+use crate::contract::Contract;
 use crate::id::SubscriptionId;
-use crate::manage::Revision;
-use crate::manage::build::ALLO_NUMBER;
 use crate::signature::{Secret, StoredSecret};
+use crate::store::Cursor;
 use crate::subscription::{Authentication, Condition, DisabledReason, Subscription, SubscriptionStatus};
 
-/// A subscription as it is shown: nothing in it is secret.
+/// A subscription as every read shows it, without its secret.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SubscriptionView {
-    /// Its id.
+    /// The id.
     pub id: SubscriptionId,
-    /// Where its events go.
+    /// The name of the contract that it speaks.
+    pub contract: String,
+    /// The version of the contract's data that it gets.
+    pub version: String,
+    /// The URL that the events go to.
     pub url: String,
-    /// Types, prefixes, or `*`.
+    /// The event types, prefixes such as `call.*`, or `*`.
     pub events: Vec<String>,
-    /// What the events must hold beyond their type.
+    /// The conditions that an event's JSON must meet.
     pub conditions: Vec<Condition>,
-    /// Routing attributes that the events must have.
+    /// The routing attributes that an event must have.
     pub attributes: BTreeMap<String, Vec<String>>,
-    /// Of Allo's first API: the number whose events these are.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub allo_number: Option<String>,
-    /// The names of its extra headers: their values may be credentials.
+    /// The fields of the contract's own, such as `allo_number`, with their values.
+    #[serde(flatten)]
+    pub fields: BTreeMap<&'static str, Value>,
+    /// The names of the extra headers. The values are not shown, because they may be credentials.
     pub headers: Vec<String>,
-    /// What its requests show besides a signature: `none`, `api_key`, `basic`, `bearer`, `bearer_from_source`.
+    /// The authentication of the requests beside their signature: `none`, `api_key`, `basic`, `bearer`,
+    /// `bearer_from_source`.
     pub authentication: &'static str,
-    /// How many attempts may be under way at once.
+    /// The most attempts that may be under way at once.
     pub max_in_flight: Option<u32>,
-    /// How many attempts may begin in a second.
+    /// The most attempts that may begin in a second.
     pub rate: Option<RateView>,
-    /// The waits between attempts, where they are its own and not the contract's.
+    /// The waits between attempts, if they are the subscription's own and not the contract's.
     pub retry_seconds: Option<Vec<f64>>,
-    /// Whether it is sent to.
+    /// Whether deliveries are sent.
     pub enabled: bool,
-    /// Why it is not: `gone`, `failing` or `manual`.
+    /// The reason why no deliveries are sent: `gone`, `failing` or `manual`.
     pub disabled_reason: Option<&'static str>,
-    /// Why it was disabled without anybody's doing.
+    /// The reason, if the subscription was disabled automatically.
     pub auto_disabled_reason: Option<&'static str>,
-    /// Since when it is not.
+    /// The time at which it was disabled.
     #[serde(with = "time::serde::rfc3339::option")]
     pub disabled_at: Option<OffsetDateTime>,
-    /// Since when its endpoint does nothing but fail.
+    /// The time since which the endpoint only fails.
     #[serde(with = "time::serde::rfc3339::option")]
     pub failing_since: Option<OffsetDateTime>,
-    /// Enough of the newest secret to tell it from others.
+    /// The beginning of the newest secret, enough to tell it from others.
     pub secret_preview: Option<String>,
-    /// How many secrets sign now: more than one while a rotation overlaps.
+    /// The number of secrets that sign now: more than one while a rotation overlaps.
     pub signing_secrets: usize,
-    /// When it was made.
+    /// The time at which it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
-    /// Which writing of it this is, for an update that must not undo another.
+    /// The revision, for an update that must not undo another.
     #[serde(skip)]
     pub revision: Revision,
 }
 
 impl SubscriptionView {
-    pub(super) fn of(subscription: &Subscription, now: OffsetDateTime) -> Self {
+    /// Without its contract, no field of the contract's own is shown.
+    pub(super) fn of(subscription: &Subscription, contract: Option<&Contract>, now: OffsetDateTime) -> Self {
         let options = &subscription.options;
         let disabled = match &subscription.status {
             SubscriptionStatus::Disabled { reason, at } => Some((*reason, *at)),
@@ -72,15 +82,14 @@ impl SubscriptionView {
         };
         Self {
             id: subscription.id,
+            contract: subscription.contract.name().to_owned(),
+            version: subscription.contract.version().to_owned(),
             url: subscription.url.to_string(),
             events: subscription.filter.patterns().iter().map(ToString::to_string).collect(),
             conditions: subscription.filter.conditions().to_vec(),
             attributes: subscription.filter.attributes().clone(),
-            allo_number: subscription
-                .filter
-                .attributes()
-                .get(ALLO_NUMBER)
-                .and_then(|numbers| numbers.first().cloned()),
+            fields: contract
+                .map_or_else(BTreeMap::new, |contract| fields::shown(&subscription.filter, contract)),
             headers: options.headers().keys().map(ToString::to_string).collect(),
             authentication: match options.authentication() {
                 Authentication::None => "none",
@@ -109,30 +118,42 @@ impl SubscriptionView {
     }
 }
 
-/// A rate as it is shown.
+/// A page of an organization's subscriptions.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Listed {
+    /// The subscriptions that can be read, oldest first.
+    pub items: Vec<SubscriptionView>,
+    /// The ids of those that cannot. Their events wait: mend the rows, or delete the subscriptions.
+    pub unreadable: Vec<SubscriptionId>,
+    /// Where the next page begins; `None` on the last page.
+    pub next: Option<Cursor>,
+}
+
+/// The rate of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RateView {
-    /// How many attempts may begin in a second.
+    /// The most attempts that may begin in a second.
     pub per_second: f64,
-    /// How many at once after a quiet time.
+    /// The most attempts that may begin at once after a quiet time.
     pub burst: u32,
 }
 
-/// A subscription with the secret that it was just given, which is never shown again.
+/// A subscription with the secret that it was just given. The secret is never shown again.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Shown {
     /// The subscription.
     pub subscription: SubscriptionView,
-    /// The secret; `None` where the contract does not sign, and where it was shown before.
+    /// The secret; `None` if the contract does not sign, or if the secret was shown before.
     pub secret: Option<Secret>,
-    /// Whether it was made before, by the same request.
+    /// Whether the same request made the subscription before.
     pub is_repeat: bool,
 }
 
 impl Shown {
-    /// What whoever is shown the secret has to be told.
+    /// The warning to show beside the secret.
     pub const WARNING: &'static str =
         "Store this secret now. It signs every delivery to this endpoint and will not be shown again.";
 }

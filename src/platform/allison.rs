@@ -1,7 +1,8 @@
 //! Allison, a voice agent: the reference contract and its six event types.
 //!
-//! In `call.*` everything but `call_id` may be null or missing, in `contact.created` everything but `contact_id`. Ids
-//! are kept as text. Fields that a later version adds are ignored, event types that it adds arrive as [`Event::Other`].
+//! In `call.*` every field but `call_id` may be null or missing, in `contact.created` every field but
+//! `contact_id`. Ids are kept as text. Fields that a later version adds are ignored, and event types that it
+//! adds arrive as [`Event::Other`].
 //!
 //! ```
 //! use hookwire::{allison::CallEnded, Contract, Envelope};
@@ -20,17 +21,19 @@ use time::macros::datetime;
 use time::serde::rfc3339;
 
 use crate::contract::{AutoDisable, Contract};
-use crate::event::{EnvelopeFormat, null_as_default, open_enum, optional, optional_time};
-use crate::platform::{DAY, HOUR, MINUTE, listed, seconds};
-use crate::signature::Scheme;
+use crate::event::{
+    EnvelopeFormat, Field, TimePrecision, null_as_default, open_enum, optional, optional_time,
+};
+use crate::platform::schedule::{DAY, HOUR, MINUTE, listed, seconds};
+use crate::signature::{Part, Scheme};
 
 impl Contract {
     /// Allison: 6 attempts over 31 h 16 min, 2xx within 10 s, `410` ends a subscription.
     ///
-    /// Allison publishes no number for "keeps failing"; 5 days of nothing but failures is our default. It publishes no
-    /// version field's meaning either, so any version is read.
+    /// Allison publishes no number for "keeps failing"; 5 days of nothing but failures is our default. It
+    /// does not publish the meaning of its version field either, so any version is read.
     pub fn allison() -> Self {
-        Self::new("allison", EnvelopeFormat::ALLISON)
+        Self::preset("allison", EnvelopeFormat::ALLISON)
             .with_catalogue(Event::CATALOGUE)
             .with_scheme(Scheme::ALLISON)
             .with_timeout(seconds(10))
@@ -40,8 +43,32 @@ impl Contract {
     }
 }
 
+impl EnvelopeFormat {
+    /// Allison's envelope: `{"id","type","created_at","api_version":"v1","data"}`, times with milliseconds.
+    pub const ALLISON: Self = Self::new(&[
+        Field::Id("id"),
+        Field::Type("type"),
+        Field::CreatedAt("created_at", TimePrecision::Milliseconds),
+        Field::Version("api_version", "v1"),
+        Field::Data("data"),
+    ]);
+}
+
+impl Scheme {
+    /// Allison's signature: `X-Allison-Signature: v1=<hex>` over `timestamp.body`; the key is the whole text
+    /// of the secret.
+    ///
+    /// It covers the time and the body, **not the id**: `X-Allison-Event-Id` is sent and required, but only
+    /// the id inside the signed body can be believed.
+    pub const ALLISON: Self = Self::new("allison", "x-allison-signature")
+        .with_id_header("x-allison-event-id")
+        .with_timestamp_header("x-allison-timestamp")
+        .with_prefix("v1=")
+        .with_content(&[Part::Timestamp, Part::Text("."), Part::Body]);
+}
+
 crate::catalogue! {
-    /// Any event of Allison; one of a type that is newer than this crate is `Other`.
+    /// Any event of Allison. An event of a type that is newer than this crate is `Other`.
     pub enum Event {
         /// A customer call ended; sent after every completed call.
         CallEnded = "call.ended", sample: CallEnded::sample();
@@ -67,7 +94,7 @@ pub struct CallEnded {
     /// The location that was called.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub location_id: Option<String>,
-    /// When the call began.
+    /// The time at which the call began.
     #[serde(
         default,
         deserialize_with = "optional_time",
@@ -75,7 +102,7 @@ pub struct CallEnded {
         skip_serializing_if = "Option::is_none"
     )]
     pub started_at: Option<OffsetDateTime>,
-    /// When the call ended.
+    /// The time at which the call ended.
     #[serde(
         default,
         deserialize_with = "optional_time",
@@ -83,22 +110,22 @@ pub struct CallEnded {
         skip_serializing_if = "Option::is_none"
     )]
     pub ended_at: Option<OffsetDateTime>,
-    /// How long it took, in seconds.
+    /// The length of the call, in seconds.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub duration_seconds: Option<u64>,
-    /// Who called whom.
+    /// The direction of the call.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,
     /// The caller's number.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub from_number: Option<String>,
-    /// How the call ended.
+    /// The way in which the call ended.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub disposition: Option<Disposition>,
-    /// What was said, in short.
+    /// A short summary of the call.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// Labels of what came of it.
+    /// Labels for the result of the call.
     #[serde(default, deserialize_with = "null_as_default")]
     pub outcome_tags: Vec<String>,
     /// The caller's contact.
@@ -107,16 +134,16 @@ pub struct CallEnded {
     /// The call's page.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub call_url: Option<String>,
-    /// What was said, in full.
+    /// The transcript of the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transcript: Option<Transcript>,
-    /// What came of it. Its shape is not published, so any JSON is kept.
+    /// The result of the call. Its shape is not published, so any JSON is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Value>,
 }
 
 impl CallEnded {
-    /// A call of which only the id is known.
+    /// A call with its id alone.
     pub fn new(call_id: impl Into<String>) -> Self {
         Self { call_id: call_id.into(), ..Self::default() }
     }
@@ -159,16 +186,16 @@ pub struct CallbackRequested {
     /// The number to call.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub callback_number: Option<String>,
-    /// When the caller would like it, in the caller's words.
+    /// The time that suits the caller, in the caller's words.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub requested_window: Option<String>,
-    /// Why.
+    /// The reason.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
 impl CallbackRequested {
-    /// A request of which only the call is known.
+    /// A request with the id of its call alone.
     pub fn new(call_id: impl Into<String>) -> Self {
         Self { call_id: call_id.into(), ..Self::default() }
     }
@@ -200,19 +227,19 @@ pub struct MessageTaken {
     /// The message.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Who left it.
+    /// The name of the caller.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub caller_name: Option<String>,
     /// The number to call back.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub callback_number: Option<String>,
-    /// Whom it is for.
+    /// The team member that the message is for.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub team_member: Option<String>,
 }
 
 impl MessageTaken {
-    /// A message of which only the call is known.
+    /// A message with the id of its call alone.
     pub fn new(call_id: impl Into<String>) -> Self {
         Self { call_id: call_id.into(), ..Self::default() }
     }
@@ -245,19 +272,19 @@ pub struct EscalationTriggered {
     /// The rule that matched.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
-    /// What was done.
+    /// The action that was taken.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub action: Option<EscalationAction>,
-    /// Why.
+    /// The reason.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Where the call went.
+    /// The target that the call went to.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
 }
 
 impl EscalationTriggered {
-    /// An escalation of which only the call is known.
+    /// An escalation with the id of its call alone.
     pub fn new(call_id: impl Into<String>) -> Self {
         Self { call_id: call_id.into(), ..Self::default() }
     }
@@ -290,7 +317,7 @@ pub struct AppointmentBooked {
     /// The appointment.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub appointment_id: Option<String>,
-    /// When it begins.
+    /// The time at which the appointment begins.
     #[serde(
         default,
         deserialize_with = "optional_time",
@@ -298,19 +325,19 @@ pub struct AppointmentBooked {
         skip_serializing_if = "Option::is_none"
     )]
     pub starts_at: Option<OffsetDateTime>,
-    /// How long it takes, in minutes.
+    /// The length of the appointment, in minutes.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub duration_minutes: Option<u64>,
-    /// What was booked.
+    /// The service that was booked.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    /// Who comes. Its shape is not published, so any JSON is kept.
+    /// The person who comes. The shape is not published, so any JSON is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attendee: Option<Value>,
 }
 
 impl AppointmentBooked {
-    /// A booking of which only the call is known.
+    /// A booking with the id of its call alone.
     pub fn new(call_id: impl Into<String>) -> Self {
         Self { call_id: call_id.into(), ..Self::default() }
     }
@@ -350,7 +377,7 @@ pub struct ContactCreated {
     /// The caller's mail address.
     #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
-    /// When the contact was made.
+    /// The time at which the contact was made.
     #[serde(
         default,
         deserialize_with = "optional_time",
@@ -361,7 +388,7 @@ pub struct ContactCreated {
 }
 
 impl ContactCreated {
-    /// A contact of which only the id is known.
+    /// A contact with its id alone.
     pub fn new(contact_id: impl Into<String>) -> Self {
         Self { contact_id: contact_id.into(), ..Self::default() }
     }
@@ -380,7 +407,7 @@ impl ContactCreated {
 }
 
 open_enum! {
-    /// Who called whom.
+    /// The direction of a call.
     pub enum Direction {
         /// A customer called.
         Inbound = "inbound",
@@ -390,15 +417,15 @@ open_enum! {
 }
 
 open_enum! {
-    /// How a call ended.
+    /// The way in which a call ended.
     pub enum Disposition {
-        /// It ran to its end.
+        /// The call ran to its end.
         Completed = "completed",
         /// The caller hung up.
         Hangup = "hangup",
-        /// It was handed to somebody else.
+        /// The call was handed to somebody else.
         Transferred = "transferred",
-        /// An escalation rule took it.
+        /// An escalation rule took the call.
         Escalated = "escalated",
         /// Nobody answered.
         Missed = "missed",
@@ -406,7 +433,7 @@ open_enum! {
 }
 
 open_enum! {
-    /// What an escalation did.
+    /// The action that an escalation took.
     pub enum EscalationAction {
         /// The call was handed over with an introduction.
         WarmTransfer = "warm_transfer",
@@ -419,7 +446,7 @@ open_enum! {
     }
 }
 
-/// What was said in a call: one text, or a list of turns.
+/// The transcript of a call: one text, or a list of turns.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 #[serde(untagged)]
@@ -431,7 +458,7 @@ pub enum Transcript {
 }
 
 impl<'de> Deserialize<'de> for Transcript {
-    // By hand: an untagged derive buffers the whole text first.
+    // Written by hand, because an untagged derive buffers the whole text first.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
 

@@ -1,7 +1,8 @@
 //! Allo's current API: ten topics.
 //!
-//! The payloads are taken as unpublished: [`Data`] keeps every field and offers readers for the obvious ones. The names
-//! they look for, and the samples, are our choice. Topics that are newer than this crate arrive as [`Event::Other`].
+//! [`Data`] keeps every field of a payload and has readers for the obvious ones. The names that the readers
+//! look for, and the samples, are our choice. Topics that are newer than this crate arrive as
+//! [`Event::Other`].
 //!
 //! ```
 //! use hookwire::allo::{Data, Event};
@@ -17,22 +18,24 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::contract::{AutoDisable, Contract, Rotation};
-use crate::event::EnvelopeFormat;
+use crate::contract::{AutoDisable, Contract, Rotation, SubscriptionField};
+use crate::event::{EnvelopeFormat, Field, TimePrecision};
 use crate::platform::open::{object, open_data, text};
-use crate::platform::{DAY, HOUR, MINUTE, listed, seconds};
+use crate::platform::schedule::{DAY, HOUR, MINUTE, listed, seconds};
 use crate::signature::Scheme;
 
 impl Contract {
     /// Allo's current API: Standard Webhooks, 8 attempts over 27 h 35 min 5 s, 2xx within 20 s.
     ///
-    /// Three failed attempts or more with 12 h between the first and the last inside 24 h start a timer; 5 days of
-    /// nothing but failures then disable the endpoint. Allo says "several" where we say three. It says nothing of `410`
-    /// and of rotation; Standard Webhooks does: `410` ends the subscription, and both secrets sign for a while, a day by
-    /// our default.
+    /// Three or more failed attempts inside 24 h, with 12 h between the first and the last, start a timer; 5
+    /// days of nothing but failures then disable the endpoint. Allo says "several" where we say three. Allo
+    /// does not mention `410` and rotation, so the rules of Standard Webhooks apply: `410` ends the
+    /// subscription, and both secrets sign for a while, a day by our default.
+    ///
+    /// Its subscriptions call their events `topics`.
     pub fn allo() -> Self {
         let rule = AutoDisable::failing_for(seconds(5 * DAY));
-        Self::new("allo", EnvelopeFormat::ALLO)
+        Self::preset("allo", EnvelopeFormat::ALLO)
             .with_catalogue(Event::CATALOGUE)
             .with_scheme(Scheme::STANDARD_WEBHOOKS)
             .with_timeout(seconds(20))
@@ -40,11 +43,23 @@ impl Contract {
             .with_disables_on_gone(true)
             .with_auto_disable(rule.with_trigger(3, seconds(12 * HOUR), seconds(24 * HOUR)))
             .with_rotation(Rotation::Overlap(seconds(DAY)))
+            .with_subscription_fields(SUBSCRIPTION_FIELDS)
     }
 }
 
+impl EnvelopeFormat {
+    /// The envelope of Allo's current API: `{"topic","version":"2.0","timestamp","data"}`, times with
+    /// microseconds.
+    pub const ALLO: Self = Self::new(&[
+        Field::Type("topic"),
+        Field::Version("version", "2.0"),
+        Field::CreatedAt("timestamp", TimePrecision::Microseconds),
+        Field::Data("data"),
+    ]);
+}
+
 crate::catalogue! {
-    /// Any event of Allo's current API; one of a topic that is newer than this crate is `Other`.
+    /// Any event of Allo's current API. An event of a topic that is newer than this crate is `Other`.
     pub enum Event {
         /// A call from outside rings.
         CallReceived(Data) = "call.received", sample: call();
@@ -52,7 +67,7 @@ crate::catalogue! {
         CallTriggered(Data) = "call.triggered", sample: call();
         /// A call was answered.
         CallAnswered(Data) = "call.answered", sample: call();
-        /// A call is over, and everything about it is known.
+        /// A call is over, and its recording, transcript and summary are ready.
         CallCompleted(Data) = "call.completed", sample: completed_call();
         /// A tag was put on a call.
         TagAdded(Data) = "tag.added", sample: tag();
@@ -70,8 +85,8 @@ crate::catalogue! {
 }
 
 open_data! {
-    /// The data of any of Allo's events: an open JSON object, and readers that answer `None` for what is not there or
-    /// is of another kind.
+    /// The data of any of Allo's events: an open JSON object, with readers that return `None` for a field
+    /// that is missing or of another kind.
     ///
     /// `null` and `[]` read as an object without fields.
     pub struct Data;
@@ -88,29 +103,29 @@ impl Data {
         text(&self.fields, &["call_id"])
     }
 
-    /// Who called or wrote: `from_number`, or else `from`.
+    /// The number that called or wrote: `from_number`, or else `from`.
     pub fn from_number(&self) -> Option<Cow<'_, str>> {
         text(&self.fields, &["from_number", "from"])
     }
 
-    /// Who was called or written to: `to_number`, or else `to`.
+    /// The number that was called or written to: `to_number`, or else `to`.
     pub fn to_number(&self) -> Option<Cow<'_, str>> {
         text(&self.fields, &["to_number", "to"])
     }
 
-    /// The mail address of the Allo user concerned: `user_email`.
+    /// The mail address of the Allo user: `user_email`.
     pub fn user_email(&self) -> Option<Cow<'_, str>> {
         text(&self.fields, &["user_email"])
     }
 
-    /// When the call began: `started_at`, or else `start_date`, as RFC 3339 text.
+    /// The time at which the call began: `started_at`, or else `start_date`, read as RFC 3339 text.
     pub fn started_at(&self) -> Option<OffsetDateTime> {
         ["started_at", "start_date"]
             .iter()
             .find_map(|name| OffsetDateTime::parse(self.field(name)?.as_str()?, &Rfc3339).ok())
     }
 
-    /// What a message says: `content`.
+    /// The text of a message: `content`.
     pub fn content(&self) -> Option<Cow<'_, str>> {
         text(&self.fields, &["content"])
     }
@@ -165,3 +180,6 @@ fn contact() -> Data {
     }))
     .into()
 }
+
+const SUBSCRIPTION_FIELDS: &[SubscriptionField] =
+    &[SubscriptionField::events("topics", "The topics that are sent.")];

@@ -1,10 +1,12 @@
 //! Allo's first API: five topics, all with published payloads.
 //!
-//! A field is an [`Option`] exactly where the platform publishes it as nullable, and is then written as `null`. Reading
-//! is more tolerant than the publication: only `id` must be there. A missing, `null` or `[]` field that is published as
-//! always there reads as nothing of its kind: empty text, `0`, an empty list, `Other("")`, the Unix epoch.
+//! A field is an [`Option`] exactly where the platform publishes it as nullable, and an absent value is
+//! written as `null`. Reading is more tolerant than the publication: only `id` must be there. A required
+//! field that is missing, `null` or `[]` reads as the empty value of its kind: empty text, `0`, an empty
+//! list, `Other("")`, the Unix epoch.
 //!
-//! No payload names the subscription's `allo_number`: it is a routing attribute of the event.
+//! A subscription names an `allo_number`. No payload has that number: it is a routing attribute of the event,
+//! which the sender gives when it emits the event.
 //!
 //! ```
 //! use std::time::Duration;
@@ -18,7 +20,7 @@
 //! ]);
 //! assert_eq!(call.length, "5m 30s");
 //! assert_eq!(call.length_in_minutes, 5.5);
-//! assert_eq!(call.concatenated_transcript, "How can I help? Friday would suit me better.");
+//! assert_eq!(call.concatenated_transcript, "AGENT: How can I help?\nUSER: Friday would suit me better.");
 //! ```
 
 use std::time::Duration;
@@ -29,28 +31,40 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 use time::serde::rfc3339;
 
-use crate::contract::Contract;
-use crate::event::{EnvelopeFormat, epoch, null_as_default, open_enum, optional, or_default, time_or_epoch};
-use crate::platform::seconds;
+use crate::contract::{Contract, SubscriptionField};
+use crate::event::{
+    EnvelopeFormat, Field, epoch, null_as_default, open_enum, optional, or_default, time_or_epoch,
+};
+use crate::platform::schedule::seconds;
 
 impl Contract {
     /// Allo's first API: unsigned, one attempt, 2xx within 30 s.
     ///
-    /// It publishes no retries and no rule that disables, for `410` neither; all are settable.
+    /// The platform publishes no retries, and no rule that disables an endpoint, not even for `410`. You can
+    /// set both.
     ///
-    /// What a receiver does not take at once is lost: [`keep`](crate::receive::Receiver::keep) its requests rather than handling them
-    /// while it waits.
+    /// Its subscriptions call their events `topics`, and have the field `allo_number` (E.164), the routing
+    /// attribute of the same name.
+    ///
+    /// A request that the receiver does not take at once is lost, so store requests before you handle them
+    /// ([`store_first`](crate::receive::Proven::store_first)).
     pub fn allo_v1() -> Self {
-        Self::new("allo_v1", EnvelopeFormat::ALLO_V1)
+        Self::preset("allo_v1", EnvelopeFormat::ALLO_V1)
             .with_catalogue(Event::CATALOGUE)
             .with_timeout(seconds(30))
+            .with_subscription_fields(SUBSCRIPTION_FIELDS)
     }
 }
 
+impl EnvelopeFormat {
+    /// The envelope of Allo's first API: `{"topic","data"}`.
+    pub const ALLO_V1: Self = Self::new(&[Field::Type("topic"), Field::Data("data")]);
+}
+
 crate::catalogue! {
-    /// Any event of Allo's first API; one of a topic that is newer than this crate is `Other`.
+    /// Any event of Allo's first API. An event of a topic that is newer than this crate is `Other`.
     pub enum Event {
-        /// A call is over, whoever called.
+        /// A call is over, inbound or outbound.
         CallReceived(Call) = "CALL_RECEIVED", sample: Call::sample();
         /// A text message came in.
         SmsReceived(Sms) = "SMS_RECEIVED", sample: Sms::sample();
@@ -69,59 +83,60 @@ crate::catalogue! {
 pub struct Call {
     /// The call.
     pub id: String,
-    /// When it began.
+    /// The time at which the call began.
     #[serde(default = "epoch", deserialize_with = "time_or_epoch", serialize_with = "rfc3339::serialize")]
     pub start_date: OffsetDateTime,
-    /// Where its recording lies.
+    /// The URL of the recording.
     #[serde(default, deserialize_with = "optional")]
     pub recording_url: Option<String>,
     /// The number that called.
     #[serde(default, deserialize_with = "or_default")]
     pub from_number: String,
-    /// Whose number that is.
+    /// The name of the number's owner.
     #[serde(default, deserialize_with = "optional")]
     pub from_name: Option<String>,
     /// The number that was called.
     #[serde(default, deserialize_with = "or_default")]
     pub to: String,
-    /// Whose number that is.
+    /// The name of the number's owner.
     #[serde(default, deserialize_with = "optional")]
     pub to_name: Option<String>,
-    /// How long it took, in minutes with a fraction. [`with_length`](Self::with_length) sets it with `length`.
+    /// The length of the call in minutes, with a fraction. [`with_length`](Self::with_length) sets it with
+    /// `length`.
     #[serde(default, deserialize_with = "or_default")]
     pub length_in_minutes: f64,
-    /// The same in words, such as `5m 30s`.
+    /// The length of the call in words, such as `5m 30s`.
     #[serde(default, deserialize_with = "or_default")]
     pub length: String,
-    /// Its label.
+    /// The label of the call.
     #[serde(default, deserialize_with = "optional")]
     pub tag: Option<String>,
-    /// What was said, in short.
+    /// A short summary of the call.
     #[serde(default, deserialize_with = "optional")]
     pub summary: Option<String>,
-    /// What was said, in one sentence.
+    /// A summary in one sentence.
     #[serde(default, deserialize_with = "optional")]
     pub one_sentence_summary: Option<String>,
-    /// What was said, turn by turn. [`with_transcriptions`](Self::with_transcriptions) sets it with
+    /// The transcript, turn by turn. [`with_transcriptions`](Self::with_transcriptions) sets it with
     /// `concatenated_transcript`.
     #[serde(default, deserialize_with = "null_as_default")]
     pub transcriptions: Vec<Transcription>,
-    /// What was said, as one text.
+    /// The transcript as one text.
     #[serde(default, deserialize_with = "or_default")]
     pub concatenated_transcript: String,
-    /// What was asked for and learned in the call. The keys are the account's own, so any JSON is kept.
+    /// The answers that the agent collected in the call. The account chooses the keys, so any JSON is kept.
     #[serde(default, deserialize_with = "or_default")]
     pub data_collected: Map<String, Value>,
-    /// Who called whom. Travels as `type`.
+    /// The direction of the call. In JSON it is `type`.
     #[serde(rename = "type", default, deserialize_with = "or_default")]
     pub direction: Direction,
     /// The integration that the call belongs to.
     #[serde(default, deserialize_with = "optional")]
     pub integration_id: Option<String>,
-    /// Who handed the call over.
+    /// The side that handed the call over.
     #[serde(default, deserialize_with = "optional")]
     pub transfer_from: Option<TransferParty>,
-    /// To whom the call was handed over.
+    /// The side that took the call over.
     #[serde(default, deserialize_with = "optional")]
     pub transfer_to: Option<TransferParty>,
     /// The call that this one continues.
@@ -133,13 +148,13 @@ pub struct Call {
     /// The number that was called before a transfer.
     #[serde(default, deserialize_with = "optional")]
     pub original_to_number: Option<String>,
-    /// Whose number that is.
+    /// The name of that number's owner.
     #[serde(default, deserialize_with = "optional")]
     pub original_to_name: Option<String>,
 }
 
 impl Call {
-    /// A call of this id that began at `start_date` and took `length`; both lengths are set.
+    /// A call with this id that began at `start_date` and took `length`; both length fields are set.
     pub fn new(
         id: impl Into<String>,
         direction: Direction,
@@ -174,9 +189,9 @@ impl Call {
         .with_length(length)
     }
 
-    /// The same call with this length: `length_in_minutes`, and from it `length` in whole minutes and seconds.
+    /// Sets the length of the call: `length_in_minutes`, and `length` in whole minutes and seconds.
     ///
-    /// Minutes are not carried over into hours, as none are published: 65 minutes are `65m 0s`.
+    /// Minutes are not carried over into hours, because no hours are published: 65 minutes are `65m 0s`.
     pub fn with_length(mut self, length: Duration) -> Self {
         self.length_in_minutes = length.as_secs_f64() / 60.0;
         let seconds = length.as_secs();
@@ -184,12 +199,13 @@ impl Call {
         self
     }
 
-    /// The same call with these turns: `transcriptions`, and from them `concatenated_transcript`, their texts with a
-    /// space between, as the platform's own sample has it.
+    /// Sets the turns of the call: `transcriptions`, and `concatenated_transcript`, a line for each turn as
+    /// the platform publishes it: `AGENT: Hello`.
     pub fn with_transcriptions(mut self, turns: impl IntoIterator<Item = Transcription>) -> Self {
         self.transcriptions = turns.into_iter().collect();
-        let texts: Vec<_> = self.transcriptions.iter().map(|turn| turn.text.as_str()).collect();
-        self.concatenated_transcript = texts.join(" ");
+        let line = |turn: &Transcription| format!("{}: {}", turn.source.as_str(), turn.text);
+        let lines: Vec<_> = self.transcriptions.iter().map(line).collect();
+        self.concatenated_transcript = lines.join("\n");
         self
     }
 
@@ -240,19 +256,19 @@ impl Call {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Transcription {
-    /// Who spoke.
+    /// The speaker.
     #[serde(default, deserialize_with = "or_default")]
     pub source: Source,
-    /// When.
+    /// The time at which the speaker began.
     #[serde(default = "epoch", deserialize_with = "time_or_epoch", serialize_with = "rfc3339::serialize")]
     pub time: OffsetDateTime,
-    /// What was said.
+    /// The words of the speaker.
     #[serde(default, deserialize_with = "or_default")]
     pub text: String,
 }
 
 impl Transcription {
-    /// What `source` said at `time`.
+    /// A turn of `source` at `time`.
     pub fn new(source: Source, time: OffsetDateTime, text: impl Into<String>) -> Self {
         Self { source, time, text: text.into() }
     }
@@ -274,7 +290,7 @@ pub struct TransferParty {
 }
 
 impl TransferParty {
-    /// A side of which nothing is known.
+    /// A side without any field.
     pub fn new() -> Self {
         Self::default()
     }
@@ -286,16 +302,16 @@ impl TransferParty {
 pub struct Sms {
     /// The message.
     pub id: String,
-    /// Who wrote to whom.
+    /// The direction of the message.
     #[serde(default, deserialize_with = "or_default")]
     pub direction: Direction,
-    /// With or without media. Travels as `type`.
+    /// The kind of the message, with or without media. In JSON it is `type`.
     #[serde(rename = "type", default, deserialize_with = "or_default")]
     pub message_type: MessageType,
-    /// What it says.
+    /// The text of the message.
     #[serde(default, deserialize_with = "or_default")]
     pub content: String,
-    /// When it was sent.
+    /// The time at which it was sent.
     #[serde(default = "epoch", deserialize_with = "time_or_epoch", serialize_with = "rfc3339::serialize")]
     pub sent_at: OffsetDateTime,
     /// The number that wrote.
@@ -304,16 +320,16 @@ pub struct Sms {
     /// The number that was written to.
     #[serde(default, deserialize_with = "or_default")]
     pub to_number: String,
-    /// Whose number the writer's is.
+    /// The name of the writer.
     #[serde(default, deserialize_with = "or_default")]
     pub from_name: String,
-    /// Whose number the other is.
+    /// The name of the other side.
     #[serde(default, deserialize_with = "or_default")]
     pub to_name: String,
 }
 
 impl Sms {
-    /// A message without media, of this id and `content`, sent at `sent_at`.
+    /// A message without media, with this id and `content`, sent at `sent_at`.
     pub fn new(
         id: impl Into<String>,
         direction: Direction,
@@ -388,7 +404,7 @@ pub struct Contact {
 }
 
 impl Contact {
-    /// A contact of which only the id is known.
+    /// A contact with its id alone.
     pub fn new(id: impl Into<String>) -> Self {
         Self { id: id.into(), ..Self::default() }
     }
@@ -406,7 +422,7 @@ impl Contact {
 }
 
 open_enum! {
-    /// Who called or wrote to whom.
+    /// The direction of a call or message.
     pub enum Direction {
         /// From outside.
         Inbound = "INBOUND",
@@ -416,7 +432,7 @@ open_enum! {
 }
 
 open_enum! {
-    /// Who spoke.
+    /// The speaker of a turn.
     pub enum Source {
         /// The agent.
         Agent = "AGENT",
@@ -435,7 +451,7 @@ open_enum! {
     }
 }
 
-// What a missing value reads as.
+// A missing value reads as the default.
 impl Default for Direction {
     fn default() -> Self {
         Self::Other(String::new())
@@ -454,5 +470,17 @@ impl Default for MessageType {
     }
 }
 
+fn is_e164(number: &str) -> bool {
+    number.strip_prefix('+').is_some_and(|digits| {
+        (1..=15).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit())
+    })
+}
+
+const SUBSCRIPTION_FIELDS: &[SubscriptionField] = &[
+    SubscriptionField::events("topics", "The topics that are sent."),
+    SubscriptionField::text("allo_number", "allo_number", "The Allo number whose events are sent.")
+        .with_check(is_e164, "a number in E.164, such as +15550100100")
+        .with_example(OFFICE),
+];
 const CALLER: &str = "+15550100142";
 const OFFICE: &str = "+15550100100";

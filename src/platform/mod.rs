@@ -1,4 +1,7 @@
-//! The platforms: how each one delivers, and what its events are called and hold.
+//! The platforms. One file holds everything that belongs to one platform: its contract, envelope format,
+//! signature scheme, event catalogue with samples, and the extra fields of its subscriptions.
+//!
+//! A new platform is a new file, a `mod` line here, and a row of [`PLATFORMS`].
 
 pub mod allison;
 pub mod allo;
@@ -6,53 +9,59 @@ pub mod allo_v1;
 pub mod nectar_desk;
 mod open;
 pub mod recept_ai;
+mod schedule;
 mod standard_webhooks;
 
 use std::str::FromStr;
-use std::time::Duration;
 
 use crate::contract::Contract;
 use crate::error::{Error, ErrorKind};
-use crate::retry::RetryPolicy;
+
+/// Every contract by its name.
+const PLATFORMS: &[(&str, MakeContract)] = &[
+    ("allison", Contract::allison),
+    ("allo", Contract::allo),
+    ("allo_v1", Contract::allo_v1),
+    ("nectar_desk", Contract::nectar_desk),
+    ("recept_ai", Contract::recept_ai),
+    ("standard_webhooks", Contract::standard_webhooks),
+];
+
+type MakeContract = fn() -> Contract;
 
 impl Contract {
     /// The names that [`FromStr`] knows.
-    pub const NAMES: [&'static str; 6] =
-        ["allison", "allo", "allo_v1", "nectar_desk", "recept_ai", "standard_webhooks"];
+    ///
+    /// ```
+    /// use hookwire::Contract;
+    ///
+    /// for name in Contract::NAMES {
+    ///     assert_eq!(name.parse::<Contract>()?.name(), *name);
+    /// }
+    /// # Ok::<(), hookwire::Error>(())
+    /// ```
+    pub const NAMES: &'static [&'static str] = &names();
 }
 
-/// The contract of this name, one of [`Contract::NAMES`].
+/// Reads one of [`Contract::NAMES`].
 impl FromStr for Contract {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        Ok(match name {
-            "allison" => Self::allison(),
-            "allo" => Self::allo(),
-            "allo_v1" => Self::allo_v1(),
-            "nectar_desk" => Self::nectar_desk(),
-            "recept_ai" => Self::recept_ai(),
-            "standard_webhooks" => Self::standard_webhooks(),
-            _ => {
-                return Err(Error::new(
-                    ErrorKind::Contract,
-                    format!("unknown contract, expected one of {}", Self::NAMES.join(", ")),
-                ));
-            }
-        })
+        match PLATFORMS.iter().find(|(known, _)| *known == name) {
+            Some((_, contract)) => Ok(contract()),
+            None => Err(Error::new(ErrorKind::Contract, "unknown contract")
+                .with_expected(format!("one of {}", Self::NAMES.join(", ")))),
+        }
     }
 }
 
-/// A policy of these delays, in seconds.
-fn listed(delays: &[u64]) -> RetryPolicy {
-    RetryPolicy::delays(delays.iter().map(|delay| seconds(*delay)))
-        .expect("invariant: these delays make a policy")
+const fn names() -> [&'static str; PLATFORMS.len()] {
+    let mut names = [""; PLATFORMS.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = PLATFORMS[at].0;
+        at += 1;
+    }
+    names
 }
-
-const fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-const MINUTE: u64 = 60;
-const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;

@@ -1,7 +1,8 @@
 //! Nectar Desk, a call centre: twelve events, told apart by their name in the body.
 //!
-//! The payloads are unpublished: [`Data`] keeps every field and offers readers for the obvious ones. The names they look
-//! for, and the samples, are our choice. Events that are newer than this crate arrive as [`Event::Other`].
+//! The payloads are unpublished: [`Data`] keeps every field and has readers for the obvious ones. The names
+//! that the readers look for, and the samples, are our choice. Events that are newer than this crate arrive
+//! as [`Event::Other`].
 //!
 //! ```
 //! use hookwire::nectar_desk::{Data, Event};
@@ -15,34 +16,48 @@ use std::borrow::Cow;
 
 use serde_json::json;
 
-use crate::contract::{Contract, OrderingRule, Retryable};
-use crate::event::EnvelopeFormat;
+use crate::contract::{Contract, OrderingRule, Retryable, SubscriptionField};
+use crate::event::{EnvelopeFormat, Field};
 use crate::platform::open::{object, open_data, text};
-use crate::platform::{listed, seconds};
+use crate::platform::schedule::{listed, seconds};
 
 impl Contract {
-    /// Nectar Desk: unsigned, in order per call or message, at most 3 retries after 1 s, 2 s and 4 s, and only on network
-    /// faults and 5xx.
+    /// Nectar Desk: unsigned, in order per call or message, at most 3 retries after 1 s, 2 s and 4 s, and
+    /// only after network faults and 5xx.
     ///
-    /// No time-out is published; 10 s is our default. The payloads are not published either: the ordering key of a call's
-    /// events is `call_id`, `callId` or else `id`, that of a message's `message_id`, `messageId` or else `id`, as in
-    /// [`nectar_desk::Event::ordering_key`](crate::nectar_desk::Event::ordering_key). Nothing is said of `410`, so it is as final
-    /// as any 4xx and disables nothing.
+    /// No time-out is published; 10 s is our default. The payloads are not published either. The ordering key
+    /// of a call's events is `call_id`, `callId` or else `id`; that of a message's events is `message_id`,
+    /// `messageId` or else `id`, as in
+    /// [`nectar_desk::Event::ordering_key`](crate::nectar_desk::Event::ordering_key). No rule for `410` is
+    /// published, so it is as final as any 4xx and disables nothing.
     ///
-    /// Its last attempt comes seven seconds after the first. A receiver that is down for longer, or fails for longer, has lost the
-    /// event: [`keep`](crate::receive::Receiver::keep) its requests rather than handling them while it waits.
+    /// Its subscriptions have the field `contact_lists`: the values of the routing attribute `contact_list`,
+    /// which the sender gives when it emits an event.
+    ///
+    /// Its last attempt comes seven seconds after the first. A receiver that is down for longer, or fails for
+    /// longer, has lost the event: [store](crate::receive::Proven::store_first) its requests rather than
+    /// handling them while it waits.
     pub fn nectar_desk() -> Self {
-        Self::new("nectar_desk", EnvelopeFormat::NECTAR_DESK)
+        Self::preset("nectar_desk", EnvelopeFormat::NECTAR_DESK)
             .with_catalogue(Event::CATALOGUE)
             .with_timeout(seconds(10))
             .with_retry(listed(&[1, 2, 4]))
             .with_retryable(Retryable::FaultsAndServerErrors)
             .with_ordering(ORDERING)
+            .with_subscription_fields(SUBSCRIPTION_FIELDS)
     }
 }
 
+impl EnvelopeFormat {
+    /// Nectar Desk's envelope: `{"event","data"}`. The platform publishes none; this one is our choice.
+    ///
+    /// Reading is forgiving: data that is `null` is without fields, and a flat body such as
+    /// `{"event":"Call Ended","call_id":9041}` is an event whose data is the whole body.
+    pub const NECTAR_DESK: Self = Self::new(&[Field::Type("event"), Field::Data("data")]).with_flat_bodies();
+}
+
 crate::catalogue! {
-    /// Any event of Nectar Desk; one of a name that is newer than this crate is `Other`.
+    /// Any event of Nectar Desk. An event with a name that is newer than this crate is `Other`.
     pub enum Event {
         /// A contact was made.
         ContactCreated(Data) = "Contact Created", sample: contact();
@@ -58,9 +73,9 @@ crate::catalogue! {
         CallAbandoned(Data) = "Call Abandoned", sample: call();
         /// Nobody was free and the caller was sent to voicemail.
         CallOverflowedToVoicemail(Data) = "Call Overflowed To Voicemail", sample: call();
-        /// The agent noted what came of a call.
+        /// The agent noted the result of a call.
         CallDispositionSaved(Data) = "Call Disposition Saved", sample: disposition("Callback agreed");
-        /// The note of what came of a call was changed.
+        /// The noted result of a call was changed.
         CallDispositionModified(Data) = "Call Disposition Modified", sample: disposition("Sold");
         /// The recording of a call can be fetched.
         CallRecordingReceived(Data) = "Call Recording Received", sample: recording();
@@ -72,10 +87,11 @@ crate::catalogue! {
 }
 
 impl Event {
-    /// What the events of one call or one message share, so that they can be sent in the order they occur: the call's id
-    /// (`call_id`, or else `id`) or the message's (`message_id`, or else `id`).
+    /// The key that the events of one call or one message share, so that they can be sent in the order in
+    /// which they occur: the call's id (`call_id`, or else `id`) or the message's (`message_id`, or else
+    /// `id`).
     ///
-    /// `None` for other events, and where `data` names no id.
+    /// `None` for other events, and where `data` has no id.
     pub fn ordering_key(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::CallEnded(data)
@@ -91,15 +107,15 @@ impl Event {
 }
 
 open_data! {
-    /// The data of any of Nectar Desk's events: an open JSON object, and readers that answer `None` for what is not
-    /// there or is of another kind.
+    /// The data of any of Nectar Desk's events: an open JSON object, with readers that return `None` for a
+    /// field that is missing or of another kind.
     ///
     /// `null` and `[]` read as an object without fields.
     pub struct Data;
 }
 
 impl Data {
-    /// The id of what the event is about: `id`.
+    /// The id of the event's subject: `id`.
     pub fn id(&self) -> Option<Cow<'_, str>> {
         text(&self.fields, &["id"])
     }
@@ -119,17 +135,17 @@ impl Data {
         text(&self.fields, &["contact_id", "contactId"])
     }
 
-    /// Who called or wrote: `from_number`, or else `from`.
+    /// The number that called or wrote: `from_number`, or else `from`.
     pub fn from_number(&self) -> Option<Cow<'_, str>> {
         text(&self.fields, &["from_number", "from"])
     }
 
-    /// Who was called or written to: `to_number`, or else `to`.
+    /// The number that was called or written to: `to_number`, or else `to`.
     pub fn to_number(&self) -> Option<Cow<'_, str>> {
         text(&self.fields, &["to_number", "to"])
     }
 
-    /// Where a recording lies: `recording_url`, or else `recordingUrl`.
+    /// The URL of a recording: `recording_url`, or else `recordingUrl`.
     pub fn recording_url(&self) -> Option<Cow<'_, str>> {
         text(&self.fields, &["recording_url", "recordingUrl"])
     }
@@ -185,3 +201,9 @@ const ORDERING: &[OrderingRule] = &[
     OrderingRule::new("Call ", &["/call_id", "/callId", "/id"]),
     OrderingRule::new("Message ", &["/message_id", "/messageId", "/id"]),
 ];
+const SUBSCRIPTION_FIELDS: &[SubscriptionField] = &[SubscriptionField::list(
+    "contact_lists",
+    "contact_list",
+    "The contact lists of which an event has to have one.",
+)
+.with_example("newcomers")];

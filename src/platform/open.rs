@@ -1,10 +1,10 @@
-//! Event data whose fields a platform does not publish: JSON objects kept whole, with readers that never fail.
+//! Event data with unpublished fields: JSON objects that are kept whole, with readers that never fail.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-/// Defines a platform's open data: a JSON object with the readers every platform shares.
+/// Defines a platform's open data: a JSON object with the readers that every platform has.
 macro_rules! open_data {
     ($(#[$meta:meta])* pub struct $name:ident;) => {
         $(#[$meta])*
@@ -22,7 +22,7 @@ macro_rules! open_data {
                 Self::default()
             }
 
-            /// The same data with the field `name` set to `value`.
+            /// Sets the field `name` to `value`.
             pub fn with(mut self, name: impl Into<String>, value: impl Into<serde_json::Value>) -> Self {
                 self.fields.insert(name.into(), value.into());
                 self
@@ -33,7 +33,8 @@ macro_rules! open_data {
                 self.fields.get(name)
             }
 
-            /// The field of this name when it is text; a number is read as its digits, since ids come as either.
+            /// The field of this name if it is text. A number is read as its digits, because ids come as
+            /// either.
             pub fn text(&self, name: &str) -> Option<std::borrow::Cow<'_, str>> {
                 $crate::platform::open::text(&self.fields, &[name])
             }
@@ -55,7 +56,7 @@ macro_rules! open_data {
 
 pub(crate) use open_data;
 
-/// The first of these fields that is text or a number.
+/// The text of the first of these fields that is text or a number.
 pub(crate) fn text<'a>(fields: &'a Map<String, Value>, names: &[&str]) -> Option<Cow<'a, str>> {
     names.iter().find_map(|name| match fields.get(*name)? {
         Value::String(text) if !text.is_empty() => Some(Cow::Borrowed(text.as_str())),
@@ -64,8 +65,8 @@ pub(crate) fn text<'a>(fields: &'a Map<String, Value>, names: &[&str]) -> Option
     })
 }
 
-/// The fields of a sample. Those that write one keep its keys in alphabetical order, so that its bytes are the same whether
-/// or not a crate in the tree turns on serde_json's `preserve_order`.
+/// The fields of a sample. Write the keys of a sample in alphabetical order, so that its bytes are the same
+/// whether or not another crate turns on serde_json's `preserve_order`.
 pub(crate) fn object(sample: Value) -> Map<String, Value> {
     match sample {
         Value::Object(fields) => fields,

@@ -1,10 +1,10 @@
 //! ReceptAI, voice agents: sixteen events in four families.
 //!
-//! The platform publishes what each family's data is about and no field names. So each family has a struct
-//! ([`CallData`], [`AgentData`], [`SystemData`], [`UserData`]) in which every field is optional, and the rest of the JSON
-//! stands beside them in `open`. The names of the fields, which event belongs to which family, and the samples are our
-//! choice. A field that holds JSON of another kind than its type stays in `open`, so that no data is refused for it.
-//! Events that are newer than this crate arrive as [`Event::Other`].
+//! The platform publishes the subject of each family's data, but no field names. So each family has a struct
+//! ([`CallData`], [`AgentData`], [`SystemData`], [`UserData`]) in which every field is optional, and the rest
+//! of the JSON stands in `open`. The names of the fields, the family of each event and the samples are our
+//! choice. A field whose JSON is of another kind than its type stays in `open`, so that no data is refused
+//! for it. Events that are newer than this crate arrive as [`Event::Other`].
 //!
 //! ```
 //! use hookwire::recept_ai::{CallData, Event, Family};
@@ -21,24 +21,24 @@
 use serde_json::{Number, Value, json};
 
 use crate::contract::{Contract, Rotation};
-use crate::event::EnvelopeFormat;
-use crate::platform::{DAY, HOUR, seconds};
+use crate::event::{EnvelopeFormat, Field, TimePrecision};
+use crate::platform::schedule::{DAY, HOUR, seconds};
 use crate::retry::RetryPolicy;
 use crate::signature::Scheme;
 
 impl Contract {
     /// ReceptAI: 8 attempts, exponential from 30 s by 2 up to 1 h, 2xx within 10 s.
     ///
-    /// ReceptAI lets a subscription choose how its deliveries are authenticated; Standard Webhooks is our default, and so
-    /// are the numbers of the retries and a day in which both secrets sign after a rotation. It publishes no rule that
-    /// disables, for `410` neither; both are settable.
+    /// A subscription of ReceptAI chooses how its deliveries are authenticated; Standard Webhooks is our
+    /// default. So are the numbers of the retries, and the day in which both secrets sign after a rotation.
+    /// No rule that disables an endpoint is published, not even for `410`. You can set all of these.
     pub fn recept_ai() -> Self {
         let retry = RetryPolicy::exponential(seconds(30), 2.0)
             .with_max_delay(seconds(HOUR))
             .with_max_attempts(8)
             .build()
             .expect("invariant: these numbers make a policy");
-        Self::new("recept_ai", EnvelopeFormat::RECEPT_AI)
+        Self::preset("recept_ai", EnvelopeFormat::RECEPT_AI)
             .with_catalogue(Event::CATALOGUE)
             .with_scheme(Scheme::STANDARD_WEBHOOKS)
             .with_timeout(seconds(10))
@@ -47,8 +47,18 @@ impl Contract {
     }
 }
 
+impl EnvelopeFormat {
+    /// ReceptAI's envelope: `{"event","timestamp","data"}`. The platform publishes no field names; these are
+    /// our choice.
+    pub const RECEPT_AI: Self = Self::new(&[
+        Field::Type("event"),
+        Field::CreatedAt("timestamp", TimePrecision::Milliseconds),
+        Field::Data("data"),
+    ]);
+}
+
 crate::catalogue! {
-    /// Any event of ReceptAI; one of a name that is newer than this crate is `Other`.
+    /// Any event of ReceptAI. An event with a name that is newer than this crate is `Other`.
     pub enum Event {
         /// A call began.
         CallStarted(CallData) = "Call Started", sample: CallData::sample("in_progress");
@@ -58,19 +68,19 @@ crate::catalogue! {
         CallFailed(CallData) = "Call Failed", sample: CallData::sample("failed");
         /// A call waits for an agent.
         CallQueued(CallData) = "Call Queued", sample: CallData::sample("queued");
-        /// What was said in a call can be read.
+        /// The transcript of a call can be read.
         TranscriptAvailable(CallData) = "Transcript Available", sample: CallData::sample_with("transcript_url", json!("https://calls.example.com/5f0c6a56/transcript"));
         /// The recording of a call can be fetched.
         RecordingReady(CallData) = "Recording Ready", sample: CallData::sample_with("recording_url", json!("https://calls.example.com/5f0c6a56/recording"));
         /// A call was rated.
         QualityScore(CallData) = "Quality Score", sample: CallData::sample_with("score", json!(0.92));
-        /// What a call costs is known.
+        /// The cost of a call is known.
         CostCalculated(CallData) = "Cost Calculated", sample: CallData::sample("completed");
         /// An agent's status changed.
         AgentStatusChange(AgentData) = "Agent Status Change", sample: AgentData::sample();
         /// An agent's configuration changed.
         ConfigurationUpdate(AgentData) = "Configuration Update", sample: AgentData::sample();
-        /// An agent was brought in line with its configuration, or could not be.
+        /// The synchronization of an agent with its configuration succeeded or failed.
         SyncStatus(AgentData) = "Sync Status", sample: AgentData::sample();
         /// An agent performs worse than it should.
         PerformanceAlerts(AgentData) = "Performance Alerts", sample: AgentData::sample();
@@ -86,7 +96,7 @@ crate::catalogue! {
 }
 
 impl Event {
-    /// The family whose data the event has; `None` for an event that this crate does not know.
+    /// The family of the event's data; `None` for an event that this crate does not know.
     pub fn family(&self) -> Option<Family> {
         match self {
             Self::CallStarted(_)
@@ -124,8 +134,8 @@ pub enum Family {
     User,
 }
 
-/// Defines a family's struct. By hand rather than derived: a flattened rest would refuse the whole for one field of
-/// another kind.
+/// Defines a family's struct. Reading is written by hand, because a derived reader with a flattened rest
+/// would refuse all of the data for one field of another kind.
 macro_rules! family {
     (
         $(#[$meta:meta])*
@@ -138,13 +148,13 @@ macro_rules! family {
         #[non_exhaustive]
         pub struct $name {
             $($(#[$field_meta])* pub $field: Option<$kind>,)+
-            /// Every other field, and those above whose JSON is of another kind. Where both hold a field, the one above
-            /// is written.
+            /// Every other field, and each field above whose JSON is of another kind. Where both hold a
+            /// field, the one above is written.
             pub open: serde_json::Map<String, Value>,
         }
 
         impl $name {
-            /// Data of which nothing is known.
+            /// Data without any field.
             pub fn new() -> Self {
                 Self::default()
             }
@@ -185,13 +195,13 @@ family! {
     pub struct CallData {
         /// The call.
         pub id: String,
-        /// How long it took. The unit is not published.
+        /// The length of the call. The unit is not published.
         pub duration: Number,
-        /// What it cost. The currency is not published.
+        /// The cost of the call. The currency is not published.
         pub cost: Number,
-        /// Who took part.
+        /// The participants.
         pub participants: Vec<Value>,
-        /// How it stands.
+        /// The status of the call.
         pub status: String,
     }
 }
@@ -220,9 +230,9 @@ family! {
     pub struct AgentData {
         /// The agent.
         pub id: String,
-        /// What changed. Its shape is not published.
+        /// The changes. Their shape is not published.
         pub changes: Value,
-        /// How the agent stands.
+        /// The status of the agent.
         pub status: String,
     }
 }
@@ -241,11 +251,11 @@ impl AgentData {
 family! {
     /// The data of an event about the platform or the account's resources.
     pub struct SystemData {
-        /// What happened. Its shape is not published.
+        /// The details. Their shape is not published.
         pub details: Value,
-        /// What it concerns.
+        /// The resources that are affected.
         pub affected_resources: Vec<Value>,
-        /// When. Its shape is not published.
+        /// The times. Their shape is not published.
         pub timestamps: Value,
     }
 }
@@ -269,9 +279,9 @@ family! {
     pub struct UserData {
         /// The user.
         pub id: String,
-        /// What the user did.
+        /// The action of the user.
         pub action: String,
-        /// What it was done to. Its shape is not published.
+        /// The resource that the action changed. Its shape is not published.
         pub resource: Value,
     }
 }
@@ -289,10 +299,10 @@ impl UserData {
 
 /// A kind of JSON that a family's field holds.
 trait FieldKind: Sized {
-    /// The value when it is of this kind, or else the value unchanged.
+    /// The value if it is of this kind, or else the value unchanged.
     fn read(value: Value) -> Result<Self, Value>;
 
-    /// Takes the field out of `fields` when it is of this kind.
+    /// Takes the field out of `fields` if it is of this kind.
     fn take(fields: &mut serde_json::Map<String, Value>, name: &str) -> Option<Self> {
         match Self::read(fields.remove(name)?) {
             Ok(value) => Some(value),
@@ -334,7 +344,7 @@ impl FieldKind for Vec<Value> {
 impl FieldKind for Value {
     fn read(value: Value) -> Result<Self, Value> {
         match value {
-            // Kept in the rest, so that it is written back.
+            // It stays in the rest, so that it is written back.
             null @ Self::Null => Err(null),
             other => Ok(other),
         }

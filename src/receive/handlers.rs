@@ -8,26 +8,26 @@ use std::sync::Arc;
 
 use crate::event::{DataError, Envelope, EventData, RawEvent, typed};
 
-type Failure = Box<dyn StdError + Send + Sync>;
-type Handled = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+type HandlerError = Box<dyn StdError + Send + Sync>;
+type Handled = Pin<Box<dyn Future<Output = Result<(), HandlerError>> + Send>>;
 type Handler = Arc<dyn Fn(Envelope<RawEvent>) -> Handled + Send + Sync>;
 type Accepts = fn(&str) -> bool;
 
-/// A closure for each type of event, where that reads better than a `match` over a catalogue.
+/// A closure for each type of event, if you prefer that to a `match` over a catalogue.
 ///
-/// The first that takes the event's type gets it. What none takes is handled by doing nothing, unless
-/// [`otherwise`](Self::otherwise) says something else.
+/// An event goes to the first handler that takes its type. If no handler takes it, it counts as handled,
+/// unless there is a [fallback](Self::with_fallback).
 ///
 /// ```
 /// use hookwire::receive::Handlers;
 /// use hookwire::{allison, Envelope};
 ///
 /// let handlers = Handlers::new()
-///     .on(async |call: Envelope<allison::CallEnded>| {
+///     .with(async |call: Envelope<allison::CallEnded>| {
 ///         println!("{} lasted {:?} s", call.data.call_id, call.data.duration_seconds);
 ///         Ok(())
 ///     })
-///     .on(async |contact: Envelope<allison::ContactCreated>| {
+///     .with(async |contact: Envelope<allison::ContactCreated>| {
 ///         println!("hello {:?}", contact.data.name);
 ///         Ok(())
 ///     });
@@ -39,19 +39,20 @@ pub struct Handlers {
 }
 
 impl Handlers {
-    /// No handlers.
+    /// No handlers: every event counts as handled.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same handlers, and `handler` for what `T` accepts: one type's data, or a catalogue.
+    /// Adds a handler for the events that `T` accepts: the data of one type, or a catalogue.
     ///
-    /// Data that does not fit its type is an error that the sender is asked to repeat, until the program is mended.
-    pub fn on<T, F, R>(mut self, handler: F) -> Self
+    /// If an event's data does not fit its type, the sender is asked to repeat the event, until your program
+    /// is mended.
+    pub fn with<T, F, R>(mut self, handler: F) -> Self
     where
         T: EventData + Send + 'static,
         F: Fn(Envelope<T>) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<(), Failure>> + Send + 'static,
+        R: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
         let handler = move |raw: Envelope<RawEvent>| -> Handled {
             match typed::<T>(raw.data.event_type(), raw.data.data()) {
@@ -63,22 +64,26 @@ impl Handlers {
         self
     }
 
-    /// The same handlers, and `handler` for what none of those before takes.
-    pub fn otherwise<F, R>(mut self, handler: F) -> Self
+    /// Sets the handler for events that no handler before it takes.
+    pub fn with_fallback<F, R>(mut self, handler: F) -> Self
     where
         F: Fn(Envelope<RawEvent>) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<(), Failure>> + Send + 'static,
+        R: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
         self.by_type.push((|_| true, Arc::new(move |raw| -> Handled { Box::pin(handler(raw)) })));
         self
     }
 
-    /// Hands an event to the handler of its type: what [`Receiver::answer`](crate::receive::Receiver::answer) takes.
+    /// Hands an event to the handler of its type. [`Proven::handle`](crate::receive::Proven::handle) and the
+    /// ready routes take a closure that calls this.
     ///
     /// # Errors
     ///
-    /// The handler's, or that the event's data does not fit its type.
-    pub async fn handle(&self, event: Result<Envelope<RawEvent>, Box<DataError>>) -> Result<(), Failure> {
+    /// The handler's, or the error of data that does not fit its type.
+    pub async fn handle(
+        &self,
+        event: Result<Envelope<RawEvent>, Box<DataError>>,
+    ) -> Result<(), HandlerError> {
         let event = event?;
         let handler = self.by_type.iter().find(|(accepts, _)| accepts(event.data.event_type()));
         match handler {

@@ -1,4 +1,4 @@
-//! How long a handler has its event for itself, unless the receiver was told.
+//! The default lease of an event that a handler works on.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use time::OffsetDateTime;
 
 use crate::contract::Contract;
 
-/// The longest that leaves the sender an attempt behind it: a reservation that outlives the sender's last attempt has the event of a
-/// process that died refused until nobody sends it any more.
+/// The longest lease that ends before the sender's last attempt, up to a minute. If a process dies with the
+/// event reserved and the lease outlives the last attempt, every attempt is refused and the event is lost.
 ///
-/// A quarter of the sender's retries is left to clocks that differ and to the process that has to come up again. Where the sender
-/// tries once, no lease saves the event.
+/// A quarter of the sender's retry time is left for clocks that differ and for the process to start again. If
+/// the sender tries only once, no lease saves the event.
 pub(super) fn default_lease(contract: &Contract) -> Duration {
     let mut last = Duration::ZERO;
     for planned in contract.retry().timeline(OffsetDateTime::UNIX_EPOCH).take(MOST_ATTEMPTS) {
@@ -23,5 +23,5 @@ pub(super) fn default_lease(contract: &Contract) -> Duration {
 }
 
 const LONGEST: Duration = Duration::from_secs(60);
-/// A list of delays is no longer; a policy without a limit that is not past a minute by then is nobody's.
+/// A list of delays is no longer than this. A policy without a limit is past a minute long before.
 const MOST_ATTEMPTS: usize = 10_001;

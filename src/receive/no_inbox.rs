@@ -1,4 +1,4 @@
-//! [`NoInbox`]: the inbox of a receiver that was given none.
+//! [`NoInbox`]: the inbox of a receiver that has none.
 
 use std::time::Duration;
 
@@ -6,13 +6,14 @@ use time::OffsetDateTime;
 
 use crate::store::{Inbox, InboxKey, Lease, Reservation, StoreError};
 
-/// Remembers nothing: every copy of an event is handled. For handlers that can be repeated safely.
+/// An inbox that remembers nothing, for handlers that can be repeated safely. Every copy of an event is
+/// handled.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(clippy::exhaustive_structs, reason = "it has no parts and will have none")]
 pub struct NoInbox;
 
 impl Inbox for NoInbox {
-    async fn reserve(&self, _: &InboxKey, _: OffsetDateTime, _: Duration) -> Result<Reservation, StoreError> {
+    async fn reserve(&self, _: &InboxKey, _: Duration, _: OffsetDateTime) -> Result<Reservation, StoreError> {
         Ok(Reservation::New(Lease::new(1)))
     }
 
@@ -20,8 +21,8 @@ impl Inbox for NoInbox {
         &self,
         _: &InboxKey,
         _: Lease,
-        _: OffsetDateTime,
         _: Duration,
+        _: OffsetDateTime,
     ) -> Result<bool, StoreError> {
         Ok(true)
     }
@@ -30,7 +31,7 @@ impl Inbox for NoInbox {
         Ok(true)
     }
 
-    async fn prune(&self, _: OffsetDateTime, _: u32) -> Result<u64, StoreError> {
+    async fn prune_handled(&self, _: u32, _: OffsetDateTime) -> Result<u64, StoreError> {
         Ok(0)
     }
 }

@@ -1,32 +1,46 @@
-//! [`Receiver`]: verify, dedupe, decode.
+//! [`Receiver`]: how the requests of one sender are received.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
-use time::OffsetDateTime;
-
 use crate::contract::Contract;
 use crate::error::Error;
-use crate::event::{DataError, DecodeError, Envelope, EventData, EventId};
-use crate::receive::admission::{Admission, Permit};
+use crate::event::{DataError, EventId};
+use crate::provider::{Keys, Provider, RequestVerifier};
+use crate::receive::admission::Admission;
 use crate::receive::answer::Answer;
-use crate::receive::bell::Bell;
-use crate::receive::guard::{Arrival, Guard};
+use crate::receive::check::Check;
+use crate::receive::guard::Guard;
 use crate::receive::lease::default_lease;
 use crate::receive::no_inbox::NoInbox;
-use crate::receive::receipt::{Held, Receipt, Received};
-use crate::receive::rejection::{Rejection, RejectionObserver, refuse};
-use crate::receive::secrets::{CachedSecrets, ErasedSecrets, SecretSource};
-use crate::signature::{Proof, Secret, Verified, Verifier};
-use crate::store::{Inbox, InboxKey, Intake, Reservation};
+use crate::receive::provider_check::ProviderCheck;
+use crate::receive::refusal::{RejectionObserver, refuse};
+use crate::receive::rejection::Rejection;
+use crate::receive::secret_cache::SecretCache;
+use crate::receive::secret_source::SecretSource;
+use crate::receive::shelf::Shelf;
+use crate::receive::signal::Signal;
+use crate::receive::telemetry;
+use crate::signature::{Secret, Verified, Verifier};
+use crate::store::{Inbox, InboxKey, Intake};
 
-/// Verifies, dedupes and decodes what arrives, in that order.
+/// Receives the requests of one sender: admits, proves, deduplicates and decodes them, in that order.
+///
+/// A request goes through these states, each of which is a type:
+///
+/// | type | the receiver has | next |
+/// |---|---|---|
+/// | [`Arrival`](crate::receive::Arrival) | nothing | [`admit`](Self::admit) |
+/// | [`Admitted`](crate::receive::Admitted) | a place for it, and judged its head | [`prove`](crate::receive::Admitted::prove) |
+/// | [`Proven`](crate::receive::Proven) | a proof of its body | [`receive`](crate::receive::Proven::receive), [`handle`](crate::receive::Proven::handle) or [`store_first`](crate::receive::Proven::store_first) |
+/// | [`Receipt`](crate::receive::Receipt) | reserved its event in the inbox | [`commit`](crate::receive::Receipt::commit) or [`release`](crate::receive::Receipt::release) |
+///
+/// Feature `axum` has ready routes and extractors that do all of it.
 ///
 /// ```
-/// use hookwire::receive::{Received, Receiver};
+/// use hookwire::receive::{Arrival, Received, Receiver};
 /// use hookwire::{allison, Contract, Envelope, Secret};
 /// use time::OffsetDateTime;
 ///
@@ -39,115 +53,154 @@ use crate::store::{Inbox, InboxKey, Intake, Reservation};
 /// # let sent = Envelope::new(allison::CallEnded::new("c1"));
 /// # let body = contract.encode(&sent)?;
 /// # let headers = contract.signer(&secret)?.sign(sent.id.as_str(), now, &body)?;
-/// match receiver.receive::<allison::Event>(&headers, &body, now).await {
-///     Ok(Received::Event { envelope, receipt, .. }) => {
+/// let admitted = receiver.admit(Arrival::post(&headers), now)?;
+/// // Read the body now, which is not worth it for a request that is refused.
+/// let proven = admitted.prove(&body, now).await?;
+/// match proven.receive::<allison::Event>().await? {
+///     Received::Event { envelope, receipt, .. } => {
 ///         println!("{} happened at {}", envelope.event_type(), envelope.created_at);
 ///         receipt.commit(now).await?;
 ///     }
-///     Ok(_) => {} // handled before, or not to be handled: answer 200
-///     Err(rejection) => println!("answer {}", rejection.status()),
+///     _ => {} // handled before, or not to be handled: answer 200
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # }).unwrap();
 /// ```
 pub struct Receiver<I = NoInbox> {
-    contract: Contract,
-    check: Check,
-    guards: Vec<Arc<dyn Guard>>,
-    admission: Admission,
+    pub(super) contract: Contract,
+    pub(super) check: Check,
+    pub(super) guards: Vec<Arc<dyn Guard>>,
+    pub(super) admission: Admission,
     pub(super) inbox: I,
-    key: Option<KeyOf>,
+    pub(super) key: Option<KeyOf>,
     pub(super) source: Arc<str>,
-    /// Rings when a request was kept.
-    pub(super) bell: Arc<Bell>,
-    lease: Duration,
-    max_body: usize,
+    /// The name in labels of numbers.
+    pub(super) label: Arc<str>,
+    /// Rings when a request was stored.
+    pub(super) signal: Arc<Signal>,
+    pub(super) lease: Duration,
+    pub(super) max_body: usize,
+    pub(super) max_events: usize,
+    /// Content types beside the sender's whose bodies are read as JSON.
+    pub(super) content_types: Vec<Box<str>>,
     body_deadline: Duration,
-    is_retired: bool,
+    pub(super) is_retired: bool,
     observer: Option<RejectionObserver>,
     overrun: Option<OverrunObserver>,
+    pub(super) shelf: Shelf,
 }
 
-enum Check {
-    Signature(Box<Verifier>),
-    Tenants {
-        secrets: Arc<dyn ErasedSecrets>,
-        /// Matches nothing: a tenant that is not known is answered as slowly as a wrong signature.
-        nobody: Box<Verifier>,
-    },
-    Nothing,
-}
-
-/// An event, or what of its data did not fit.
-pub(super) type Read<T> = Result<Envelope<T>, Box<DataError>>;
-
-/// Is told of what was handled after its lease was lost.
-type OverrunObserver = Arc<dyn Fn(&InboxKey) + Send + Sync>;
-
-/// Says what tells one event from another.
+/// Makes the id that identifies a request's event.
 type KeyOf = Arc<dyn Fn(&Verified<'_>) -> Option<EventId> + Send + Sync>;
+
+/// The application's log of events that were handled after their lease was lost.
+type OverrunObserver = Arc<dyn Fn(&InboxKey) + Send + Sync>;
 
 impl Receiver {
     /// A receiver of signed requests.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsigned`](crate::ErrorKind::Unsigned) when the contract does not sign,
+    /// [`ErrorKind::Unsigned`](crate::ErrorKind::Unsigned) if the contract does not sign,
     /// [`ErrorKind::Secret`](crate::ErrorKind::Secret) for a secret of the wrong form.
     pub fn signed(contract: Contract, secret: &Secret) -> Result<Self, Error> {
         let verifier = contract.verifier(secret)?;
         Ok(Self::new(contract, Check::Signature(Box::new(verifier))))
     }
 
-    /// A receiver of requests that a verifier of your own making proves, such as one with several secrets.
+    /// A receiver of requests that a verifier of your own proves, for example one with several secrets.
     pub fn verified(contract: Contract, verifier: Verifier) -> Self {
         Self::new(contract, Check::Signature(Box::new(verifier)))
     }
 
-    /// A receiver of signed requests to many tenants, whose secrets `source` looks up by the name that
-    /// [`Arrival::with_tenant`] gives. In the inbox each tenant is a source of its own.
+    /// A receiver of signed requests to many tenants. `source` looks up their secrets by the name that
+    /// [`Arrival::with_tenant`](crate::receive::Arrival::with_tenant) sets. In the inbox, each tenant is a
+    /// source of its own.
     ///
-    /// What it answered is believed for a minute, of at most 10,000 tenants; [`by_tenant_kept`](Self::by_tenant_kept)
-    /// changes that, [`forget_secrets`](Self::forget_secrets) ends it when a secret is rotated.
-    /// About a tenant that it does not know, `source` is asked for each request: [`with_admission`](Self::with_admission) caps that.
-    /// Requests that come for one tenant while `source` is being asked about it share the answer.
+    /// The receiver caches the secrets for a minute, of at most 10,000 tenants.
+    /// [`by_tenant_cached`](Self::by_tenant_cached) changes that, and
+    /// [`forget_secrets`](Self::forget_secrets) ends it when a secret is rotated. Requests that arrive while
+    /// `source` is asked about their tenant share the answer. An unknown tenant is not cached, so each of its
+    /// requests asks `source`. [`with_admission`](Self::with_admission) limits how many.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsigned`](crate::ErrorKind::Unsigned) when the contract does not sign.
+    /// [`ErrorKind::Unsigned`](crate::ErrorKind::Unsigned) if the contract does not sign.
     pub fn by_tenant(contract: Contract, source: impl SecretSource + 'static) -> Result<Self, Error> {
-        Self::by_tenant_kept(contract, source, SECRETS_AGE, SECRETS_KEPT)
+        Self::by_tenant_cached(contract, source, SECRETS_AGE, SECRETS_CACHED)
     }
 
-    /// [`by_tenant`](Self::by_tenant), believing what `source` answered for `age`, of at most `most` tenants. Zero of either asks
-    /// for every request.
+    /// A receiver [by tenant](Self::by_tenant) that caches the answers of `source` for `age`, of at most
+    /// `most` tenants. If either is zero, every request asks `source`.
     ///
     /// # Errors
     ///
-    /// As [`by_tenant`](Self::by_tenant).
-    pub fn by_tenant_kept(
+    /// [`ErrorKind::Unsigned`](crate::ErrorKind::Unsigned) if the contract does not sign.
+    pub fn by_tenant_cached(
         contract: Contract,
         source: impl SecretSource + 'static,
         age: Duration,
         most: usize,
     ) -> Result<Self, Error> {
         let nobody = contract.verifier(&Secret::generate())?;
-        let secrets = Arc::new(CachedSecrets::new(source, age, most));
+        let secrets = Arc::new(SecretCache::new(source, age, most));
         Ok(Self::new(contract, Check::Tenants { secrets, nobody: Box::new(nobody) }))
+    }
+
+    /// A receiver of a provider's requests: proven by `keys` as the provider demands, its challenges
+    /// answered, its events read from where it has them.
+    ///
+    /// `keys` are a secret, several, a public key, or a source of them, see [`Keys`]. If the provider signs
+    /// its URL, set it [with `with_url`](Self::with_url).
+    ///
+    /// Events arrive as under any contract. `T` is a [`RawEvent`](crate::RawEvent), or a catalogue of your
+    /// own with the provider's types. A request with several events is handled event by event, and answered
+    /// as a whole.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Secret`](crate::ErrorKind::Secret) if a key does not have the form that the provider
+    /// demands, if none is given, or if the crate lacks the feature for it.
+    ///
+    /// ```
+    /// use hookwire::Secret;
+    /// use hookwire::provider::Provider;
+    /// use hookwire::receive::Receiver;
+    ///
+    /// let secret: Secret = "whsec_test".parse()?;
+    /// let provider: &'static Provider = Provider::by_name("stripe").unwrap();
+    /// let receiver = Receiver::of(provider, &secret)?;
+    /// assert_eq!(receiver.contract().name(), "stripe");
+    /// # Ok::<(), hookwire::Error>(())
+    /// ```
+    pub fn of(provider: &'static Provider, keys: impl Into<Keys>) -> Result<Self, Error> {
+        let check = ProviderCheck::new(RequestVerifier::new(provider, keys)?);
+        Ok(Self::new(provider.contract(), Check::Provider(Box::new(check))))
+    }
+
+    /// A receiver of a provider's requests to many tenants, whose secrets `source` looks up, as
+    /// [`by_tenant`](Self::by_tenant) describes.
+    ///
+    /// Challenges that need a secret are not answered, because their tenant's is not known before.
+    pub fn of_tenants(provider: &'static Provider, source: impl SecretSource + 'static) -> Self {
+        let secrets = Arc::new(SecretCache::new(source, SECRETS_AGE, SECRETS_CACHED));
+        let check = ProviderCheck::of_tenants(provider, secrets);
+        Self::new(provider.contract(), Check::Provider(Box::new(check)))
     }
 
     /// A receiver of requests that a guard admits, for senders that sign nothing.
     pub fn guarded(contract: Contract, guard: impl Guard + 'static) -> Self {
-        Self::new(contract, Check::Nothing).with_guard(guard)
+        Self::new(contract, Check::Unsigned).with_guard(guard)
     }
 
-    /// A receiver that takes anything from anybody. Whoever finds its URL can make events up.
+    /// A receiver that takes any request from anybody. Whoever finds its URL can make events up.
     pub fn dangerous_unguarded(contract: Contract) -> Self {
-        Self::new(contract, Check::Nothing)
+        Self::new(contract, Check::Unsigned)
     }
 
     fn new(contract: Contract, check: Check) -> Self {
-        let source = contract.name().into();
+        let label: Arc<str> = contract.name().into();
+        telemetry::begin(&label);
         Self {
             lease: default_lease(&contract),
             contract,
@@ -156,24 +209,29 @@ impl Receiver {
             admission: Admission::new(),
             inbox: NoInbox,
             key: None,
-            source,
-            bell: Arc::default(),
+            source: Arc::clone(&label),
+            label,
+            signal: Arc::default(),
             max_body: MAX_BODY,
+            max_events: MAX_EVENTS,
+            content_types: Vec::new(),
             body_deadline: BODY_DEADLINE,
             is_retired: false,
             observer: None,
             overrun: None,
+            shelf: Shelf::default(),
         }
     }
 }
 
 impl<I> Receiver<I> {
-    /// The same receiver, remembering in `inbox` what was handled, so that a duplicate is not handled again.
+    /// Sets the inbox that remembers which events were handled, so that a duplicate is not handled again.
     pub fn with_inbox<J: Inbox>(self, inbox: J) -> Receiver<J> {
         self.with(inbox)
     }
 
-    /// The same receiver, which [keeps](Self::keep) its requests in `intake`, for a worker to handle.
+    /// Sets the intake in which requests are [stored first](crate::receive::Proven::store_first), for a
+    /// worker to handle.
     pub fn with_intake<J: Intake>(self, intake: J) -> Receiver<J> {
         self.with(intake)
     }
@@ -187,37 +245,66 @@ impl<I> Receiver<I> {
             inbox,
             key: self.key,
             source: self.source,
-            bell: self.bell,
+            label: self.label,
+            signal: self.signal,
             lease: self.lease,
             max_body: self.max_body,
+            max_events: self.max_events,
+            content_types: self.content_types,
             body_deadline: self.body_deadline,
             is_retired: self.is_retired,
             observer: self.observer,
             overrun: self.overrun,
+            shelf: self.shelf,
         }
     }
 
-    /// The same receiver, with one more guard. All of them have to admit a request, before its body is read and its signature looked
-    /// at.
+    /// Sets the URL that the provider was given, such as `https://hooks.example.com/square`, for providers
+    /// that sign it. If it has no query, each request's own is added. A URL of the
+    /// [`Arrival`](crate::receive::Arrival::with_url) counts before it.
+    ///
+    /// Behind a proxy, a server sees another URL than the provider. A receiver of a contract ignores it.
+    pub fn with_url(mut self, url: impl Into<String>) -> Self {
+        if let Check::Provider(check) = &mut self.check {
+            check.url = Some(url.into().into_boxed_str());
+        }
+        self
+    }
+
+    /// Sets the observer that is called with a secret that a provider hands over in a challenge (Asana,
+    /// Notion). Anybody can send such a request: take it only while you wait for one.
+    pub fn with_secret_observer(mut self, observer: impl Fn(&Secret) + Send + Sync + 'static) -> Self {
+        if let Check::Provider(check) = &mut self.check {
+            check.observer = Some(Arc::new(observer));
+        }
+        self
+    }
+
+    /// Adds a guard. Every guard has to admit a request before its body is read and its signature verified.
     pub fn with_guard(mut self, guard: impl Guard + 'static) -> Self {
         self.guards.push(Arc::new(guard));
         self
     }
 
-    /// The same receiver, looking at no more requests than `admission` admits.
+    /// Sets how many requests, and how much of their bodies, are taken at once, and how many requests per
+    /// second. The default is [`Admission::new`].
     pub fn with_admission(mut self, admission: Admission) -> Self {
         self.admission = admission;
         self
     }
 
-    /// The same receiver, telling events from each other by what `key` makes of a proven request. Where it makes nothing, and by
-    /// default, that is the event's id, or the SHA-256 of the body where a platform sends none.
+    /// Sets the function that makes an event's key of a proven request. The key is what tells events apart.
+    ///
+    /// By default, and if `key` returns `None`, the key is the id of the message if the proof covers one, or
+    /// else the event's id, or the SHA-256 of the body if the platform sends no id. Such a body is a copy of
+    /// an equal one within the contract's [`copy_window`](Contract::copy_window), and another event later. A
+    /// key that `key` makes counts for the whole [`dedupe_window`](Contract::dedupe_window).
     ///
     /// ```
     /// use hookwire::receive::Receiver;
     /// use hookwire::{Contract, EventId};
     ///
-    /// // The sender's own number of a change, which it puts into every copy.
+    /// // The sender puts the number of a change into every copy.
     /// let receiver = Receiver::dangerous_unguarded(Contract::nectar_desk()).with_key(|verified| {
     ///     let body: serde_json::Value = serde_json::from_slice(verified.body()).ok()?;
     ///     body["data"]["change"].as_str()?.parse::<EventId>().ok()
@@ -232,39 +319,99 @@ impl<I> Receiver<I> {
         self
     }
 
-    /// The same receiver, naming the sender `source` in its inbox: needed where several senders of one contract share an
-    /// inbox. The default is the contract's name.
+    /// Sets the sender's name in the inbox. The default is the contract's name. Give each sender a name of
+    /// its own if several senders of one contract share an inbox.
     pub fn with_source(mut self, source: impl Into<Arc<str>>) -> Self {
         self.source = source.into();
         self
     }
 
-    /// The same receiver, giving a handler this long before another copy of the event may be handled. The default is one
-    /// minute, or three quarters of the time for which the contract's sender tries where that is shorter: 5.25 s for Nectar Desk.
+    /// Sets how long a handler has its event before another copy of it may be handled. The default is one
+    /// minute, or three quarters of the time for which the contract's sender retries, if that is shorter:
+    /// 5.25 s for Nectar Desk.
     ///
-    /// Longer than the slowest handler, or the sender's retry meets the handler that it timed out on, and the event is handled twice
-    /// ([`with_overrun_observer`](Self::with_overrun_observer) tells). Shorter than the time for which the sender tries, or an event
-    /// whose process died is refused until its sender gives it up. Where both cannot be had, as for a slow handler of Nectar Desk's
-    /// events or any of [`Contract::allo_v1`]'s, whose sender tries once, [`keep`](Receiver::keep) the requests instead.
+    /// Choose it longer than the slowest handler takes. Otherwise the sender's retry meets the handler that
+    /// it timed out on, and the event is handled twice, which
+    /// [`with_overrun_observer`](Self::with_overrun_observer) reports. Choose it shorter than the time for
+    /// which the sender retries. Otherwise an event whose process died is refused until its sender gives it
+    /// up.
+    ///
+    /// If you cannot have both, [store the request first](crate::receive::Proven::store_first). This is so
+    /// for a slow handler of Nectar Desk's events, and for any event of [`Contract::allo_v1`], whose sender
+    /// tries once.
     pub fn with_handling_lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
-    /// The same receiver, taking bodies of up to this many bytes. The default is 1 MiB.
+    /// Sets the greatest length of a body, in bytes. The default is 1 MiB.
     pub fn with_max_body(mut self, bytes: usize) -> Self {
         self.max_body = bytes;
         self
     }
 
-    /// The same receiver, giving a body this long to arrive, where the receiver reads it. The default is 10 s.
+    /// Sets how many events a request may have. The default is 10,000. A request with more is answered 413.
+    pub fn with_max_events(mut self, events: usize) -> Self {
+        self.max_events = events;
+        self
+    }
+
+    /// Adds a content type, such as `text/plain`, whose bodies are read as JSON, for a sender that announces
+    /// its JSON as something else. Parameters such as `charset` do not matter.
+    ///
+    /// ```
+    /// use hookwire::receive::Receiver;
+    /// use hookwire::{Contract, Secret};
+    ///
+    /// let receiver = Receiver::signed(Contract::allison(), &Secret::generate())?;
+    /// let receiver = receiver.with_content_type("text/plain");
+    /// # let _ = receiver;
+    /// # Ok::<(), hookwire::Error>(())
+    /// ```
+    pub fn with_content_type(mut self, content_type: impl Into<Box<str>>) -> Self {
+        self.content_types.push(content_type.into());
+        self
+    }
+
+    /// Sets the observer that is called with each event that is shelved: data of a known type that does not
+    /// fit it, whose error the handler passes on. Keep [`DataError::data`] for the day when your program is
+    /// mended. By default nobody is called.
+    ///
+    /// A shelved event is answered as a handled one, because a repetition would not fit either, and a sender
+    /// disables an endpoint that fails for too long. A worker gives such an event up at once, so that it
+    /// stays in the intake. [`with_repetition_of_unfit_data`](Self::with_repetition_of_unfit_data) asks the
+    /// sender to repeat such events instead.
+    ///
+    /// ```
+    /// use hookwire::receive::Receiver;
+    /// use hookwire::{Contract, Secret};
+    ///
+    /// let receiver = Receiver::signed(Contract::allison(), &Secret::generate())?
+    ///     .with_shelf(|error| eprintln!("{error}: {}", error.data()));
+    /// # let _ = receiver;
+    /// # Ok::<(), hookwire::Error>(())
+    /// ```
+    pub fn with_shelf(mut self, shelf: impl Fn(&DataError) + Send + Sync + 'static) -> Self {
+        self.shelf = Shelf::Observed(Arc::new(shelf));
+        self
+    }
+
+    /// Sets the receiver to answer 503 to events whose data does not fit their type, so that the sender
+    /// repeats them until your program is mended or the sender gives up.
+    pub fn with_repetition_of_unfit_data(mut self) -> Self {
+        self.shelf = Shelf::Repeated;
+        self
+    }
+
+    /// Sets how long a body may take to arrive. The default is 10 s. The ready routes and extractors enforce
+    /// it.
     pub fn with_body_deadline(mut self, deadline: Duration) -> Self {
         self.body_deadline = deadline;
         self
     }
 
-    /// The same receiver, telling `observer` of each request that a ready route refuses, before it is answered: for one's own log. The
-    /// calls that return a [`Rejection`] leave that to their caller.
+    /// Sets the observer that is called with each request that [`refuse`](Self::refuse) refuses, for your own
+    /// log. The ready routes and extractors call `refuse` before they answer.
     ///
     /// ```
     /// use hookwire::receive::Receiver;
@@ -280,18 +427,20 @@ impl<I> Receiver<I> {
         self
     }
 
-    /// The same receiver, telling `observer` of each event whose handler was done after its
-    /// [lease](Self::with_handling_lease) had ended and somebody else had been given the event: it may be handled twice. The sender
-    /// is answered 200 all the same, and the other's word counts in the inbox.
+    /// Sets the observer that is called with each event whose handler ended too late: its
+    /// [lease](Self::with_handling_lease) had ended, and somebody else had been given the event, so it may be
+    /// handled twice. The sender is answered 200 all the same, and the other handler decides what the inbox
+    /// remembers.
     ///
-    /// [`answer`](Self::answer) and the ready routes tell this. Whoever commits a [`Receipt`] is told by what that returns.
+    /// [`handle`](crate::receive::Proven::handle) and the ready routes call it. If you commit a
+    /// [`Receipt`](crate::receive::Receipt) yourself, look at what its `commit` returns.
     ///
     /// ```
     /// use hookwire::receive::Receiver;
     /// use hookwire::{Contract, Secret};
     ///
     /// let receiver = Receiver::signed(Contract::allison(), &Secret::generate())?
-    ///     .with_overrun_observer(|key| eprintln!("event {} of {} took longer than its lease", key.id, key.source));
+    ///     .with_overrun_observer(|key| eprintln!("event {} took longer than its lease", key.id));
     /// # let _ = receiver;
     /// # Ok::<(), hookwire::Error>(())
     /// ```
@@ -300,35 +449,38 @@ impl<I> Receiver<I> {
         self
     }
 
-    pub(super) fn overrun(&self) -> Option<&(dyn Fn(&InboxKey) + Send + Sync)> {
-        self.overrun.as_deref()
-    }
-
-    /// What to answer to a request that was refused, with what this receiver's guards
-    /// [challenge](Guard::challenge) by; and tells the [observer](Self::with_rejection_observer). The ready routes do it by
-    /// themselves.
-    pub fn refuse(&self, rejection: &Rejection) -> Answer {
-        refuse(self.observer.as_deref(), rejection, self.challenge())
-    }
-
-    pub(super) fn challenge(&self) -> Option<&'static str> {
-        // A guard is the application's own: its panic costs its challenge and nothing else.
-        let challenge = |guard: &Arc<dyn Guard>| catch_unwind(AssertUnwindSafe(|| guard.challenge()));
-        self.guards.iter().find_map(|guard| challenge(guard).ok().flatten())
-    }
-
-    /// The same receiver, answering everything with 410, which has senders that heed it (Standard Webhooks) end the subscription.
-    /// Among several [`Senders`](crate::receive::Senders), everything that it proves.
-    pub fn retired(mut self) -> Self {
+    /// Sets the receiver to answer everything with 410. Senders that heed it (Standard Webhooks) end the
+    /// subscription.
+    ///
+    /// Among several [`Senders`](crate::receive::Senders), the receiver answers 410 to the requests that it
+    /// proves.
+    pub fn with_retirement(mut self) -> Self {
         self.is_retired = true;
         self
     }
 
-    /// Has the next request for `tenant` look its secrets up: call it when they were rotated.
+    /// The answer to a request that was refused, with the [challenge](Guard::challenge) of the receiver's
+    /// guards if it is a 401. Calls the [observer](Self::with_rejection_observer).
+    ///
+    /// The ready routes and extractors call it themselves.
+    pub fn refuse(&self, rejection: &Rejection) -> Answer {
+        let provider = self.provider();
+        refuse(&self.label, provider, self.observer.as_deref(), rejection, || self.challenge())
+    }
+
+    /// Forgets the secrets of `tenant`, so that its next request looks them up. Call it when they were
+    /// rotated.
     pub fn forget_secrets(&self, tenant: &str) {
-        if let Check::Tenants { secrets, .. } = &self.check {
-            secrets.forget_dyn(tenant);
+        match &self.check {
+            Check::Tenants { secrets, .. } => secrets.forget(tenant),
+            Check::Provider(check) => check.forget(tenant),
+            Check::Signature(_) | Check::Unsigned => {}
         }
+    }
+
+    /// The provider whose requests are received, if the receiver is [of one](Receiver::of).
+    pub fn provider(&self) -> Option<&'static Provider> {
+        self.check.provider().map(ProviderCheck::provider)
     }
 
     /// The contract whose requests are received.
@@ -336,283 +488,47 @@ impl<I> Receiver<I> {
         &self.contract
     }
 
-    /// Where it is remembered what was handled.
+    /// The inbox that remembers which events were handled.
     pub fn inbox(&self) -> &I {
         &self.inbox
     }
 
-    /// How long a body may be, in bytes: for whoever reads it.
+    /// The greatest length of a body in bytes, for a server of your own that reads bodies itself.
     pub fn max_body(&self) -> usize {
         self.max_body
     }
 
-    /// How long a body may take to arrive: for whoever reads it.
+    /// How long a body may take to arrive, for a server of your own that reads bodies itself.
     pub fn body_deadline(&self) -> Duration {
         self.body_deadline
     }
 
-    #[cfg_attr(not(feature = "axum"), allow(dead_code, reason = "an adapter's"))]
-    pub(super) fn lease(&self) -> Duration {
+    /// How long a handler has its event before another copy of it may be handled.
+    pub fn handling_lease(&self) -> Duration {
         self.lease
     }
 
-    /// The place of a request among those that are handled at once, taken before anything of it is read.
-    pub(super) fn admit(&self, now: OffsetDateTime) -> Result<Permit, Rejection> {
-        self.check_alive()?;
-        self.look(now)
+    /// The challenge of the first guard that has one.
+    pub(super) fn challenge(&self) -> Option<&'static str> {
+        // A guard is the application's own, so its panic costs its challenge and nothing else.
+        let challenge = |guard: &Arc<dyn Guard>| catch_unwind(AssertUnwindSafe(|| guard.challenge()));
+        self.guards.iter().find_map(|guard| challenge(guard).ok().flatten())
     }
 
-    /// The place of a request that has to be looked at though the receiver may be retired.
-    fn look(&self, now: OffsetDateTime) -> Result<Permit, Rejection> {
-        self.admission.admit(now).map_err(|retry_after| Rejection::Busy { retry_after })
-    }
-
-    /// Among several senders a retired one answers what it proves and nothing else: whose request it is has to be found out first.
-    pub(super) async fn check_alive_for(
-        &self,
-        arrival: &Arrival<'_>,
-        body: &[u8],
-        now: OffsetDateTime,
-    ) -> Result<(), Rejection> {
-        if self.is_retired {
-            let _permit = self.look(now)?;
-            // Whom anybody passes is sent what is wrong of the others too, whose subscriptions are not to end.
-            if let Proof::Nothing = self.prove(arrival, body, now).await?.by() {
-                return Err(Rejection::NotAdmitted { guard: "retired" });
-            }
-        }
-        self.check_alive()
-    }
-
-    pub(super) fn is_retired(&self) -> bool {
-        self.is_retired
-    }
-
-    pub(super) fn check_alive(&self) -> Result<(), Rejection> {
-        if self.is_retired { Err(Rejection::Retired) } else { Ok(()) }
-    }
-
-    /// Judges a request by its head and by what is known of the body's length.
-    pub(super) fn judge(&self, arrival: &Arrival<'_>, length: u64) -> Result<(), Rejection> {
-        if length > self.max_body as u64 {
-            return Err(Rejection::TooLarge { limit: self.max_body });
-        }
-        self.guards.iter().try_for_each(|guard| {
-            // A guard is the application's own: its panic fails this request and nothing else.
-            match catch_unwind(AssertUnwindSafe(|| guard.admits(arrival))) {
-                Ok(true) => Ok(()),
-                Ok(false) => Err(Rejection::NotAdmitted { guard: guard.name() }),
-                Err(_panic) => Err(Rejection::GuardPanicked { guard: guard.name() }),
-            }
-        })
-    }
-
-    /// Whether there is what a proof needs besides the body: for whoever has not read that yet.
-    pub(super) fn check_presence(&self, arrival: &Arrival<'_>) -> Result<(), Rejection> {
-        match &self.check {
-            Check::Signature(verifier) => Ok(verifier.check_presence(arrival.headers)?),
-            Check::Tenants { .. } if arrival.tenant.is_none() => Err(Rejection::UnknownTenant),
-            Check::Tenants { nobody, .. } => Ok(nobody.check_presence(arrival.headers)?),
-            Check::Nothing => Ok(()),
+    /// Calls the observer of events that were handled too late.
+    pub(super) fn report_overrun(&self, key: &InboxKey) {
+        telemetry::overran(&self.label, key);
+        if let Some(observer) = &self.overrun {
+            // The observer is the application's own, so its panic ends this call and nothing else.
+            drop(catch_unwind(AssertUnwindSafe(|| observer(key))));
         }
     }
 }
 
-impl<I: Inbox> Receiver<I> {
-    /// Verifies a request that arrived at `now`, asks the inbox whether it was handled, and decodes it.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejection`] knows its status code.
-    pub fn receive<T: EventData>(
-        &self,
-        headers: &HeaderMap,
-        body: &[u8],
-        now: OffsetDateTime,
-    ) -> impl Future<Output = Result<Received<'_, T, I>, Rejection>> {
-        // Not a future in a future: each would move the event once more.
-        self.receive_admitted(None, Arrival::new(headers), body, now)
-    }
-
-    /// [`receive`](Self::receive) for guards that look at more than the headers.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejection`] knows its status code.
-    pub fn receive_arrival<T: EventData>(
-        &self,
-        arrival: &Arrival<'_>,
-        body: &[u8],
-        now: OffsetDateTime,
-    ) -> impl Future<Output = Result<Received<'_, T, I>, Rejection>> {
-        self.receive_admitted(None, *arrival, body, now)
-    }
-
-    /// [`receive_arrival`](Self::receive_arrival) with a receipt that may outlive the borrow of its receiver, as for a task or a
-    /// framework's extractor.
-    ///
-    /// # Errors
-    ///
-    /// [`Rejection`] knows its status code.
-    pub async fn receive_shared<T: EventData>(
-        self: &Arc<Self>,
-        arrival: &Arrival<'_>,
-        body: &[u8],
-        now: OffsetDateTime,
-    ) -> Result<Received<'static, T, I>, Rejection>
-    where
-        I: 'static,
-    {
-        let permit = self.admit(now)?;
-        self.judge(arrival, body.len() as u64)?;
-        self.receive_shared_admitted(permit, arrival, body, now).await
-    }
-
-    pub(super) async fn receive_shared_admitted<T: EventData>(
-        self: &Arc<Self>,
-        permit: Permit,
-        arrival: &Arrival<'_>,
-        body: &[u8],
-        now: OffsetDateTime,
-    ) -> Result<Received<'static, T, I>, Rejection>
-    where
-        I: 'static,
-    {
-        let held = |receipt: Receipt<'_, I>| receipt.held_with(Arc::clone(self));
-        Ok(match self.receive_admitted(Some(permit), *arrival, body, now).await? {
-            Received::Event { envelope, receipt } => Received::Event { envelope, receipt: held(receipt) },
-            Received::Undecodable { error, receipt } => {
-                Received::Undecodable { error, receipt: held(receipt) }
-            }
-            Received::Duplicate { id } => Received::Duplicate { id },
-            Received::OtherType { event_type } => Received::OtherType { event_type },
-        })
-    }
-
-    /// With a permit and judged by its head, or with both still to be had.
-    pub(super) async fn receive_admitted<T: EventData>(
-        &self,
-        permit: Option<Permit>,
-        arrival: Arrival<'_>,
-        body: &[u8],
-        now: OffsetDateTime,
-    ) -> Result<Received<'_, T, I>, Rejection> {
-        let permit = match permit {
-            Some(permit) => permit,
-            None => {
-                let permit = self.admit(now)?;
-                self.judge(&arrival, body.len() as u64)?;
-                permit
-            }
-        };
-        let verified = self.prove(&arrival, body, now).await?;
-        let read = match self.read::<T>(&verified) {
-            Ok(read) => read,
-            Err(DecodeError::UnexpectedType { event_type }) => return Ok(Received::OtherType { event_type }),
-            Err(error) => return Err(Rejection::Malformed(error)),
-        };
-        let key = self.key_of(&arrival, &verified, || id_of(&read, &verified))?;
-        let lease = match self.inbox.reserve(&key, now, self.lease).await? {
-            Reservation::New(lease) => lease,
-            Reservation::InFlight => return Err(Rejection::InFlight),
-            Reservation::Done => return Ok(Received::Duplicate { id: key.id }),
-        };
-        let keep = self.contract.dedupe_window();
-        let receipt =
-            Receipt { inbox: Held::By(&self.inbox), key, lease, keep, _permit: permit, dropped: None };
-        Ok(match read {
-            Ok(envelope) => Received::Event { envelope, receipt },
-            Err(error) => Received::Undecodable { error, receipt },
-        })
-    }
-}
-
-impl<I> Receiver<I> {
-    /// The event, as far as its data fits.
-    pub(super) fn read<T: EventData>(&self, verified: &Verified<'_>) -> Result<Read<T>, DecodeError> {
-        match self.contract.decode::<T>(verified) {
-            Ok(envelope) => Ok(Ok(envelope)),
-            Err(DecodeError::Data(error)) => Ok(Err(error)),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// What tells a proven request from others; `id` makes its event's id.
-    pub(super) fn key_of(
-        &self,
-        arrival: &Arrival<'_>,
-        verified: &Verified<'_>,
-        id: impl FnOnce() -> EventId,
-    ) -> Result<InboxKey, Rejection> {
-        let own = match &self.key {
-            // The application's own, as a guard is.
-            Some(key) => {
-                catch_unwind(AssertUnwindSafe(|| key(verified))).map_err(|_| Rejection::KeyPanicked)?
-            }
-            None => None,
-        };
-        Ok(InboxKey::new(self.source_of(arrival), own.unwrap_or_else(id)))
-    }
-
-    fn source_of(&self, arrival: &Arrival<'_>) -> Arc<str> {
-        match (&self.check, arrival.tenant) {
-            (Check::Tenants { .. }, Some(tenant)) => format!("{}/{tenant}", self.source).into(),
-            _ => Arc::clone(&self.source),
-        }
-    }
-
-    /// Proves what was judged by its head.
-    pub(super) async fn prove<'r>(
-        &self,
-        arrival: &Arrival<'r>,
-        body: &'r [u8],
-        now: OffsetDateTime,
-    ) -> Result<Verified<'r>, Rejection> {
-        if body.len() > self.max_body {
-            return Err(Rejection::TooLarge { limit: self.max_body });
-        }
-        match &self.check {
-            Check::Signature(verifier) => Ok(verifier.verify_at(arrival.headers, body, now)?),
-            Check::Tenants { secrets, nobody } => {
-                let tenant = arrival.tenant.ok_or(Rejection::UnknownTenant)?;
-                let secrets = secrets.secrets_dyn(tenant, now).await.map_err(Rejection::Secrets)?;
-                match self.verifier_of(&secrets)? {
-                    Some(verifier) => Ok(verifier.verify_at(arrival.headers, body, now)?),
-                    None => {
-                        nobody.verify_at(arrival.headers, body, now)?;
-                        Err(Rejection::UnknownTenant)
-                    }
-                }
-            }
-            Check::Nothing => Ok(match self.guards.first() {
-                Some(guard) => Verified::guarded_at(guard.name(), arrival.headers, body, now),
-                None => Verified::dangerous_unsigned_at(arrival.headers, body, now),
-            }),
-        }
-    }
-
-    fn verifier_of(&self, secrets: &[Secret]) -> Result<Option<Verifier>, Rejection> {
-        let verifier = self.verifier_of_all(secrets).or_else(|error| {
-            // One that is malformed proves nothing, and is no reason to refuse what another proves.
-            let is_good = |secret: &&Secret| self.contract.verifier(secret).is_ok();
-            let good: Vec<_> = secrets.iter().filter(is_good).cloned().collect();
-            if good.is_empty() { Err(error) } else { self.verifier_of_all(&good) }
-        });
-        verifier.map_err(|error| Rejection::Secrets(error.into()))
-    }
-
-    fn verifier_of_all(&self, secrets: &[Secret]) -> Result<Option<Verifier>, Error> {
-        let [first, others @ ..] = secrets else { return Ok(None) };
-        let verifier = self.contract.verifier(first)?;
-        others.iter().try_fold(verifier, |verifier, secret| verifier.with_secret(secret)).map(Some)
-    }
-}
-
-/// The id of an event, where its platform sends none the digest of its body.
-pub(super) fn id_of<T>(read: &Read<T>, verified: &Verified<'_>) -> EventId {
-    match read {
-        Ok(envelope) => envelope.id.clone(),
-        Err(error) => error.id().cloned().unwrap_or_else(|| EventId::of_body(verified.body())),
+impl<I: Intake> Receiver<I> {
+    /// The intake in which requests are stored.
+    pub fn intake(&self) -> &I {
+        &self.inbox
     }
 }
 
@@ -623,6 +539,7 @@ impl<I> fmt::Debug for Receiver<I> {
 }
 
 const MAX_BODY: usize = 1024 * 1024;
+const MAX_EVENTS: usize = 10_000;
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 const SECRETS_AGE: Duration = Duration::from_secs(60);
-const SECRETS_KEPT: usize = 10_000;
+const SECRETS_CACHED: usize = 10_000;

@@ -1,14 +1,10 @@
-//! Ed25519 signatures (`v1a`) of Standard Webhooks, behind the feature `ed25519`.
+//! Ed25519 keys: `whsk_` signs and verifies, `whpk_` verifies (Standard Webhooks `v1a`).
 //!
-//! The one module of its kind that knows the feature: without it the types below have no values, and the
-//! compiler removes what handles them.
+//! This is the one module of its kind that knows the feature `ed25519`. Without it the keys have no values,
+//! and the compiler removes the code that handles them.
 
-pub(super) use imp::{Asymmetric, SigningKey, VerifyingKey};
+pub(super) use imp::{SigningKey, VerifyingKey, verifies};
 
-/// What a private key's text begins with.
-pub(super) const PRIVATE: &str = "whsk_";
-/// What a public key's text begins with.
-pub(super) const PUBLIC: &str = "whpk_";
 /// The version of an Ed25519 signature in a list.
 pub(super) const VERSION: &str = "v1a";
 /// The length of a signature's text: 64 bytes in base64.
@@ -22,70 +18,31 @@ mod imp {
     use zeroize::Zeroizing;
 
     use super::super::encoding;
-    use super::super::scheme::Scheme;
-    use super::super::secret::Secret;
-    use super::{PRIVATE, PUBLIC, SIGNATURE_TEXT_LEN};
+    use super::super::secret::{Secret, WHPK, WHSK};
+    use super::SIGNATURE_TEXT_LEN;
     use crate::error::{Error, ErrorKind};
-
-    impl Scheme {
-        /// Standard Webhooks `v1a`: `webhook-signature: v1a,<base64> ...` over `id.timestamp.body`, by Ed25519.
-        ///
-        /// Covers the id, the time and the body. A `whsk_` secret signs and verifies (base64 of the 32-byte seed, or of
-        /// seed and public key), a `whpk_` one only verifies. A `whsec_` secret is taken as an HMAC key whose
-        /// signatures are `v1`, for the time of moving from one to the other. The key's kind picks the algorithm,
-        /// never the header. Verification is strict ([RFC 8032](https://www.rfc-editor.org/rfc/rfc8032), and no
-        /// weak keys).
-        #[cfg_attr(docsrs, doc(cfg(feature = "ed25519")))]
-        pub const STANDARD_WEBHOOKS_ED25519: Self = Self {
-            name: "standard_webhooks_ed25519",
-            asymmetric: Some(Asymmetric),
-            ..Self::STANDARD_WEBHOOKS
-        };
-    }
-
-    /// Marks a scheme whose keys may be Ed25519 ones.
-    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-    pub(in super::super) struct Asymmetric;
-
-    impl Asymmetric {
-        pub(in super::super) fn signing_key(self, secret: &Secret) -> Result<SigningKey, Error> {
-            let Some(text) = secret.expose().strip_prefix(PRIVATE) else {
-                return Err(refused(
-                    "secret is a public key (whpk_), which cannot sign, expected whsk_ or whsec_",
-                ));
-            };
-            let key = decoded(text)?;
-            if let Ok(pair) = <&[u8; 64]>::try_from(key.as_slice()) {
-                ed25519_dalek::SigningKey::from_keypair_bytes(pair)
-                    .map(SigningKey)
-                    .map_err(|_| refused("secret's public half does not belong to its private half"))
-            } else if let Ok(seed) = <&[u8; 32]>::try_from(key.as_slice()) {
-                Ok(SigningKey(ed25519_dalek::SigningKey::from_bytes(seed)))
-            } else {
-                Err(wrong_len(key.len(), "32 (the seed) or 64 (seed and public key)"))
-            }
-        }
-
-        pub(in super::super) fn verifying_key(self, secret: &Secret) -> Result<VerifyingKey, Error> {
-            let Some(text) = secret.expose().strip_prefix(PUBLIC) else {
-                return self.signing_key(secret).map(|key| VerifyingKey(key.0.verifying_key()));
-            };
-            let key = decoded(text)?;
-            let Ok(point) = <&[u8; 32]>::try_from(key.as_slice()) else {
-                return Err(wrong_len(key.len(), "32"));
-            };
-            ed25519_dalek::VerifyingKey::from_bytes(point)
-                .ok()
-                .filter(|key| !key.is_weak())
-                .map(VerifyingKey)
-                .ok_or_else(|| refused("secret is no usable Ed25519 public key (whpk_)"))
-        }
-    }
 
     #[derive(Clone)]
     pub(in super::super) struct SigningKey(ed25519_dalek::SigningKey);
 
     impl SigningKey {
+        pub(in super::super) fn new(secret: &Secret) -> Result<Self, Error> {
+            let Some(text) = secret.expose().strip_prefix(WHSK) else {
+                return Err(refused("secret is a public key (whpk_), which cannot sign")
+                    .with_expected("whsk_ or whsec_"));
+            };
+            let key = decoded(text)?;
+            if let Ok(pair) = <&[u8; 64]>::try_from(key.as_slice()) {
+                ed25519_dalek::SigningKey::from_keypair_bytes(pair)
+                    .map(Self)
+                    .map_err(|_| refused("secret's public half does not belong to its private half"))
+            } else if let Ok(seed) = <&[u8; 32]>::try_from(key.as_slice()) {
+                Ok(Self(ed25519_dalek::SigningKey::from_bytes(seed)))
+            } else {
+                Err(wrong_len(key.len(), "32 (the seed) or 64 (seed and public key)"))
+            }
+        }
+
         /// Appends the text of the signature over `content` to `out`.
         pub(in super::super) fn write_signature(&self, content: &[u8], out: &mut String) {
             STANDARD.encode_string(self.0.sign(content).to_bytes(), out);
@@ -96,6 +53,21 @@ mod imp {
     pub(in super::super) struct VerifyingKey(ed25519_dalek::VerifyingKey);
 
     impl VerifyingKey {
+        pub(in super::super) fn new(secret: &Secret) -> Result<Self, Error> {
+            let Some(text) = secret.expose().strip_prefix(WHPK) else {
+                return SigningKey::new(secret).map(|key| Self(key.0.verifying_key()));
+            };
+            let key = decoded(text)?;
+            let Ok(point) = <&[u8; 32]>::try_from(key.as_slice()) else {
+                return Err(wrong_len(key.len(), "32"));
+            };
+            ed25519_dalek::VerifyingKey::from_bytes(point)
+                .ok()
+                .filter(|key| !key.is_weak())
+                .map(Self)
+                .ok_or_else(|| refused("secret is no usable Ed25519 public key (whpk_)"))
+        }
+
         /// Whether `text` is this key's signature over `content`.
         pub(in super::super) fn verifies(&self, content: &[u8], text: &[u8]) -> bool {
             let mut signature = [0; 64];
@@ -105,12 +77,23 @@ mod imp {
         }
     }
 
+    /// Whether `signature` is the signature of the public key `point` over `content`, by strict rules.
+    pub(in super::super) fn verifies(point: &[u8; 32], content: &[u8], signature: &[u8]) -> bool {
+        let (Ok(key), Ok(signature)) =
+            (ed25519_dalek::VerifyingKey::from_bytes(point), Signature::from_slice(signature))
+        else {
+            return false;
+        };
+        !key.is_weak() && key.verify_strict(content, &signature).is_ok()
+    }
+
     fn decoded(text: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
         encoding::read_key(text).ok_or_else(|| refused("secret is not canonical base64 after its prefix"))
     }
 
-    fn wrong_len(len: usize, expected: &str) -> Error {
-        Error::new(ErrorKind::Secret, format!("secret is an Ed25519 key of {len} bytes, expected {expected}"))
+    fn wrong_len(len: usize, expected: &'static str) -> Error {
+        Error::new(ErrorKind::Secret, format!("secret is an Ed25519 key of {len} bytes"))
+            .with_expected(expected)
     }
 
     fn refused(message: &'static str) -> Error {
@@ -121,25 +104,16 @@ mod imp {
 #[cfg(not(feature = "ed25519"))]
 mod imp {
     use super::super::secret::Secret;
-    use crate::error::Error;
-
-    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-    pub(in super::super) enum Asymmetric {}
-
-    impl Asymmetric {
-        pub(in super::super) fn signing_key(self, _: &Secret) -> Result<SigningKey, Error> {
-            match self {}
-        }
-
-        pub(in super::super) fn verifying_key(self, _: &Secret) -> Result<VerifyingKey, Error> {
-            match self {}
-        }
-    }
+    use crate::error::{Error, ErrorKind};
 
     #[derive(Clone)]
     pub(in super::super) enum SigningKey {}
 
     impl SigningKey {
+        pub(in super::super) fn new(_: &Secret) -> Result<Self, Error> {
+            Err(unavailable())
+        }
+
         pub(in super::super) fn write_signature(&self, _: &[u8], _: &mut String) {
             match *self {}
         }
@@ -149,8 +123,21 @@ mod imp {
     pub(in super::super) enum VerifyingKey {}
 
     impl VerifyingKey {
+        pub(in super::super) fn new(_: &Secret) -> Result<Self, Error> {
+            Err(unavailable())
+        }
+
         pub(in super::super) fn verifies(&self, _: &[u8], _: &[u8]) -> bool {
             match *self {}
         }
+    }
+
+    pub(in super::super) fn verifies(_: &[u8; 32], _: &[u8], _: &[u8]) -> bool {
+        false
+    }
+
+    fn unavailable() -> Error {
+        Error::new(ErrorKind::Secret, "secret is an Ed25519 key (whsk_ or whpk_)")
+            .with_expected("hookwire with the feature `ed25519`")
     }
 }

@@ -1,10 +1,10 @@
-//! [`Encoding`]: HMAC tags and keys as the text that headers and secrets carry.
+//! [`Encoding`]: the text of HMAC tags in headers; and the text of keys in secrets.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_PAD_INDIFFERENT};
 use zeroize::Zeroizing;
 
-/// How a tag is written in a header.
+/// The form in which a header carries a tag.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Encoding {
     Base64,
@@ -37,11 +37,12 @@ impl Encoding {
                 }
             }
         }
-        // Checked in full, not to the tag's end: whole words are quicker than a rest of single bytes.
+        // The whole buffer is checked, not only the tag, because whole words are faster than a rest of single
+        // bytes.
         out.push_str(&str::from_utf8(&text.0).expect("invariant: the text is ASCII")[..self.tag_len()]);
     }
 
-    /// The tag that `text` spells: canonical base64 with its padding, or hex in either case.
+    /// Reads a tag: canonical base64 with its padding, or hex in either case.
     #[inline]
     pub(super) fn read_tag(self, text: &[u8]) -> Option<[u8; 32]> {
         if text.len() != self.tag_len() {
@@ -64,9 +65,38 @@ impl Encoding {
     }
 }
 
-/// Key material as base64 with padding, as secrets are written.
+impl Encoding {
+    /// Reads a signature of any length.
+    pub(super) fn read(self, text: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Base64 => STANDARD.decode(text).ok(),
+            Self::Hex => read_hex(text),
+        }
+    }
+
+    /// The text of a signature of any length.
+    pub(super) fn write(self, bytes: &[u8]) -> String {
+        match self {
+            Self::Base64 => STANDARD.encode(bytes),
+            Self::Hex => bytes
+                .iter()
+                .flat_map(|byte| [byte >> 4, byte & 0x0f].map(|nibble| char::from(hex_digit(nibble))))
+                .collect(),
+        }
+    }
+}
+
+/// Reads hex digits in either case.
+pub(crate) fn read_hex(text: &[u8]) -> Option<Vec<u8>> {
+    if text.is_empty() || text.len() % 2 == 1 {
+        return None;
+    }
+    text.chunks_exact(2).map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?)).collect()
+}
+
+/// Writes key material as base64 with padding, after `prefix`.
 pub(super) fn write_key(prefix: &str, key: &[u8]) -> Zeroizing<String> {
-    // Made in full at once, without a growing or a temporary buffer that would leave a copy of the key behind.
+    // The text is allocated once, because a buffer that grows would leave copies of the key behind.
     let mut text = vec![0; prefix.len() + key.len().div_ceil(3) * 4];
     text[..prefix.len()].copy_from_slice(prefix.as_bytes());
     STANDARD
@@ -75,19 +105,19 @@ pub(super) fn write_key(prefix: &str, key: &[u8]) -> Zeroizing<String> {
     Zeroizing::new(String::from_utf8(text).expect("invariant: base64 is ASCII"))
 }
 
-/// Key material from base64 as people paste it: canonical, with or without its padding.
+/// Reads key material from canonical base64, with or without its padding.
 pub(super) fn read_key(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-    // Reserved in full, for the same reason.
+    // The capacity is reserved once, for the same reason.
     let mut key = Zeroizing::new(Vec::with_capacity(text.len().div_ceil(4) * 3));
     STANDARD_PAD_INDIFFERENT.decode_vec(text, &mut key).ok()?;
     Some(key)
 }
 
-/// Room for the longest tag, aligned so that its check begins with whole words.
+/// Room for the longest tag, aligned so that the check of its text begins with whole words.
 #[repr(align(16))]
 struct TagText([u8; HEX_TAG_LEN]);
 
-/// By arithmetic instead of a table, so that the compiler writes many digits at once.
+/// Uses arithmetic instead of a table, so that the compiler writes many digits at once.
 #[inline]
 fn hex_digit(nibble: u8) -> u8 {
     b'0' + nibble + if nibble > 9 { b'a' - b'0' - 10 } else { 0 }

@@ -1,8 +1,61 @@
-//! [`Content`]: the bytes that a signature covers; and the rules for a message's id and time.
+//! [`Content`]: the bytes that a signature covers, made of [`Part`]s; and the rules for a message's id and
+//! time.
 
-use super::scheme::{Part, Scheme};
+/// One part of the bytes that a [`Scheme`](crate::Scheme) signs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Part {
+    /// The message's id, as its header carries it.
+    Id,
+    /// The time of signing in Unix seconds, as the request carries it.
+    Timestamp,
+    /// The raw body.
+    Body,
+    /// A fixed text, such as the full stop between two parts.
+    Text(&'static str),
+    /// The whole URL that the sender was given, with its query.
+    Url,
+    /// The URL without its query.
+    UrlWithoutQuery,
+    /// The path of the URL.
+    Path,
+    /// A question mark and the query of the URL as `name=value` pairs, decoded, sorted and joined by `&`; and
+    /// a full stop, if the body is a form. A question mark alone, if there is a form and no query; nothing,
+    /// if there is neither.
+    SortedQuery,
+    /// The method in upper case.
+    Method,
+    /// The value of a header, by its lower-case name.
+    Header(&'static str),
+    /// The base64 of the body's MD5, as `Content-MD5` has it. MD5 has collisions: a sender that can choose
+    /// bodies can make two with the same signature.
+    BodyMd5,
+    /// A text, number or truth value of the JSON body, by its JSON Pointer (RFC 6901). Nothing, if it is null
+    /// or missing. It must not hold the text that follows in the content.
+    Json(&'static str),
+    /// As [`Json`](Self::Json), for the one part of a content that may hold any text.
+    AnyJson(&'static str),
+    /// The decoded value of a field of the form body.
+    Form(&'static str),
+    /// The names and values of the form body, decoded, sorted, each pair once, without anything between them.
+    ///
+    /// Names and values run together, so that two forms can have the same content: `ab=c` and `a=bc`.
+    SortedForm,
+}
 
-/// The signed content of one message, in the pieces that it has anyway: nothing is copied to hash it.
+impl Part {
+    /// Whether the part may be any text, so that a content can have only one of its kind.
+    pub(super) const fn is_free(&self) -> bool {
+        matches!(self, Self::Body | Self::SortedForm | Self::AnyJson(_))
+    }
+
+    /// Whether the part is a text of the request's that has to end where the next part begins.
+    pub(super) const fn is_variable(&self) -> bool {
+        matches!(self, Self::Id | Self::Header(_) | Self::Json(_) | Self::Form(_))
+    }
+}
+
+/// The signed content of one message, in pieces, so that nothing is copied to hash it.
 ///
 /// Id and timestamp have passed their checks.
 pub(super) struct Content<'m> {
@@ -13,7 +66,7 @@ pub(super) struct Content<'m> {
 }
 
 impl<'m> Content<'m> {
-    /// The pieces in their order; what the scheme does not sign is left out.
+    /// The pieces, in the order that the scheme signs them.
     #[inline]
     pub(super) fn pieces(&self) -> impl Iterator<Item = &'m [u8]> {
         self.parts.iter().map(|part| match part {
@@ -21,41 +74,48 @@ impl<'m> Content<'m> {
             Part::Timestamp => self.timestamp,
             Part::Text(text) => text.as_bytes(),
             Part::Body => self.body,
+            // Contents with other parts are made by another way.
+            _ => &[],
         })
     }
 
-    /// The whole in one piece, for algorithms that read it twice.
+    /// The content as one piece, for algorithms that read it twice.
     pub(super) fn to_vec(&self) -> Vec<u8> {
         self.pieces().collect::<Vec<_>>().concat()
     }
 }
 
-/// Checks an id, or says what is wrong with it.
+/// Checks an id. `separator` is the character that follows a signed id in the content; `None` for an id that
+/// is not signed.
+///
+/// The error says what is wrong, to follow the id's name in a sentence.
 #[inline]
-pub(super) fn check_id(id: &[u8], scheme: &Scheme) -> Result<(), &'static str> {
+pub(super) fn check_id(id: &[u8], separator: Option<u8>) -> Result<(), &'static str> {
     if id.is_empty() {
         return Err("is empty, expected 1 to 256 visible ASCII characters");
     }
     if id.len() > MAX_ID_LEN {
         return Err("is longer than 256 characters");
     }
-    let separator = scheme.id_separator.unwrap_or_default();
+    let end = separator.unwrap_or_default();
     // Without an early exit, so that the compiler looks at many bytes at once.
     let (mut invisible, mut separates) = (false, false);
     for byte in id {
         invisible |= !byte.is_ascii_graphic();
-        separates |= (*byte == b'.') | (*byte == separator);
+        separates |= (*byte == b'.') | (*byte == end);
     }
     if invisible {
         return Err("holds something else than visible ASCII characters");
     }
-    if separates && scheme.id_separator.is_some() {
+    if separates && separator.is_some() {
         return Err("holds the character that ends a signed id, so the content could be split in two ways");
     }
     Ok(())
 }
 
-/// Unix seconds as a header carries them, `0|[1-9][0-9]{0,11}`, or what is wrong with them.
+/// Reads Unix seconds as a header carries them, `0|[1-9][0-9]{0,11}`.
+///
+/// The error says what is wrong, to follow the header's name in a sentence.
 #[inline]
 pub(super) fn read_timestamp(digits: &[u8]) -> Result<i64, &'static str> {
     if digits.is_empty() || digits.len() > MAX_TIMESTAMP_LEN || (digits[0] == b'0' && digits.len() > 1) {
@@ -77,13 +137,14 @@ impl Digits {
     /// No digits, for schemes that send no time.
     pub(super) const NONE: Self = Self { text: [0; 16], len: 0 };
 
-    /// Nothing for a time before 1970 or of more than twelve digits: no verifier accepts it.
+    /// `None` for a time before 1970 or of more than twelve digits, which no verifier accepts.
     #[inline]
     pub(super) fn new(unix_seconds: i64) -> Option<Self> {
         if !(0..=MAX_TIMESTAMP).contains(&unix_seconds) {
             return None;
         }
-        // In registers, and written at once: a hash that reads bytes just written one by one has to wait for them.
+        // The digits are made in registers and written at once: a hash waits for bytes that were just written
+        // one by one.
         let high = eight_digits((unix_seconds / 100_000_000) as u64);
         let low = eight_digits((unix_seconds % 100_000_000) as u64);
         let digits = (u128::from(low) << 64) | u128::from(high);
@@ -102,9 +163,10 @@ impl Digits {
     }
 }
 
-/// The decimal digits of a number below 10^8, one to a byte, the first in the lowest.
+/// The decimal digits of a number below 10^8, one to a byte, the first digit in the lowest byte.
 ///
-/// Halves the number three times, all its parts at once; dividing is multiplying and shifting, exact for such small parts.
+/// The number is halved three times, all parts at once. Each division is a multiplication and a shift, which
+/// is exact for numbers this small.
 #[inline]
 fn eight_digits(number: u64) -> u64 {
     let fours = (number / 10_000) | ((number % 10_000) << 32);

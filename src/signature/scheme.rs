@@ -2,20 +2,27 @@
 
 use http::HeaderName;
 
-use super::ed25519::Asymmetric;
+use super::algorithm::{Algorithm, TimeForm};
 use super::encoding::Encoding;
+use super::header_family::HeaderFamily;
+use super::layout::{Column, ContentForm, Layout, SignaturePlace, UrlForm};
+use super::message::Part;
+use super::secret::KeyForm;
 
 /// How a signature is built and carried: headers, signed content, layout, encoding and form of the key.
 ///
-/// A value, not a trait: another platform is another constant. Every scheme is an HMAC-SHA256
-/// ([RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)), but for the Ed25519 one of the feature `ed25519`.
+/// A scheme is a value, not a trait: another platform is another constant. A scheme signs with HMAC-SHA256
+/// ([RFC 2104](https://www.rfc-editor.org/rfc/rfc2104)) unless it names
+/// [another algorithm](Self::with_algorithm). One that [takes Ed25519 keys](Self::with_ed25519_keys) signs
+/// with Ed25519 where the secret is such a key.
 ///
-/// A new scheme covers the body alone, as lower-case hex without a prefix, with the secret's text as key. The
-/// `with_*` methods change that. They check what they are given and **panic** when it makes no sense, which in
-/// a constant is a compile error. Name the headers before the content that uses them.
+/// A new scheme covers the body alone, writes lower-case hex without a prefix, and takes the secret's text as
+/// its key. The `with_*` methods change that. They check their arguments and **panic** when those contradict
+/// each other, which is a compile error in a constant. Name the headers before the content that uses them.
 ///
 /// ```
-/// use hookwire::{Part, Scheme};
+/// use hookwire::signature::Part;
+/// use hookwire::Scheme;
 ///
 /// const ACME: Scheme = Scheme::new("acme", "x-acme-signature")
 ///     .with_timestamp_header("x-acme-timestamp")
@@ -25,9 +32,9 @@ use super::encoding::Encoding;
 /// assert!(ACME.signs_time() && !ACME.signs_id());
 /// ```
 ///
-/// What the signature does not cover proves nothing: where [`signs_id`](Self::signs_id) is false a forger can put
-/// a proved body under another id, and where [`signs_time`](Self::signs_time) is false an old request can be
-/// sent again at any time.
+/// A signature proves only what it covers. Where [`signs_id`](Self::signs_id) is false, a forger can put a
+/// proved body under another id. Where [`signs_time`](Self::signs_time) is false, an old request can be sent
+/// again at any time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Scheme {
     pub(super) name: &'static str,
@@ -35,84 +42,32 @@ pub struct Scheme {
     pub(super) id_header: Option<&'static str>,
     pub(super) timestamp_header: Option<&'static str>,
     pub(super) content: &'static [Part],
-    /// What the content says, kept beside it so that no message has to look again.
+    /// The character after a signed id in `content`, kept here so that no message searches for it.
     pub(crate) id_separator: Option<u8>,
     pub(super) signs_time: bool,
     pub(super) layout: Layout,
     pub(super) encoding: Encoding,
     pub(super) key_form: KeyForm,
-    /// `None` in every HMAC scheme.
-    pub(super) asymmetric: Option<Asymmetric>,
+    /// Whether a secret may be an Ed25519 key.
+    pub(super) takes_ed25519: bool,
+    /// Whether the fast way applies: HMAC-SHA256 over id, time and body, with everything else in headers.
+    pub(super) is_plain: bool,
+    pub(super) algorithm: Algorithm,
+    pub(crate) time: TimeForm,
+    pub(crate) place: SignaturePlace,
+    pub(super) url_form: UrlForm,
+    pub(super) content_form: ContentForm,
+    /// The JSON Pointer of the time of signing, if the body carries it.
+    pub(super) json_time: Option<&'static str>,
+    /// The JSON Pointer of a list, each item of which is signed by itself.
+    pub(crate) each: Option<&'static str>,
+    /// The query key with the hex of the body's SHA-256.
+    pub(crate) query_digest: Option<&'static str>,
+    /// Other names under which the sender's headers may come.
+    pub(super) other_headers: Option<&'static HeaderFamily>,
 }
 
 impl Scheme {
-    /// Allison: `X-Allison-Signature: v1=<hex>` over `timestamp.body`, the whole secret text as key.
-    ///
-    /// Covers the time and the body, **not the id**: `X-Allison-Event-Id` is sent and required, but only the id
-    /// inside the signed body can be believed.
-    pub const ALLISON: Self = Self::new("allison", "x-allison-signature")
-        .with_id_header("x-allison-event-id")
-        .with_timestamp_header("x-allison-timestamp")
-        .with_prefix("v1=")
-        .with_content(&[Part::Timestamp, Part::Text("."), Part::Body]);
-
-    /// Standard Webhooks `v1`: `webhook-signature: v1,<base64> ...` over `id.timestamp.body`, base64 key.
-    ///
-    /// Covers the id, the time and the body. See the
-    /// [specification](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md).
-    pub const STANDARD_WEBHOOKS: Self = Self::new("standard_webhooks", "webhook-signature")
-        .with_id_header("webhook-id")
-        .with_timestamp_header("webhook-timestamp")
-        .with_list("v1")
-        .with_base64_signature()
-        .with_base64_key()
-        .with_content(ID_TIMESTAMP_BODY);
-
-    /// Svix: Standard Webhooks under the header names `svix-id`, `svix-timestamp` and `svix-signature`.
-    ///
-    /// Covers the id, the time and the body. See [Svix's
-    /// documentation](https://docs.svix.com/receiving/verifying-payloads/how-manual).
-    pub const SVIX: Self = Self::new("svix", "svix-signature")
-        .with_id_header("svix-id")
-        .with_timestamp_header("svix-timestamp")
-        .with_list("v1")
-        .with_base64_signature()
-        .with_base64_key()
-        .with_content(ID_TIMESTAMP_BODY);
-
-    /// Stripe: `Stripe-Signature: t=<seconds>,v1=<hex>[,v1=<hex>]` over `timestamp.body`, the secret's text as key.
-    ///
-    /// Covers the time and the body. There is no id header; the id is inside the signed body. See [Stripe's
-    /// documentation](https://docs.stripe.com/webhooks#verify-manually).
-    pub const STRIPE: Self = Self::new("stripe", "stripe-signature").with_fields("t", "v1").with_content(&[
-        Part::Timestamp,
-        Part::Text("."),
-        Part::Body,
-    ]);
-
-    /// GitHub: `X-Hub-Signature-256: sha256=<hex>` over the body, the secret's text as key.
-    ///
-    /// Covers the body alone, **neither id nor time**: the age of a request can't be checked, and an old one can
-    /// be sent again at any time. Remember what was handled. See [GitHub's
-    /// documentation](https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries).
-    pub const GITHUB: Self = Self::new("github", "x-hub-signature-256").with_prefix("sha256=");
-
-    /// Slack: `X-Slack-Signature: v0=<hex>` over `v0:timestamp:body`, the signing secret's text as key.
-    ///
-    /// Covers the time and the body. No id is sent. See [Slack's
-    /// documentation](https://docs.slack.dev/authentication/verifying-requests-from-slack).
-    pub const SLACK: Self = Self::new("slack", "x-slack-signature")
-        .with_timestamp_header("x-slack-request-timestamp")
-        .with_prefix("v0=")
-        .with_content(&[Part::Text("v0:"), Part::Timestamp, Part::Text(":"), Part::Body]);
-
-    /// Shopify: `X-Shopify-Hmac-Sha256: <base64>` over the body, the secret's text as key.
-    ///
-    /// Covers the body alone, **neither id nor time**: the age of a request can't be checked, and an old one can
-    /// be sent again at any time. Remember what was handled. See [Shopify's
-    /// documentation](https://shopify.dev/docs/apps/build/webhooks/subscribe/https).
-    pub const SHOPIFY: Self = Self::new("shopify", "x-shopify-hmac-sha256").with_base64_signature();
-
     /// A scheme that signs the body alone and sends lower-case hex in `signature_header`.
     ///
     /// # Panics
@@ -130,12 +85,58 @@ impl Scheme {
             layout: Layout::Single { prefix: "" },
             encoding: Encoding::Hex,
             key_form: KeyForm::Text,
-            asymmetric: None,
+            takes_ed25519: false,
+            is_plain: true,
+            algorithm: Algorithm::HmacSha256,
+            time: TimeForm::Seconds,
+            place: SignaturePlace::Header,
+            url_form: UrlForm::AsGiven,
+            content_form: ContentForm::AsSent,
+            json_time: None,
+            each: None,
+            query_digest: None,
+            other_headers: None,
         }
         .checked()
     }
 
-    /// Sends the message's id in a header and requires it.
+    /// A scheme that signs the body alone, and carries lower-case hex at `pointer` of the JSON body (RFC
+    /// 6901). Name the signed parts with [`with_content`](Self::with_content): the body cannot be one.
+    ///
+    /// # Panics
+    ///
+    /// When the name is empty, or the pointer does not begin with a slash.
+    pub const fn in_json(name: &'static str, pointer: &'static str) -> Self {
+        let mut scheme = Self::new(name, "signature");
+        scheme.signature_header = "";
+        scheme.place = SignaturePlace::Json(pointer);
+        scheme
+    }
+
+    /// A scheme that carries lower-case hex in a field of the form body. Name the signed parts with
+    /// [`with_content`](Self::with_content): the body cannot be one.
+    ///
+    /// # Panics
+    ///
+    /// When the name is empty.
+    pub const fn in_form(name: &'static str, field: &'static str) -> Self {
+        let mut scheme = Self::new(name, "signature");
+        scheme.signature_header = "";
+        scheme.place = SignaturePlace::Form(field);
+        scheme
+    }
+
+    /// Sets the name, for logs and messages.
+    ///
+    /// # Panics
+    ///
+    /// When the name is empty.
+    pub const fn with_name(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self.checked()
+    }
+
+    /// Sets the header that carries the message's id. A verifier requires it.
     ///
     /// # Panics
     ///
@@ -145,18 +146,19 @@ impl Scheme {
         self.checked()
     }
 
-    /// Sends the time of signing, in Unix seconds, in a header and requires it.
+    /// Sets the header that carries the time of signing in Unix seconds. A verifier requires it.
     ///
     /// # Panics
     ///
-    /// When the header is no lower-case header name, or already carries something else, or the time is already
-    /// [inside the signature header](Self::with_fields).
+    /// When the header is no lower-case header name, or already carries something else, or the time is
+    /// already [inside the signature header](Self::with_fields).
     pub const fn with_timestamp_header(mut self, header: &'static str) -> Self {
         self.timestamp_header = Some(header);
         self.checked()
     }
 
-    /// The signature header holds one signature, after `prefix` (such as `sha256=`; empty for none).
+    /// Sets the layout of the signature header to one signature after `prefix`, such as `sha256=`; empty for
+    /// no prefix.
     ///
     /// # Panics
     ///
@@ -167,7 +169,8 @@ impl Scheme {
         self.checked()
     }
 
-    /// The signature header holds a list of `version,signature` separated by spaces, as Standard Webhooks has it.
+    /// Sets the layout of the signature header to a list of `version,signature` separated by spaces, as in
+    /// Standard Webhooks.
     ///
     /// # Panics
     ///
@@ -178,7 +181,8 @@ impl Scheme {
         self.checked()
     }
 
-    /// The signature header holds `timestamp=<seconds>,signature=<..>[,signature=<..>]`, as Stripe has it.
+    /// Sets the layout of the signature header to `timestamp=<seconds>,signature=<..>[,signature=<..>]`, as
+    /// at Stripe.
     ///
     /// # Panics
     ///
@@ -188,29 +192,178 @@ impl Scheme {
         self.checked()
     }
 
-    /// What is signed, in order; the body comes last.
+    /// Sets the layout of the signature header to fields `name=value` with this character between them and
+    /// optional white space around it. `timestamp` is the field of the time, if the time is one.
     ///
     /// # Panics
     ///
-    /// When the body is not the last part and there once; the id or the time is there twice or has no header; or
-    /// what follows the id or the time could belong to it, so that two messages would have the same content.
-    pub const fn with_content(mut self, content: &'static [Part]) -> Self {
-        self.content = content;
-        self.id_separator = id_separator(content);
-        self.signs_time = has_timestamp(content);
+    /// When a name is not lower-case letters and digits, both are the same, or the time already has a header.
+    pub const fn with_separated_fields(
+        mut self,
+        separator: char,
+        timestamp: Option<&'static str>,
+        signature: &'static str,
+    ) -> Self {
+        self.layout = Layout::Named { separator: separator as u8, timestamp, signature };
         self.checked()
     }
 
-    /// Signatures are written as base64 with padding; without this they are lower-case hex.
+    /// Sets the layout of the signature header to a list of signatures, each after `prefix`, with this
+    /// character between them and optional white space around it.
+    ///
+    /// # Panics
+    ///
+    /// When the prefix is not visible ASCII, or holds the separator.
+    pub const fn with_tags(mut self, separator: char, prefix: &'static str) -> Self {
+        self.layout = Layout::Tags { separator: separator as u8, prefix };
+        self.checked()
+    }
+
+    /// Sets the layout of the signature to columns with a separator between them, such as
+    /// `hmac;1;<time>;<signature>`. With `entries`, there may be several rows of columns, separated by it.
+    ///
+    /// # Panics
+    ///
+    /// When there is not exactly one column with a signature, or more than one with the time.
+    pub const fn with_columns(
+        mut self,
+        entries: Option<char>,
+        separator: char,
+        columns: &'static [Column],
+    ) -> Self {
+        let entries = match entries {
+            Some(entries) => Some(entries as u8),
+            None => None,
+        };
+        self.layout = Layout::Columns { entries, separator: separator as u8, columns };
+        self.checked()
+    }
+
+    /// Sets further headers with a signature, beside the first. Any of them may prove a request; at least one
+    /// of all has to be there.
+    ///
+    /// # Panics
+    ///
+    /// When a header is no lower-case header name.
+    pub const fn with_more_signature_headers(mut self, headers: &'static [&'static str]) -> Self {
+        self.place = SignaturePlace::Headers(headers);
+        self.checked()
+    }
+
+    /// Numbers the signature headers: the first ends in `-1`, and there may be `-2`, `-3` and so on beside
+    /// it.
+    ///
+    /// # Panics
+    ///
+    /// When the signature header does not end in `-1`.
+    pub const fn with_numbered_signature_headers(mut self) -> Self {
+        self.place = SignaturePlace::Numbered;
+        self.checked()
+    }
+
+    /// Sets the algorithm. The default is HMAC-SHA256.
+    pub const fn with_algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.algorithm = algorithm;
+        self.checked()
+    }
+
+    /// Sets the form of the time of signing. The default is Unix seconds.
+    pub const fn with_time_form(mut self, form: TimeForm) -> Self {
+        self.time = form;
+        self.checked()
+    }
+
+    /// Sets the JSON Pointer of the time of signing, which the body carries as text or number. If the body is
+    /// signed, so is this time.
+    ///
+    /// # Panics
+    ///
+    /// When the time already has a header or a field.
+    pub const fn with_json_timestamp(mut self, pointer: &'static str) -> Self {
+        self.json_time = Some(pointer);
+        self.checked()
+    }
+
+    /// Sets in which other forms the sender may have signed its URL, beside the one that is configured.
+    pub const fn with_url_form(mut self, form: UrlForm) -> Self {
+        self.url_form = form;
+        self.checked()
+    }
+
+    /// Sets in which other form the sender may have signed its content, beside the one that it sends.
+    pub const fn with_content_form(mut self, form: ContentForm) -> Self {
+        self.content_form = form;
+        self.checked()
+    }
+
+    /// Demands that the query of the URL has the hex of the body's SHA-256 under this key, which covers the
+    /// body if the URL is signed.
+    pub const fn with_body_digest_in_query(mut self, key: &'static str) -> Self {
+        self.query_digest = Some(key);
+        self.checked()
+    }
+
+    /// Signs each item of the list at this JSON Pointer by itself: the pointers of signature and content are
+    /// those in an item. Each item has to be proven.
+    pub const fn with_each(mut self, list: &'static str) -> Self {
+        self.each = Some(list);
+        self.checked()
+    }
+
+    /// Sets the HMAC key to the bytes that the secret's text has as hex digits.
+    pub const fn with_hex_key(mut self) -> Self {
+        self.key_form = KeyForm::Hex;
+        self.checked()
+    }
+
+    /// Sets the HMAC key to the SHA-1 of the secret's text, as at Braintree.
+    pub const fn with_sha1_key(mut self) -> Self {
+        self.key_form = KeyForm::Sha1;
+        self.checked()
+    }
+
+    /// Sets the parts that are signed, in their order.
+    ///
+    /// # Panics
+    ///
+    /// When two messages could have the same content: if more than one part may be any text; if the id, a
+    /// header or a field is not followed by a text that ends it (or preceded by one, behind the body); if the
+    /// id or the time stands twice or nothing sends it.
+    pub const fn with_content(mut self, content: &'static [Part]) -> Self {
+        self.content = content;
+        assert!(
+            !matches!(self.place, SignaturePlace::Json(_) | SignaturePlace::Form(_)) || !self.has_body(),
+            "a body that carries its signature cannot be signed whole"
+        );
+        self.checked()
+    }
+
+    /// Sets the encoding of signatures to base64 with padding. The default is lower-case hex.
     pub const fn with_base64_signature(mut self) -> Self {
         self.encoding = Encoding::Base64;
         self
     }
 
-    /// The key is what the secret's text decodes to after `whsec_`; without this it is the whole text.
+    /// Sets the HMAC key to the bytes that the secret's text decodes to as base64, after `whsec_`. The
+    /// default is the text.
     pub const fn with_base64_key(mut self) -> Self {
         self.key_form = KeyForm::Base64;
-        self
+        self.checked()
+    }
+
+    /// Takes Ed25519 keys beside HMAC keys: the secret's prefix picks the algorithm, never the header.
+    ///
+    /// A `whsk_` secret signs and verifies, a `whpk_` one verifies; their signatures are the entries
+    /// `v1a,<base64>` of the list (Standard Webhooks `v1a`). They need the feature `ed25519`; without it,
+    /// [`Signer`](crate::Signer) and [`Verifier`](crate::Verifier) refuse them. Any other secret must begin
+    /// with `whsec_`.
+    ///
+    /// # Panics
+    ///
+    /// When the layout of the signature header is not a [list](Self::with_list).
+    pub const fn with_ed25519_keys(mut self) -> Self {
+        self.takes_ed25519 = true;
+        self.checked()
     }
 
     /// The scheme's name in snake case, for logs and messages.
@@ -218,7 +371,53 @@ impl Scheme {
         self.name
     }
 
-    /// The lower-case name of the header with the signature.
+    /// The algorithm of the signatures.
+    pub const fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The parts that are signed, in their order.
+    pub const fn content(&self) -> &'static [Part] {
+        self.content
+    }
+
+    pub(crate) const fn has_body(&self) -> bool {
+        let mut at = 0;
+        while at < self.content.len() {
+            if matches!(self.content[at], Part::Body) {
+                return true;
+            }
+            at += 1;
+        }
+        false
+    }
+
+    /// Whether the signature covers the body, whole or by its parts.
+    pub const fn signs_body(&self) -> bool {
+        let mut at = 0;
+        while at < self.content.len() {
+            if matches!(self.content[at], Part::Body | Part::BodyMd5 | Part::SortedForm) {
+                return true;
+            }
+            at += 1;
+        }
+        self.query_digest.is_some()
+    }
+
+    /// Whether the signature covers the URL, so that a verifier has to know it.
+    pub const fn signs_url(&self) -> bool {
+        let mut at = 0;
+        while at < self.content.len() {
+            if matches!(self.content[at], Part::Url | Part::UrlWithoutQuery | Part::Path | Part::SortedQuery)
+            {
+                return true;
+            }
+            at += 1;
+        }
+        false
+    }
+
+    /// The lower-case name of the header with the signature; empty if the body carries it.
     pub const fn signature_header(&self) -> &'static str {
         self.signature_header
     }
@@ -235,10 +434,10 @@ impl Scheme {
         self.timestamp_header
     }
 
-    /// Whether its header can carry several signatures, so that old secrets can sign beside the newest. Under the others the newest
-    /// signs alone.
+    /// Whether the signature header can carry several signatures, so that old secrets can sign beside the
+    /// newest. Under any other scheme the newest secret signs alone.
     pub const fn carries_several(&self) -> bool {
-        !matches!(self.layout, Layout::Single { .. })
+        !matches!(self.layout, Layout::Single { .. } | Layout::Columns { entries: None, .. })
     }
 
     /// Whether the signature covers the message's id.
@@ -246,233 +445,101 @@ impl Scheme {
         self.id_separator.is_some()
     }
 
-    /// Whether the signature covers the time of signing; only then can a message's age be checked.
+    /// Whether the signature covers the time of signing. Only then can the age of a message be checked.
     pub const fn signs_time(&self) -> bool {
         self.signs_time
     }
 
-    /// The lower-case names of all headers the scheme sends and requires.
+    /// The lower-case names of all headers that the scheme sends and requires.
     pub fn headers(&self) -> impl Iterator<Item = &'static str> + use<> {
-        [self.id_header, self.timestamp_header, Some(self.signature_header)].into_iter().flatten()
+        let signature = Some(self.signature_header).filter(|name| !name.is_empty());
+        let signed = self.content.iter().filter_map(|part| match part {
+            Part::Header(name) => Some(*name),
+            _ => None,
+        });
+        [self.id_header, self.timestamp_header, signature].into_iter().flatten().chain(signed)
     }
 
     /// Whether a message has a time of signing, in a header of its own or inside the signature header.
     pub(super) const fn sends_time(&self) -> bool {
-        self.timestamp_header.is_some() || matches!(self.layout, Layout::Fields { .. })
+        self.timestamp_header.is_some() || self.layout.carries_time() || self.json_time().is_some()
     }
 
-    /// The headers' names, made once per signer or verifier.
-    pub(super) fn header_names(&self) -> HeaderNames {
-        HeaderNames {
-            signature: HeaderName::from_static(self.signature_header),
-            id: self.id_header.map(HeaderName::from_static),
-            timestamp: self.timestamp_header.map(HeaderName::from_static),
-        }
+    /// The JSON Pointer of the time, if the content has the time and the body carries it.
+    pub(crate) const fn json_time(&self) -> Option<&'static str> {
+        self.json_time
     }
 
-    const fn checked(self) -> Self {
-        assert!(!self.name.is_empty(), "a scheme needs a name");
-        self.check_headers();
-        self.check_layout();
-        self.check_content();
-        self
-    }
-
-    const fn check_headers(&self) {
-        assert!(is_header(self.signature_header), "the signature header is no lower-case header name");
-        if let Some(id) = self.id_header {
-            assert!(is_header(id), "the id header is no lower-case header name");
-            assert!(!same(id, self.signature_header), "the id and the signature need different headers");
-        }
-        if let Some(timestamp) = self.timestamp_header {
-            assert!(is_header(timestamp), "the timestamp header is no lower-case header name");
-            assert!(
-                !same(timestamp, self.signature_header),
-                "the time and the signature need different headers"
-            );
-            if let Some(id) = self.id_header {
-                assert!(!same(timestamp, id), "the time and the id need different headers");
-            }
-        }
-    }
-
-    const fn check_layout(&self) {
-        match self.layout {
-            Layout::Single { prefix } => assert!(is_visible(prefix), "the prefix is not visible ASCII"),
-            Layout::List { version } => {
-                assert!(is_word(version), "the version is not lower-case letters and digits");
-            }
-            Layout::Fields { timestamp, signature } => {
-                assert!(self.timestamp_header.is_none(), "the time is sent both in a header and in a field");
-                assert!(is_word(timestamp), "the time's field is not lower-case letters and digits");
-                assert!(is_word(signature), "the signature's field is not lower-case letters and digits");
-                assert!(!same(timestamp, signature), "the time and the signature need different fields");
-            }
-        }
-    }
-
-    const fn check_content(&self) {
-        let parts = self.content;
+    /// Sets other names of the headers, which a verifier accepts in place of the scheme's own. Some senders
+    /// put their customers' names there.
+    ///
+    /// A request needs all headers of one of the two families; headers of both are never mixed. A signer
+    /// writes the scheme's own.
+    ///
+    /// ```
+    /// use hookwire::Scheme;
+    /// use hookwire::signature::HeaderFamily;
+    ///
+    /// const ACME: Scheme = Scheme::STANDARD_WEBHOOKS.with_other_headers(
+    ///     &HeaderFamily::new("acme-signature").with_id("acme-id").with_timestamp("acme-timestamp"),
+    /// );
+    /// # let _ = ACME;
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When the family lacks a header that the scheme has, or has one that the scheme lacks, or the scheme
+    /// signs more than id, time and body.
+    pub const fn with_other_headers(mut self, family: &'static HeaderFamily) -> Self {
         assert!(
-            !parts.is_empty() && matches!(parts[parts.len() - 1], Part::Body),
-            "the body is not the last part of the content"
+            family.id.is_some() == self.id_header.is_some()
+                && family.timestamp.is_some() == self.timestamp_header.is_some(),
+            "a family has the headers of its scheme"
         );
-        let (mut ids, mut timestamps) = (0, 0);
-        let mut at = 0;
-        while at + 1 < parts.len() {
-            match parts[at] {
-                Part::Body => panic!("the body is in the content twice"),
-                Part::Text(text) => {
-                    assert!(!text.is_empty(), "a text in the content is empty");
-                }
-                Part::Id => {
-                    ids += 1;
-                    assert!(self.id_header.is_some(), "the content has an id but no header sends it");
-                    assert!(
-                        matches!(parts[at + 1], Part::Text(text) if is_visible_first(text)),
-                        "after the id the content needs a text that begins with visible ASCII"
-                    );
-                }
-                Part::Timestamp => {
-                    timestamps += 1;
-                    assert!(self.sends_time(), "the content has a time but nothing sends it");
-                    assert!(
-                        matches!(parts[at + 1], Part::Text(text) if !is_digit_first(text)),
-                        "after the time the content needs a text that does not begin with a digit"
-                    );
-                }
-            }
-            at += 1;
+        assert!(self.is_plain, "only a signature over id, time and body has other headers");
+        self.other_headers = Some(family);
+        self.checked()
+    }
+
+    /// The scheme's own headers.
+    pub(super) const fn family(&self) -> HeaderFamily {
+        HeaderFamily {
+            signature: self.signature_header,
+            id: self.id_header,
+            timestamp: self.timestamp_header,
         }
-        assert!(ids <= 1, "the id is in the content twice");
-        assert!(timestamps <= 1, "the time is in the content twice");
+    }
+
+    /// The other names of its headers.
+    pub(super) fn other_header_names(&self) -> Option<HeaderNames> {
+        self.other_headers.map(|family| HeaderNames::new(*family))
+    }
+
+    /// The names of its headers, made once for each signer or verifier.
+    pub(super) fn header_names(&self) -> HeaderNames {
+        // A scheme without a header has another way, which does not ask for its name.
+        let signature = if self.signature_header.is_empty() { "signature" } else { self.signature_header };
+        HeaderNames::new(HeaderFamily { signature, ..self.family() })
     }
 }
 
-/// One part of what a [`Scheme`] signs.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Part {
-    /// The message's id, as sent in its header.
-    Id,
-    /// The time of signing in Unix seconds, as sent.
-    Timestamp,
-    /// The raw body.
-    Body,
-    /// A fixed text, such as the full stop between two parts.
-    Text(&'static str),
-}
-
-/// What the signature header's value looks like.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Layout {
-    /// `prefix` and one signature.
-    Single { prefix: &'static str },
-    /// `version,signature` entries separated by spaces.
-    List { version: &'static str },
-    /// `name=value` fields separated by commas.
-    Fields { timestamp: &'static str, signature: &'static str },
-}
-
-/// How a key is had from a secret's text.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum KeyForm {
-    /// Base64 after an optional `whsec_`.
-    Base64,
-    /// The bytes of the whole text.
-    Text,
-}
-
-/// A scheme's header names in the form that look-ups want.
+/// The names of a scheme's headers, ready for comparison.
 #[derive(Clone)]
 pub(super) struct HeaderNames {
     pub(super) signature: HeaderName,
     pub(super) id: Option<HeaderName>,
     pub(super) timestamp: Option<HeaderName>,
+    /// Their texts, for errors.
+    pub(super) family: HeaderFamily,
 }
 
-/// The character after a signed id, which the id must not hold.
-const fn id_separator(content: &[Part]) -> Option<u8> {
-    let mut at = 0;
-    while at + 1 < content.len() {
-        if let (Part::Id, Part::Text(text)) = (&content[at], &content[at + 1])
-            && !text.is_empty()
-        {
-            return Some(text.as_bytes()[0]);
+impl HeaderNames {
+    fn new(family: HeaderFamily) -> Self {
+        Self {
+            signature: HeaderName::from_static(family.signature),
+            id: family.id.map(HeaderName::from_static),
+            timestamp: family.timestamp.map(HeaderName::from_static),
+            family,
         }
-        at += 1;
     }
-    None
 }
-
-const fn has_timestamp(content: &[Part]) -> bool {
-    let mut at = 0;
-    while at < content.len() {
-        if matches!(content[at], Part::Timestamp) {
-            return true;
-        }
-        at += 1;
-    }
-    false
-}
-
-const fn is_header(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        if !matches!(bytes[at], b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_') {
-            return false;
-        }
-        at += 1;
-    }
-    !bytes.is_empty()
-}
-
-const fn is_word(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        if !matches!(bytes[at], b'a'..=b'z' | b'0'..=b'9') {
-            return false;
-        }
-        at += 1;
-    }
-    !bytes.is_empty()
-}
-
-const fn is_visible(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        if !bytes[at].is_ascii_graphic() {
-            return false;
-        }
-        at += 1;
-    }
-    true
-}
-
-const fn is_visible_first(text: &str) -> bool {
-    !text.is_empty() && text.as_bytes()[0].is_ascii_graphic()
-}
-
-const fn is_digit_first(text: &str) -> bool {
-    text.is_empty() || text.as_bytes()[0].is_ascii_digit()
-}
-
-const fn same(left: &str, right: &str) -> bool {
-    let (left, right) = (left.as_bytes(), right.as_bytes());
-    if left.len() != right.len() {
-        return false;
-    }
-    let mut at = 0;
-    while at < left.len() {
-        if left[at] != right[at] {
-            return false;
-        }
-        at += 1;
-    }
-    true
-}
-
-const ID_TIMESTAMP_BODY: &[Part] = &[Part::Id, Part::Text("."), Part::Timestamp, Part::Text("."), Part::Body];

@@ -1,4 +1,4 @@
-//! [`Secret`]: key material that does not leak by accident.
+//! [`Secret`]: key material that is not shown by accident.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,18 +9,16 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use super::ed25519;
 use super::encoding;
-use super::key::HmacKey;
-use super::scheme::KeyForm;
+use super::hmac::HmacKey;
 use crate::error::{Error, ErrorKind};
 
-/// What signs and proves messages: the text that a platform shows once, or raw bytes.
+/// The key that signs and proves messages: the text that a platform shows once, or raw bytes.
 ///
-/// `Debug` prints no key material, there is no `Display` and no `Serialize`, two secrets are compared in constant
-/// time, and the memory is wiped on drop. [`expose`](Self::expose) is the one way to the text.
+/// `Debug` prints no key material, there is no `Display` and no `Serialize`, two secrets are compared in
+/// constant time, and the memory is wiped on drop. Only [`expose`](Self::expose) returns the text.
 ///
-/// Whether a secret has the right form is the [`Scheme`](crate::Scheme)'s to judge, in
+/// The [`Scheme`](crate::Scheme) decides whether a secret has the right form, in
 /// [`Signer::new`](crate::Signer::new) and [`Verifier::new`](crate::Verifier::new).
 ///
 /// ```
@@ -33,21 +31,21 @@ use crate::error::{Error, ErrorKind};
 /// ```
 #[derive(Clone)]
 pub struct Secret {
-    /// For raw bytes `whsec_` and their base64, so that there is something to show.
+    /// The text. Raw bytes are kept as `whsec_` and their base64, so that there is a text to show.
     text: Zeroizing<String>,
     kind: Kind,
-    /// What HMAC made of it under schemes that read keys in one form: deliveries to one endpoint share it, and it is wiped with the
-    /// last secret and signer that do.
+    /// The HMAC key for one form. The deliveries to one endpoint share it, and it is wiped with the last
+    /// secret and signer that share it.
     keyed: OnceLock<(KeyForm, HmacKey)>,
 }
 
 impl Secret {
-    /// A new secret of 32 random bytes from the operating system, as the text `whsec_<base64>`.
+    /// Makes a secret of 32 random bytes from the operating system, with the text `whsec_<base64>`.
     ///
     /// # Panics
     ///
-    /// When the operating system has no randomness to give; [`try_generate`](Self::try_generate) returns that
-    /// as an error.
+    /// When the operating system has no random bytes; [`try_generate`](Self::try_generate) returns that as an
+    /// error.
     ///
     /// ```
     /// let fresh = hookwire::Secret::generate();
@@ -61,11 +59,11 @@ impl Secret {
         }
     }
 
-    /// A new secret of 32 random bytes from the operating system, as the text `whsec_<base64>`.
+    /// Makes a secret of 32 random bytes from the operating system, with the text `whsec_<base64>`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Randomness`] when the operating system has none to give.
+    /// [`ErrorKind::Randomness`] when the operating system has no random bytes.
     pub fn try_generate() -> Result<Self, Error> {
         let mut random = Zeroizing::new([0; 32]);
         getrandom::fill(random.as_mut_slice()).map_err(|error| {
@@ -75,7 +73,7 @@ impl Secret {
         Ok(Self::from_random(*random))
     }
 
-    /// The secret that [`generate`](Self::generate) makes of these random bytes.
+    /// Makes the secret of these random bytes: the pure twin of [`generate`](Self::generate).
     ///
     /// ```
     /// let secret = hookwire::Secret::from_random([7; 32]);
@@ -86,10 +84,11 @@ impl Secret {
         Self::of(encoding::write_key(WHSEC, random.as_slice()), Kind::Text)
     }
 
-    /// Raw bytes that are the key under every scheme, whatever form it demands of a text.
+    /// Makes a secret of raw bytes, which are the key under every scheme, whichever form the scheme demands
+    /// of a text.
     ///
-    /// [`expose`](Self::expose) gives them as `whsec_` and base64. That text, parsed, is the same key only under
-    /// schemes that decode it.
+    /// [`expose`](Self::expose) returns `whsec_` and their base64. That text, parsed, is the same key only
+    /// under schemes that decode it.
     ///
     /// ```
     /// use hookwire::Secret;
@@ -100,12 +99,13 @@ impl Secret {
         Self::of(encoding::write_key(WHSEC, bytes.as_ref()), Kind::Raw)
     }
 
-    /// The secret itself, to be shown once to whom it belongs.
+    /// The text of the secret, to show once to its owner.
     pub fn expose(&self) -> &str {
         &self.text
     }
 
-    /// Enough to tell secrets apart: the prefix, at most 8 characters and at most a quarter of the rest, and `...`.
+    /// The beginning of the secret, to tell it from others: the prefix, at most 8 characters and at most a
+    /// quarter of the rest, and `...`.
     ///
     /// ```
     /// use hookwire::Secret;
@@ -120,10 +120,11 @@ impl Secret {
         prefix.chars().chain(rest.chars().take(shown)).chain("...".chars()).collect()
     }
 
-    /// How many bytes the secret holds, read as base64 after `whsec_`; nothing if it is not base64.
+    /// The number of bytes that the secret holds, read as base64 after `whsec_`; `None` if it is not base64.
     ///
-    /// [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md)
-    /// asks for 24 to 64 random bytes where a secret is made.
+    /// Standard Webhooks [asks for][spec] secrets of 24 to 64 random bytes.
+    ///
+    /// [spec]: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
     ///
     /// ```
     /// use hookwire::Secret;
@@ -137,8 +138,9 @@ impl Secret {
         encoding::read_key(text).map(|key| key.len())
     }
 
-    /// What two secrets share when one could be taken for the other: a hash of the bytes that they hold, by which a store finds
-    /// a secret that is in use without keeping it. Of 24 random bytes or more it tells nothing about them.
+    /// A hash of the bytes that the secret holds, by which a store recognizes a secret that is in use. Two
+    /// secrets have the same digest if one could be taken for the other. For 24 random bytes or more, it
+    /// reveals nothing about them.
     #[doc(hidden)]
     pub fn digest(&self) -> [u8; 32] {
         let text = self.text.strip_prefix(WHSEC).unwrap_or(&self.text);
@@ -149,9 +151,8 @@ impl Secret {
         }
     }
 
-    /// A text that says whether the secret is text or raw bytes and loses neither, for a store to keep.
-    ///
-    /// As secret as the secret itself.
+    /// The text for a store, which says whether the secret is text or raw bytes. It is as secret as the
+    /// secret itself.
     #[doc(hidden)]
     pub fn to_storage(&self) -> Zeroizing<String> {
         let tag = self.kind.tag();
@@ -161,7 +162,7 @@ impl Secret {
         stored
     }
 
-    /// The secret that [`to_storage`](Self::to_storage) wrote.
+    /// Reads the text that [`to_storage`](Self::to_storage) wrote.
     #[doc(hidden)]
     pub fn from_storage(stored: &str) -> Result<Self, Error> {
         let unreadable =
@@ -179,17 +180,17 @@ impl Secret {
         Self { text, kind, keyed: OnceLock::new() }
     }
 
-    /// The key that [`keep_key`](Self::keep_key) was given for schemes of this form.
-    pub(super) fn kept_key(&self, form: KeyForm) -> Option<&HmacKey> {
+    /// The HMAC key for this form, if [`remember_key`](Self::remember_key) was called for it.
+    pub(super) fn remembered_key(&self, form: KeyForm) -> Option<&HmacKey> {
         self.keyed.get().filter(|(kept, _)| *kept == form).map(|(_, key)| key)
     }
 
-    /// Keeps a key that schemes of this form made of the secret, unless there is one.
-    pub(super) fn keep_key(&self, form: KeyForm, key: &HmacKey) {
+    /// Remembers the HMAC key for this form, unless there is one already.
+    pub(super) fn remember_key(&self, form: KeyForm, key: &HmacKey) {
         self.keyed.get_or_init(|| (form, key.clone()));
     }
 
-    /// The text whose form a scheme judges; nothing when the key was given as raw bytes.
+    /// The text, of which a scheme judges the form; `None` for raw bytes.
     pub(super) fn text(&self) -> Option<&str> {
         match self.kind {
             Kind::Raw => None,
@@ -197,7 +198,12 @@ impl Secret {
         }
     }
 
-    /// The bytes that raw material was made of.
+    /// The bytes of the text, or those that the secret was made of.
+    pub(crate) fn key_bytes(&self) -> Zeroizing<Vec<u8>> {
+        self.text().map_or_else(|| self.raw(), |text| Zeroizing::new(text.as_bytes().to_vec()))
+    }
+
+    /// The bytes of a secret that was made of raw bytes.
     pub(super) fn raw(&self) -> Zeroizing<Vec<u8>> {
         encoding::read_key(&self.text[WHSEC.len()..])
             .expect("invariant: raw bytes are kept as whsec_ and base64")
@@ -207,7 +213,7 @@ impl Secret {
 impl FromStr for Secret {
     type Err = Error;
 
-    /// Takes the text as a platform shows it; a version that was copied with it (`v1,whsec_...`) is cut off.
+    /// Reads the text as a platform shows it. A version that was copied with it (`v1,whsec_...`) is cut off.
     fn from_str(text: &str) -> Result<Self, Error> {
         check(text)?;
         let text = VERSIONED
@@ -218,7 +224,8 @@ impl FromStr for Secret {
     }
 }
 
-/// In constant time for secrets of one length. Raw bytes never equal a text: under some schemes their keys differ.
+/// Compares in constant time for secrets of one length. Raw bytes never equal a text, because their keys
+/// differ under some schemes.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         self.kind == other.kind && bool::from(self.text.as_bytes().ct_eq(other.text.as_bytes()))
@@ -235,11 +242,24 @@ impl fmt::Debug for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Formats like to repeat a value of the wrong type in their error, which here may be the secret.
+        // The error of a format may repeat a value of the wrong type, which may be the secret.
         let text = String::deserialize(deserializer)
             .map_err(|_| D::Error::custom("secret is not text, expected a string"))?;
         Zeroizing::new(text).parse().map_err(D::Error::custom)
     }
+}
+
+/// How a scheme reads an HMAC key from a secret's text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum KeyForm {
+    /// Base64 after an optional `whsec_`.
+    Base64,
+    /// Hex digits in either case.
+    Hex,
+    /// The SHA-1 of the text's bytes.
+    Sha1,
+    /// The bytes of the whole text.
+    Text,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -249,7 +269,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// Written into stores: never change what is here.
+    /// The tag in stores. Never change it.
     const fn tag(self) -> &'static str {
         match self {
             Self::Raw => "raw:",
@@ -259,31 +279,32 @@ impl Kind {
 }
 
 fn check(text: &str) -> Result<(), Error> {
-    let wrong = if text.is_empty() {
-        "secret is empty, expected at least one character"
+    let (reason, expected) = if text.is_empty() {
+        ("secret is empty", "at least one character")
     } else if text.contains(char::is_control) {
-        "secret holds a control character, such as a line break, expected text without"
+        ("secret holds a control character, such as a line break", "text without")
     } else if text.trim() != text {
-        "secret begins or ends with white space, expected text without"
+        ("secret begins or ends with white space", "text without")
     } else {
         return Ok(());
     };
-    Err(Error::new(ErrorKind::Secret, wrong))
+    Err(Error::new(ErrorKind::Secret, reason).with_expected(expected))
 }
 
 fn owned(text: &str) -> Zeroizing<String> {
     Zeroizing::new(text.to_owned())
 }
 
+/// The prefix of an HMAC key's text.
 pub(super) const WHSEC: &str = "whsec_";
+/// The prefix of a private Ed25519 key's text.
+pub(super) const WHSK: &str = "whsk_";
+/// The prefix of a public Ed25519 key's text.
+pub(super) const WHPK: &str = "whpk_";
 
 const MAX_PREVIEW: usize = 8;
-const PREFIXES: [&str; 3] = [WHSEC, ed25519::PRIVATE, ed25519::PUBLIC];
-/// A key of Ed25519 is one behind either version, or else a public key could become the text of an HMAC key.
-const VERSIONED: [(&str, &str); 5] = [
-    ("v1,", WHSEC),
-    ("v1a,", ed25519::PRIVATE),
-    ("v1a,", ed25519::PUBLIC),
-    ("v1,", ed25519::PRIVATE),
-    ("v1,", ed25519::PUBLIC),
-];
+const PREFIXES: [&str; 3] = [WHSEC, WHSK, WHPK];
+/// An Ed25519 key is recognized behind either version. Otherwise a public key could become the text of an
+/// HMAC key.
+const VERSIONED: [(&str, &str); 5] =
+    [("v1,", WHSEC), ("v1a,", WHSK), ("v1a,", WHPK), ("v1,", WHSK), ("v1,", WHPK)];

@@ -5,17 +5,19 @@ use std::fmt;
 use http::{HeaderMap, HeaderValue};
 use time::OffsetDateTime;
 
-use super::MAX_SIGNATURES;
 use super::ed25519;
-use super::key::SigningKey;
+use super::general::{self, GeneralKey};
+use super::key::{MAX_SIGNATURES, SigningKey};
+use super::layout::Layout;
 use super::message::{Content, Digits, check_id};
-use super::scheme::{HeaderNames, Layout, Scheme};
+use super::request::Request;
+use super::scheme::{HeaderNames, Scheme};
 use super::secret::Secret;
 use crate::error::{Error, ErrorKind};
 
-/// Signs bodies under one [`Scheme`] with one secret, or several while they are rotated.
+/// Signs bodies under one [`Scheme`], with one secret or, during a rotation, with several.
 ///
-/// The key is prepared once; a message then costs little more than the hash of its body.
+/// The key is prepared once, so that a message costs little more than the hash of its body.
 ///
 /// ```
 /// use hookwire::{Scheme, Secret, Signer};
@@ -34,59 +36,75 @@ pub struct Signer {
     scheme: Scheme,
     names: HeaderNames,
     keys: Vec<SigningKey>,
+    /// The keys of a scheme that the fast way does not know; empty otherwise.
+    general: Vec<GeneralKey>,
 }
 
 impl Signer {
-    /// A signer under `scheme` with `secret`.
+    /// Makes a signer under `scheme` with `secret`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Secret`] when the secret has not the form that the scheme demands.
+    /// [`ErrorKind::Secret`] when the secret does not have the form that the scheme demands, or the scheme
+    /// signs with private keys, of which only Ed25519 in a list is known.
     pub fn new(scheme: Scheme, secret: &Secret) -> Result<Self, Error> {
-        Ok(Self { scheme, names: scheme.header_names(), keys: vec![SigningKey::new(&scheme, secret)?] })
+        let mut signer = Self { scheme, names: scheme.header_names(), keys: Vec::new(), general: Vec::new() };
+        signer.add(secret)?;
+        Ok(signer)
     }
 
-    /// Signs with an older secret too, so that receivers who know only that one still accept.
+    fn add(&mut self, secret: &Secret) -> Result<(), Error> {
+        if self.scheme.is_plain {
+            self.keys.push(SigningKey::new(&self.scheme, secret)?);
+        } else {
+            self.general.push(GeneralKey::signing(&self.scheme, secret)?);
+        }
+        Ok(())
+    }
+
+    /// Adds an older secret, which signs too, so that receivers that know only that one still accept.
     ///
-    /// Only a scheme whose header holds a list can carry several signatures (Standard Webhooks, Svix, Stripe). Under
-    /// the others the secret given first, the newest, signs alone.
+    /// Only a scheme with a list in its header can carry several signatures (Standard Webhooks, Svix,
+    /// Stripe). Under any other scheme, the first secret, which is the newest, signs alone.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Secret`] when the secret has not the form that the scheme demands, or is the seventeenth.
+    /// [`ErrorKind::Secret`] when the secret does not have the form that the scheme demands, or is the
+    /// seventeenth.
     pub fn with_secret(mut self, older: &Secret) -> Result<Self, Error> {
-        let key = SigningKey::new(&self.scheme, older)?;
-        if self.keys.len() == MAX_SIGNATURES {
+        if self.keys.len() + self.general.len() == MAX_SIGNATURES {
             return Err(Error::new(ErrorKind::Secret, "signer has 16 secrets already, which is the most"));
         }
-        self.keys.push(key);
+        self.add(older)?;
         Ok(self)
     }
 
-    /// The scheme this signs under.
+    /// The scheme.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The scheme's headers for `body`, sent as message `id` and signed at `now`.
+    /// Makes the scheme's headers for `body`, sent as message `id` and signed at `now`.
     ///
-    /// An id or a time that the scheme has no place for is ignored.
+    /// A scheme without a place for the id or the time ignores it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Sign`] for an id or a time that no verifier accepts: an id is 1 to 256 visible ASCII characters
-    /// and, where it is signed, holds no full stop; a time is not before 1970 and of at most 12 digits in seconds.
+    /// [`ErrorKind::Sign`] for an id or a time that no verifier accepts. An id has 1 to 256 visible ASCII
+    /// characters and, if it is signed, no full stop. A time is not before 1970, and has at most 12 digits in
+    /// seconds.
     pub fn sign(&self, id: &str, now: OffsetDateTime, body: &[u8]) -> Result<HeaderMap, Error> {
         let mut headers = HeaderMap::with_capacity(3);
         self.sign_into(&mut headers, id, now, body)?;
         Ok(headers)
     }
 
-    /// Like [`sign`](Self::sign), into headers that exist; what they held under the scheme's names is replaced.
+    /// Puts the headers that [`sign`](Self::sign) makes into `headers`, in place of any headers with the same
+    /// names.
     ///
     /// # Errors
     ///
-    /// As for [`sign`](Self::sign); the headers are unchanged then.
+    /// As for [`sign`](Self::sign); `headers` are unchanged then.
     pub fn sign_into(
         &self,
         headers: &mut HeaderMap,
@@ -94,6 +112,11 @@ impl Signer {
         now: OffsetDateTime,
         body: &[u8],
     ) -> Result<(), Error> {
+        if !self.scheme.is_plain {
+            let made = general::sign(&self.scheme, &self.general, id, now, &Request::post(headers, body))?;
+            headers.extend(made);
+            return Ok(());
+        }
         let timestamp = self.check(id, now)?;
         let signature = self.write_signatures(id, &timestamp, body);
         if let Some(name) = &self.names.id {
@@ -106,7 +129,45 @@ impl Signer {
         Ok(())
     }
 
-    /// The value of the signature header alone.
+    /// Makes the scheme's headers for a request, as message `id` and signed at `now`. Schemes that sign the
+    /// method, the URL or other headers need it; put those headers into the request before.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Sign`] as for [`sign`](Self::sign), if the scheme carries its signature in the body, and
+    /// if the request lacks a part that is signed.
+    pub fn sign_request(
+        &self,
+        request: &Request<'_>,
+        id: &str,
+        now: OffsetDateTime,
+    ) -> Result<HeaderMap, Error> {
+        match self.scheme.is_plain {
+            true => self.sign(id, now, request.body),
+            false => general::sign(&self.scheme, &self.general, id, now, request),
+        }
+    }
+
+    /// Makes the text of the signature alone, for a request: for schemes that carry it in the body. The
+    /// request's body has everything but the signature. If each item of a list is signed by itself, it is one
+    /// item.
+    ///
+    /// # Errors
+    ///
+    /// As for [`sign_request`](Self::sign_request), except that the signature may belong into the body.
+    pub fn request_signature(
+        &self,
+        request: &Request<'_>,
+        id: &str,
+        now: OffsetDateTime,
+    ) -> Result<String, Error> {
+        match self.scheme.is_plain {
+            true => self.signature(id, now, request.body),
+            false => general::signature_text(&self.scheme, &self.general, id, now, request),
+        }
+    }
+
+    /// Makes the value of the signature header alone.
     ///
     /// # Errors
     ///
@@ -124,19 +185,26 @@ impl Signer {
     /// # Ok::<(), hookwire::Error>(())
     /// ```
     pub fn signature(&self, id: &str, now: OffsetDateTime, body: &[u8]) -> Result<String, Error> {
+        if !self.scheme.is_plain {
+            let headers = self.sign(id, now, body)?;
+            let value = headers.get(self.scheme.signature_header).and_then(|value| value.to_str().ok());
+            return Ok(value.unwrap_or_default().to_owned());
+        }
         let timestamp = self.check(id, now)?;
         Ok(self.write_signatures(id, &timestamp, body))
     }
 
-    // Always inlined, and what follows too: on their way through memory digits and tag are read in other widths than
-    // they were written, and the processor waits for each such read as long as for a quarter of a block.
+    // This and the functions below are always inlined. Through memory, digits and tag would be read in other
+    // widths than they were written, and the processor waits for each such read as long as for a quarter of a
+    // block.
     #[inline(always)]
     fn check(&self, id: &str, now: OffsetDateTime) -> Result<Digits, Error> {
-        // The digits first: they are a long chain of dependent steps, and the id is looked at beside them.
+        // The digits come first: they are a long chain of dependent steps, and the processor checks the id
+        // meanwhile.
         let timestamp =
             if self.scheme.sends_time() { Digits::new(now.unix_timestamp()) } else { Some(Digits::NONE) };
         if self.scheme.id_header.is_some() {
-            check_id(id.as_bytes(), &self.scheme).map_err(unfit_id)?;
+            check_id(id.as_bytes(), self.scheme.id_separator).map_err(unfit_id)?;
         }
         timestamp.ok_or_else(unfit_time)
     }
@@ -168,6 +236,9 @@ impl Signer {
                     self.write_signature(key, content, &mut value);
                 }
                 value
+            }
+            Layout::Named { .. } | Layout::Tags { .. } | Layout::Columns { .. } => {
+                unreachable!("invariant: a scheme of this layout is signed by the general way")
             }
         }
     }
@@ -206,12 +277,13 @@ impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Signer")
             .field("scheme", &self.scheme.name)
-            .field("secrets", &self.keys.len())
+            .field("secrets", &(self.keys.len() + self.general.len()))
             .finish_non_exhaustive()
     }
 }
 
-/// Not marked as sensitive: a signature proves only the body it came with, and whoever debugs one needs to see it.
+/// A value that is not marked as sensitive: a signature proves only its own body, and is needed for
+/// debugging.
 fn visible(value: Vec<u8>) -> HeaderValue {
     HeaderValue::from_maybe_shared(bytes::Bytes::from(value)).expect("invariant: the value is visible ASCII")
 }

@@ -1,4 +1,4 @@
-//! [`StoredSecret`]: a secret as a store keeps it, in the clear or as a key ring's [`SealedSecret`].
+//! [`StoredSecret`]: a secret in a store, in the clear or as a key ring's [`SealedSecret`].
 
 use std::fmt;
 
@@ -6,15 +6,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use super::Secret;
+use super::secret::Secret;
 use crate::error::Error;
 
-/// A secret as a subscription carries it through a store: in the clear, or sealed by a key ring.
+/// A secret of a subscription in a store: in the clear, or sealed by a key ring.
 ///
-/// Only a [`Secret`] signs; what is sealed has to be opened first, with the key ring (feature `keyring`) that sealed it.
+/// Only a [`Secret`] signs. The key ring (feature `keyring`) that sealed a secret has to open it first.
 ///
 /// ```
-/// use hookwire::{SealedSecret, Secret, StoredSecret};
+/// use hookwire::signature::{SealedSecret, StoredSecret};
+/// use hookwire::Secret;
 ///
 /// let plain = StoredSecret::from(Secret::generate());
 /// assert_eq!(plain.preview(), plain.plain().expect("not sealed").preview());
@@ -25,14 +26,15 @@ use crate::error::Error;
 #[derive(Clone, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum StoredSecret {
-    /// In the clear: whoever reads the database has it.
+    /// In the clear: anybody who reads the database has the secret.
     Plain(Secret),
     /// Encrypted by a key ring.
     Sealed(SealedSecret),
 }
 
 impl StoredSecret {
-    /// Enough to tell secrets apart, as [`Secret::preview`] gives it; of a sealed one what was stored beside it.
+    /// The beginning of the secret, to tell it from others, as [`Secret::preview`] makes it. A sealed secret
+    /// has it stored beside it.
     pub fn preview(&self) -> String {
         match self {
             Self::Plain(secret) => secret.preview(),
@@ -48,8 +50,8 @@ impl StoredSecret {
         }
     }
 
-    /// A text that [`from_storage`](Self::from_storage) reads back, for a store to keep: as secret as the secret itself unless it
-    /// is sealed.
+    /// The text for a store, which [`from_storage`](Self::from_storage) reads back. It is as secret as the
+    /// secret itself, unless the secret is sealed.
     pub fn to_storage(&self) -> Zeroizing<String> {
         match self {
             Self::Plain(secret) => secret.to_storage(),
@@ -57,13 +59,15 @@ impl StoredSecret {
         }
     }
 
-    /// The secret that [`to_storage`](Self::to_storage) wrote.
+    /// Reads the text that [`to_storage`](Self::to_storage) wrote.
     ///
-    /// Of a sealed one nothing is read yet: what was altered since is told by the key ring, when that one secret is needed.
+    /// A sealed secret is not opened yet. If it was altered, the key ring finds that out when the secret is
+    /// needed.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Secret`](crate::ErrorKind::Secret) for a text of no form that this version writes. The text is not repeated.
+    /// [`ErrorKind::Secret`](crate::ErrorKind::Secret) for a text in a form that this version does not write.
+    /// The error does not repeat the text.
     pub fn from_storage(stored: &str) -> Result<Self, Error> {
         match stored.strip_prefix(SEALED) {
             Some(text) => Ok(Self::Sealed(SealedSecret::from_text(text))),
@@ -84,7 +88,7 @@ impl From<SealedSecret> for StoredSecret {
     }
 }
 
-/// A sealed one equals none: what is in it is not known.
+/// A sealed secret equals no secret, because its content is not known.
 impl PartialEq<Secret> for StoredSecret {
     fn eq(&self, other: &Secret) -> bool {
         self.plain() == Some(other)
@@ -100,33 +104,37 @@ impl fmt::Debug for StoredSecret {
     }
 }
 
-/// What a key ring made of a secret: version, key id, preview, nonce, ciphertext and tag, as one text.
+/// A secret that a key ring sealed: version, key id, preview, nonce, ciphertext and tag, as one text.
 ///
-/// No secret itself. Any text is taken as one; whether it is whole and in its place is for the key ring to say, which alone can.
+/// The text itself is not secret. Any text is accepted here; only the key ring can check whether it is whole
+/// and belongs to its subscription.
 #[derive(Clone, Eq, PartialEq)]
 pub struct SealedSecret {
     text: String,
 }
 
 impl SealedSecret {
-    /// The sealed secret that [`as_str`](Self::as_str) gave as `text`.
+    /// Makes the sealed secret from the text that [`as_str`](Self::as_str) returned.
     pub fn from_text(text: impl Into<String>) -> Self {
         Self { text: text.into() }
     }
 
-    /// The text: `v1.<key id>.<preview>.<nonce, ciphertext, tag>`, the last two parts in base64 for URLs without padding.
+    /// The text: `v1.<key id>.<preview>.<nonce, ciphertext, tag>`, the last two parts in base64 for URLs
+    /// without padding.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The id of the key that it was sealed with; nothing when it is not of the form that this version knows.
+    /// The id of the key that it was sealed with; `None` if the text has a form that this version does not
+    /// know.
     pub fn key_id(&self) -> Option<&str> {
         self.parts().map(|[key, ..]| key)
     }
 
-    /// The secret's preview, stored beside it, so that a read needs no key; `...` where there is none.
+    /// The preview of the secret, which is stored beside it, so that reading it needs no key; `...` if there
+    /// is none.
     ///
-    /// Opening proves it: whoever can write to the database could have changed it.
+    /// Anybody who can write to the database could have changed it; opening the secret proves it.
     pub fn preview(&self) -> String {
         self.parts()
             .and_then(|[_, preview, _]| URL_SAFE_NO_PAD.decode(preview).ok())
@@ -136,7 +144,7 @@ impl SealedSecret {
             .unwrap_or_else(|| HIDDEN.to_owned())
     }
 
-    /// Key id, preview and ciphertext, as they stand in a text of this version.
+    /// Key id, preview and ciphertext of a text of this version.
     pub(crate) fn parts(&self) -> Option<[&str; 3]> {
         let parts = self.text.strip_prefix(VERSION)?.strip_prefix('.')?.split('.').collect::<Vec<_>>();
         <[&str; 3]>::try_from(parts).ok().filter(|[key, ..]| is_key_id(key))
@@ -149,28 +157,29 @@ impl fmt::Debug for SealedSecret {
     }
 }
 
-/// What a sealed secret is for; it opens for nothing else.
+/// The use of a sealed secret; the secret opens for no other use.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum SecretUse {
-    /// It signs.
+    /// The secret signs.
     Signing,
-    /// It is shown to the endpoint: a key, a password, a token.
+    /// The secret is sent to the endpoint: a key, a password, a token.
     Credential,
 }
 
-/// Letters, digits, hyphens and underscores: with a dot the text would have other parts.
+/// Whether a text is a key id: letters, digits, hyphens and underscores. A dot would separate parts of the
+/// sealed text.
 pub(crate) fn is_key_id(text: &str) -> bool {
     (1..=MAX_KEY_ID).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
-/// The form above, sealed with XChaCha20-Poly1305. Written into stores: never change it.
+/// The version of the form above, sealed with XChaCha20-Poly1305. Stores hold it, so never change it.
 pub(crate) const VERSION: &str = "v1";
 pub(crate) const MAX_KEY_ID: usize = 64;
 
-/// Beside the tags of [`Secret::to_storage`]: never change it.
+/// The tag of a sealed secret in stores, beside those of [`Secret::to_storage`]. Never change it.
 const SEALED: &str = "sealed:";
 const HIDDEN: &str = "...";
-/// A prefix of 6, 8 characters of at most 4 bytes, three dots.
+/// The most bytes of a preview: a prefix of 6, 8 characters of at most 4 bytes each, and three dots.
 const MAX_PREVIEW: usize = 41;

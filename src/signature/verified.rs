@@ -1,38 +1,43 @@
-//! [`Verified`]: a message that was proved, and how.
+//! [`Verified`]: a received message with its proof.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
+use super::request::Request;
 use super::scheme::Scheme;
 
-/// A received message together with the proof of where it came from.
+/// A received message with the proof of its origin.
 ///
-/// The only thing that can be decoded into an event. A [`Verifier`](crate::Verifier) makes it; so does
-/// [`dangerous_unsigned`](Self::dangerous_unsigned), for platforms that sign nothing. [`by`](Self::by) tells which.
+/// Only a `Verified` can be decoded into an event. A [`Verifier`](crate::Verifier) makes one. For platforms
+/// that sign nothing, [`dangerous_unsigned`](Self::dangerous_unsigned) makes one without a proof.
+/// [`by`](Self::by) says which proof there is.
 ///
-/// It borrows the request's headers and body; [`into_owned`](Self::into_owned) lets it outlive them.
+/// It borrows the headers and the body of the request; [`into_owned`](Self::into_owned) lets it outlive them.
 #[derive(Clone)]
 pub struct Verified<'a> {
     pub(super) id: Option<Cow<'a, str>>,
     pub(super) timestamp: Option<i64>,
     pub(super) body: Cow<'a, [u8]>,
-    pub(super) by: Proof,
+    pub(super) by: By,
     pub(super) received_at: OffsetDateTime,
-    /// Only of unsigned messages: a signed one has taken from them what its scheme names.
+    /// The headers of an unsigned message. A signed message needs no other header than its scheme's.
     pub(super) headers: Option<Cow<'a, HeaderMap>>,
 }
 
 impl<'a> Verified<'a> {
-    /// Takes a message as it is, **proved by nothing**, received now.
+    /// Accepts a message **without any proof**, received now.
     ///
-    /// For platforms that sign nothing, behind a guard of your own: an unguessable URL, an allow-list of addresses.
+    /// It is for platforms that sign nothing, behind a guard of your own, such as an unguessable URL or an
+    /// allow-list of addresses.
     ///
     /// ```
-    /// use hookwire::{Proof, Verified};
+    /// use hookwire::signature::Proof;
+    /// use hookwire::Verified;
     ///
     /// let headers = http::HeaderMap::new();
     /// let taken = Verified::dangerous_unsigned(&headers, b"{}");
@@ -43,30 +48,68 @@ impl<'a> Verified<'a> {
         Self::dangerous_unsigned_at(headers, body, OffsetDateTime::now_utc())
     }
 
-    /// The pure twin of [`dangerous_unsigned`](Self::dangerous_unsigned), received at `now`.
+    /// Accepts a message without any proof, received at `now`: the pure twin of
+    /// [`dangerous_unsigned`](Self::dangerous_unsigned).
     pub fn dangerous_unsigned_at(headers: &'a HeaderMap, body: &'a [u8], now: OffsetDateTime) -> Self {
         Self {
             id: None,
             timestamp: None,
             body: Cow::Borrowed(body),
-            by: Proof::Nothing,
+            by: By::Nothing,
             received_at: now,
             headers: Some(Cow::Borrowed(headers)),
         }
     }
 
-    /// A message that a guard admitted.
+    /// Makes a message that a guard admitted.
     pub(crate) fn guarded_at(
         guard: &'static str,
         headers: &'a HeaderMap,
         body: &'a [u8],
         now: OffsetDateTime,
     ) -> Self {
-        Self { by: Proof::Guard(guard), ..Self::dangerous_unsigned_at(headers, body, now) }
+        Self { by: By::Guard(guard), ..Self::dangerous_unsigned_at(headers, body, now) }
     }
 
-    /// A message that an intake kept when it was proven, of the event that it had then.
-    pub(crate) fn kept(
+    /// Makes a message that was proven in another way than by a scheme.
+    pub(crate) fn proven(
+        by: Proof,
+        signed_at: Option<i64>,
+        request: &Request<'a>,
+        now: OffsetDateTime,
+    ) -> Self {
+        Self {
+            id: None,
+            timestamp: signed_at,
+            body: Cow::Borrowed(request.body),
+            by: by.into(),
+            received_at: now,
+            headers: None,
+        }
+    }
+
+    /// Puts the borrowed body in place of its copy.
+    pub(crate) fn with_body<'b>(self, body: &'b [u8]) -> Verified<'b>
+    where
+        'a: 'b,
+    {
+        Verified { body: Cow::Borrowed(body), ..self }
+    }
+
+    /// Makes the message of one event of a proven request, whose envelope is `body`.
+    pub(crate) fn event(&self, body: Vec<u8>) -> Verified<'static> {
+        Verified {
+            id: None,
+            timestamp: self.timestamp,
+            body: Cow::Owned(body),
+            by: self.by.clone(),
+            received_at: self.received_at,
+            headers: None,
+        }
+    }
+
+    /// Makes a message that an intake stored when it was proven, with the event that it had then.
+    pub(crate) fn stored(
         event: &'a str,
         signed_at: Option<OffsetDateTime>,
         body: &'a [u8],
@@ -76,49 +119,70 @@ impl<'a> Verified<'a> {
             id: Some(Cow::Borrowed(event)),
             timestamp: signed_at.map(OffsetDateTime::unix_timestamp),
             body: Cow::Borrowed(body),
-            by: Proof::Kept,
+            by: By::Stored,
             received_at,
             headers: None,
         }
     }
 
-    /// The id from the scheme's header, if it has one. Believe it only if [`id_is_signed`](Self::id_is_signed).
+    /// The id from the scheme's header, if the scheme has one. Trust it only if
+    /// [`id_is_signed`](Self::id_is_signed) is true.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
     /// Whether the proof covers [`id`](Self::id).
     pub fn id_is_signed(&self) -> bool {
-        match self.by {
-            Proof::Signature(scheme) => scheme.signs_id(),
-            Proof::Kept => true,
-            Proof::Guard(_) | Proof::Nothing => false,
+        match &self.by {
+            By::Signature(scheme) => scheme.signs_id(),
+            By::Stored => true,
+            By::Guard(_) | By::Nothing | By::Provider(_) => false,
         }
     }
 
-    /// When the message was signed, in whole seconds; nothing if the proof does not cover a time.
+    /// The time of signing, in whole seconds; `None` if the proof does not cover a time.
     ///
-    /// A time beyond the year 9999, which only gets here when its check was switched off, is given as that year's end.
+    /// A time beyond the year 9999, which is possible only without the check of its age, is returned as the
+    /// end of that year.
     pub fn timestamp(&self) -> Option<OffsetDateTime> {
         self.timestamp.map(|seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(LAST_TIMESTAMP))
     }
 
-    /// The raw body, as received and as proved.
+    /// The raw body, as it was received and proved.
     pub fn body(&self) -> &[u8] {
         &self.body
     }
 
-    /// What proved the message.
+    /// The proof of the message.
     pub fn by(&self) -> Proof {
-        self.by
+        match &self.by {
+            By::Signature(scheme) => Proof::Signature(**scheme),
+            By::Provider(name) => Proof::Provider(name),
+            By::Guard(name) => Proof::Guard(name),
+            By::Stored => Proof::Stored,
+            By::Nothing => Proof::Nothing,
+        }
     }
 
-    /// The time against which the message's age was checked.
+    /// The scheme of the signature that proves it.
+    pub(crate) fn scheme(&self) -> Option<&Scheme> {
+        match &self.by {
+            By::Signature(scheme) => Some(scheme),
+            _ => None,
+        }
+    }
+
+    /// Whether it was proven by more than a guard.
+    pub(crate) fn is_signed(&self) -> bool {
+        !matches!(self.by, By::Guard(_) | By::Nothing)
+    }
+
+    /// The time of receipt, which the message's age is checked against.
     pub fn received_at(&self) -> OffsetDateTime {
         self.received_at
     }
 
-    /// The same with its own copy of everything, for a task that outlives the request.
+    /// Copies everything that is borrowed, for a task that outlives the request.
     pub fn into_owned(self) -> Verified<'static> {
         Verified {
             id: self.id.map(|id| Cow::Owned(id.into_owned())),
@@ -130,7 +194,8 @@ impl<'a> Verified<'a> {
         }
     }
 
-    /// A header of an unsigned message, if it is there once and is text: where a contract's id travels.
+    /// A header of an unsigned message, such as the one with a contract's id, if it stands there once and is
+    /// text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.as_deref()?.get_all(name).iter();
         match (values.next(), values.next()) {
@@ -140,31 +205,55 @@ impl<'a> Verified<'a> {
     }
 }
 
-/// The body is a payload and stays out, and so do the headers, where credentials travel.
+/// Shows neither the body, which is a payload, nor the headers, which may hold credentials.
 impl fmt::Debug for Verified<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verified")
             .field("id", &self.id())
             .field("timestamp", &self.timestamp)
             .field("body_len", &self.body.len())
-            .field("by", &self.by)
+            .field("by", &self.by())
             .field("received_at", &self.received_at)
             .finish_non_exhaustive()
     }
 }
 
-/// What proved a [`Verified`] message.
+/// The proof of a [`Verified`] message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Proof {
     /// A signature under this scheme.
     Signature(Scheme),
-    /// A guard of this name that passed the request, such as a password in a header.
+    /// The rule of the provider of this name, if it is no scheme: a token or a message signature.
+    Provider(&'static str),
+    /// A guard of this name that admitted the request, such as a password in a header.
     Guard(&'static str),
-    /// An [`Intake`](crate::Intake) that kept it, and its event's id, when it was proven.
-    Kept,
-    /// Nothing: [`Verified::dangerous_unsigned`].
+    /// An [`Intake`](crate::Intake), which stored the message and its event's id when it was proven.
+    Stored,
+    /// No proof: [`Verified::dangerous_unsigned`].
     Nothing,
+}
+
+/// The proof, in a form that is small to move.
+#[derive(Clone)]
+pub(super) enum By {
+    Signature(Arc<Scheme>),
+    Provider(&'static str),
+    Guard(&'static str),
+    Stored,
+    Nothing,
+}
+
+impl From<Proof> for By {
+    fn from(proof: Proof) -> Self {
+        match proof {
+            Proof::Signature(scheme) => Self::Signature(Arc::new(scheme)),
+            Proof::Provider(name) => Self::Provider(name),
+            Proof::Guard(name) => Self::Guard(name),
+            Proof::Stored => Self::Stored,
+            Proof::Nothing => Self::Nothing,
+        }
+    }
 }
 
 const LAST_TIMESTAMP: OffsetDateTime = datetime!(9999-12-31 23:59:59 UTC);

@@ -1,26 +1,32 @@
-//! [`Verifier`]: proves a body, and checks its age; [`VerifyError`]: why it did not.
+//! [`Verifier`]: proves a body and checks its age.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
 use subtle::{Choice, ConstantTimeEq as _};
 use time::OffsetDateTime;
 
-use super::MAX_SIGNATURES;
+use super::age::check_age;
 use super::ed25519;
-use super::key::VerifyingKey;
+use super::general::{self, GeneralKey};
+use super::key::{MAX_SIGNATURES, VerifyingKey};
+use super::layout::Layout;
 use super::message::{Content, check_id, read_timestamp};
-use super::scheme::{HeaderNames, Layout, Scheme};
+use super::public_key::PublicKey;
+use super::request::Request;
+use super::scheme::{HeaderNames, Scheme};
 use super::secret::Secret;
-use super::verified::{Proof, Verified};
+use super::verified::{By, Verified};
+use super::verify_error::VerifyError;
 use crate::error::{Error, ErrorKind};
 
-/// Proves that a body was signed with a secret under a [`Scheme`], not long ago.
+/// Proves that a body was signed with a secret under a [`Scheme`], and not long ago.
 ///
-/// The order is: the form of the headers, the signature, the age. So an age is only complained about in an authentic
-/// message. Nothing of the body is parsed; it can be empty, not UTF-8, or megabytes.
+/// It checks the form of the headers, then the signature, then the age. So an error about the age means that
+/// the message is authentic. The body is not parsed; it may be empty, not UTF-8, or megabytes long.
 ///
 /// ```
 /// use hookwire::{Scheme, Secret, Signer, Verifier, VerifyError};
@@ -45,62 +51,108 @@ use crate::error::{Error, ErrorKind};
 /// ```
 #[derive(Clone)]
 pub struct Verifier {
-    scheme: Scheme,
+    /// Shared with the messages that it proves, which would be large otherwise.
+    scheme: Arc<Scheme>,
     names: HeaderNames,
+    other_names: Option<Box<HeaderNames>>,
     keys: Vec<VerifyingKey>,
-    /// `None` once the check was switched off.
+    /// The keys of a scheme that the fast way does not know; empty otherwise.
+    general: Vec<GeneralKey>,
+    /// `None` if the check of the age is switched off.
     tolerance: Option<Duration>,
 }
 
 impl Verifier {
-    /// A verifier under `scheme` with `secret` and a tolerance of 300 seconds.
+    /// Makes a verifier under `scheme` with `secret` and a tolerance of 300 seconds.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Secret`] when the secret has not the form that the scheme demands.
+    /// [`ErrorKind::Secret`] when the secret does not have the form that the scheme demands.
     pub fn new(scheme: Scheme, secret: &Secret) -> Result<Self, Error> {
-        Ok(Self {
-            scheme,
-            names: scheme.header_names(),
-            keys: vec![VerifyingKey::new(&scheme, secret)?],
-            tolerance: Some(DEFAULT_TOLERANCE),
-        })
+        let mut verifier = Self::without_keys(scheme);
+        match scheme.is_plain {
+            true => verifier.keys.push(VerifyingKey::new(&scheme, secret)?),
+            false => verifier.general.push(GeneralKey::new(&scheme, secret)?),
+        }
+        Ok(verifier)
     }
 
-    /// Accepts another secret's signatures too, while secrets are rotated: any of them may match.
+    /// Makes a verifier under `scheme` with the sender's public key and a tolerance of 300 seconds.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Secret`] when the secret has not the form that the scheme demands, or is the seventeenth.
+    /// [`ErrorKind::Secret`] when the scheme signs with a shared secret or with another kind of key, or the
+    /// crate lacks the feature for it.
+    pub fn with_public_key(scheme: Scheme, key: &PublicKey) -> Result<Self, Error> {
+        let mut verifier = Self::without_keys(scheme);
+        verifier.general.push(GeneralKey::public(&scheme, key)?);
+        Ok(verifier)
+    }
+
+    fn without_keys(scheme: Scheme) -> Self {
+        let tolerance = Some(DEFAULT_TOLERANCE);
+        Self {
+            scheme: Arc::new(scheme),
+            names: scheme.header_names(),
+            other_names: scheme.other_header_names().map(Box::new),
+            keys: Vec::new(),
+            general: Vec::new(),
+            tolerance,
+        }
+    }
+
+    /// Adds a secret, for a rotation: the signature of any of the secrets is accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Secret`] when the secret does not have the form that the scheme demands, or is the
+    /// seventeenth.
     pub fn with_secret(mut self, other: &Secret) -> Result<Self, Error> {
-        let key = VerifyingKey::new(&self.scheme, other)?;
-        if self.keys.len() == MAX_SIGNATURES {
+        if self.keys.len() + self.general.len() == MAX_SIGNATURES {
             return Err(Error::new(ErrorKind::Secret, "verifier has 16 secrets already, which is the most"));
         }
-        self.keys.push(key);
+        match self.scheme.is_plain {
+            true => self.keys.push(VerifyingKey::new(&self.scheme, other)?),
+            false => self.general.push(GeneralKey::new(&self.scheme, other)?),
+        }
         Ok(self)
     }
 
-    /// How far the time of signing may lie from now, in both directions and inclusive, in whole seconds.
+    /// Adds a public key, for a rotation: the signature of any of the keys is accepted.
     ///
-    /// Without effect under a scheme that signs no time, and after [`dangerous`](Self::dangerous) took the check away.
+    /// # Errors
+    ///
+    /// As for [`with_public_key`](Self::with_public_key), or if it is the seventeenth.
+    pub fn and_public_key(mut self, other: &PublicKey) -> Result<Self, Error> {
+        if self.general.len() == MAX_SIGNATURES {
+            return Err(Error::new(ErrorKind::Secret, "verifier has 16 keys already, which is the most"));
+        }
+        self.general.push(GeneralKey::public(&self.scheme, other)?);
+        Ok(self)
+    }
+
+    /// Sets the tolerance: the greatest distance between the time of signing and now, in either direction,
+    /// inclusive, in whole seconds.
+    ///
+    /// It has no effect under a scheme that signs no time, and after [`dangerous`](Self::dangerous) switched
+    /// the check off.
     #[must_use]
     pub fn with_tolerance(mut self, tolerance: Duration) -> Self {
         self.tolerance = self.tolerance.map(|_| tolerance);
         self
     }
 
-    /// The way to what makes a verifier less safe.
+    /// Opens the way to settings that make a verifier less safe.
     pub fn dangerous(self) -> DangerousVerifier {
         DangerousVerifier { verifier: self }
     }
 
-    /// The scheme this verifies.
+    /// The scheme.
     pub fn scheme(&self) -> Scheme {
-        self.scheme
+        *self.scheme
     }
 
-    /// Proves `body` by `headers`, at the time of the system's clock.
+    /// Proves `body` by `headers`, now by the system's clock.
     ///
     /// # Errors
     ///
@@ -113,15 +165,53 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// A [`VerifyError`] that says what was wrong. Answer the sender 401, whatever it is.
+    /// A [`VerifyError`] with the fault. Answer the sender 401 in each case.
     pub fn verify_at<'a>(
         &self,
         headers: &'a HeaderMap,
         body: &'a [u8],
         now: OffsetDateTime,
     ) -> Result<Verified<'a>, VerifyError> {
+        if !self.scheme.is_plain {
+            return self.verify_request_at(&Request::post(headers, body), now);
+        }
+        self.verify_found(self.find_headers(headers)?, body, now)
+    }
+
+    /// Proves a request, at `now`. Schemes that sign a URL, a method or a form need it; the others judge as
+    /// [`verify_at`](Self::verify_at) does.
+    ///
+    /// # Errors
+    ///
+    /// A [`VerifyError`] with the fault.
+    pub fn verify_request_at<'a>(
+        &self,
+        request: &Request<'a>,
+        now: OffsetDateTime,
+    ) -> Result<Verified<'a>, VerifyError> {
+        match self.scheme.is_plain {
+            true => self.verify_found(self.find_headers(request.headers)?, request.body, now),
+            false => general::verify(&self.scheme, &self.general, self.tolerance, request, now),
+        }
+    }
+
+    /// Judges whether all headers of the scheme are there, before the body has arrived.
+    pub(crate) fn check_head(&self, headers: &HeaderMap) -> Result<(), VerifyError> {
+        match self.scheme.is_plain {
+            true => self.find_headers(headers).map(drop),
+            false => general::check_head(&self.scheme, headers),
+        }
+    }
+
+    /// Proves `body` by the headers that [`find_headers`](Self::find_headers) found, at `now`.
+    pub(crate) fn verify_found<'a>(
+        &self,
+        found: FoundHeaders<'a>,
+        body: &'a [u8],
+        now: OffsetDateTime,
+    ) -> Result<Verified<'a>, VerifyError> {
         let mut signatures = Signatures::NONE;
-        let request = self.read_headers(headers, &mut signatures)?;
+        let request = self.read_headers(found, &mut signatures)?;
         let content = Content {
             parts: self.scheme.content,
             id: request.id.unwrap_or_default().as_bytes(),
@@ -139,24 +229,18 @@ impl Verifier {
             id: request.id.map(Cow::Borrowed),
             timestamp,
             body: Cow::Borrowed(body),
-            by: Proof::Signature(self.scheme),
+            by: By::Signature(Arc::clone(&self.scheme)),
             received_at: now,
             headers: None,
         })
     }
 
-    /// Whether every header of the scheme is there, once: what can be said before the body has come.
-    pub(crate) fn check_presence(&self, headers: &HeaderMap) -> Result<(), VerifyError> {
-        self.find_headers(headers).map(drop)
-    }
-
-    /// Every header of the scheme, once and in its form.
+    /// Reads every header of the scheme, each once and in its form.
     fn read_headers<'h>(
         &self,
-        headers: &'h HeaderMap,
+        found: FoundHeaders<'h>,
         signatures: &mut Signatures<'h>,
-    ) -> Result<Request<'h>, VerifyError> {
-        let found = self.find_headers(headers)?;
+    ) -> Result<Carried<'h>, VerifyError> {
         self.read_signatures(found.signature, signatures)?;
 
         let (timestamp, timestamp_name) = match self.scheme.timestamp_header {
@@ -170,41 +254,27 @@ impl Verifier {
 
         let mut id = None;
         if let (Some(value), Some(name)) = (found.id, self.scheme.id_header) {
-            check_id(value, &self.scheme).map_err(|reason| VerifyError::MalformedHeader { name, reason })?;
+            check_id(value, self.scheme.id_separator)
+                .map_err(|reason| VerifyError::MalformedHeader { name, reason })?;
             id = Some(std::str::from_utf8(value).expect("invariant: an id that passed is ASCII"));
         }
-        Ok(Request { id, timestamp, seconds })
+        Ok(Carried { id, timestamp, seconds })
     }
 
-    /// Every header of the scheme, once.
-    ///
-    /// One walk over a request's few headers costs less than looking up three names, each hashed.
-    fn find_headers<'h>(&self, headers: &'h HeaderMap) -> Result<Found<'h>, VerifyError> {
-        let (mut signature, mut id, mut timestamp) = (None, None, None);
-        for (name, value) in headers {
-            let (slot, text) = if *name == self.names.signature {
-                (&mut signature, Some(self.scheme.signature_header))
-            } else if self.names.id.as_ref() == Some(name) {
-                (&mut id, self.scheme.id_header)
-            } else if self.names.timestamp.as_ref() == Some(name) {
-                (&mut timestamp, self.scheme.timestamp_header)
-            } else {
-                continue;
-            };
-            if slot.replace(value.as_bytes()).is_some() {
-                return Err(VerifyError::DuplicateHeader { name: text.unwrap_or_default() });
-            }
+    /// Finds every header of the scheme, each of which must be there once. A receiver does this before the
+    /// body arrives.
+    pub(crate) fn find_headers<'h>(&self, headers: &'h HeaderMap) -> Result<FoundHeaders<'h>, VerifyError> {
+        let found = find(&self.names, headers);
+        let Some(others) = &self.other_names else { return found };
+        // The other family counts if it is complete. The error is that of a family with a signature.
+        let may_be_others =
+            found.as_ref().is_err_and(|error| matches!(error, VerifyError::MissingHeader { .. }))
+                && headers.contains_key(&others.signature);
+        if !may_be_others {
+            return found;
         }
-        let missing = |found: Option<&[u8]>, name: Option<&'static str>| match name {
-            Some(name) if found.is_none() => Err(VerifyError::MissingHeader { name }),
-            _ => Ok(()),
-        };
-        missing(timestamp, self.scheme.timestamp_header)?;
-        missing(id, self.scheme.id_header)?;
-        match signature {
-            Some(signature) => Ok(Found { signature, id, timestamp }),
-            None => Err(VerifyError::MissingHeader { name: self.scheme.signature_header }),
-        }
+        let other = find(others, headers);
+        if other.is_err() && headers.contains_key(&self.names.signature) { found } else { other }
     }
 
     fn read_signatures<'h>(
@@ -226,7 +296,8 @@ impl Verifier {
                 );
             }
             Layout::List { version } => {
-                // Counted before: that is quick, and the last entry, mostly the only one, is not searched for an end.
+                // Counting the entries first is fast, and spares the search for the end of the last one,
+                // mostly the only one.
                 let entries = 1 + value.iter().filter(|byte| **byte == b' ').count();
                 if entries > MAX_SIGNATURES {
                     return Err(malformed(TOO_MANY));
@@ -242,6 +313,8 @@ impl Verifier {
             Layout::Fields { timestamp, signature } => {
                 let mut others = 0;
                 for field in value.split(|byte| *byte == b',') {
+                    // RFC 9110 section 5.6.1: white space around the members of a list means nothing.
+                    let field = field.trim_ascii();
                     if let Some(digits) = named(field, timestamp) {
                         if signatures.timestamp.replace(digits).is_some() {
                             return Err(malformed("has more than one time"));
@@ -262,11 +335,15 @@ impl Verifier {
                     return Err(malformed("has no time"));
                 }
             }
+            Layout::Named { .. } | Layout::Tags { .. } | Layout::Columns { .. } => {
+                unreachable!("invariant: a scheme of this layout is judged by the general way")
+            }
         }
         Ok(())
     }
 
-    /// Compares every key with every signature, without stopping at the one that matches: how long it takes says nothing.
+    /// Compares every key with every signature and does not stop at a match, so that the time it takes
+    /// reveals nothing.
     fn matches(&self, signatures: &Signatures<'_>, content: &Content<'_>) -> bool {
         let mut found = Choice::from(0);
         let mut whole = None;
@@ -292,26 +369,59 @@ impl Verifier {
     }
 }
 
+/// Finds the headers of these names, each of which must be there once.
+///
+/// A walk over the few headers of a request costs less than three look-ups, each with a hash.
+fn find<'h>(names: &HeaderNames, headers: &'h HeaderMap) -> Result<FoundHeaders<'h>, VerifyError> {
+    let family = &names.family;
+    let (mut signature, mut id, mut timestamp) = (None, None, None);
+    for (name, value) in headers {
+        let (slot, text) = if *name == names.signature {
+            (&mut signature, Some(family.signature))
+        } else if names.id.as_ref() == Some(name) {
+            (&mut id, family.id)
+        } else if names.timestamp.as_ref() == Some(name) {
+            (&mut timestamp, family.timestamp)
+        } else {
+            continue;
+        };
+        if slot.replace(value.as_bytes()).is_some() {
+            return Err(VerifyError::DuplicateHeader { name: text.unwrap_or_default() });
+        }
+    }
+    let missing = |found: Option<&[u8]>, name: Option<&'static str>| match name {
+        Some(name) if found.is_none() => Err(VerifyError::MissingHeader { name }),
+        _ => Ok(()),
+    };
+    missing(timestamp, family.timestamp)?;
+    missing(id, family.id)?;
+    match signature {
+        Some(signature) => Ok(FoundHeaders { signature, id, timestamp }),
+        None => Err(VerifyError::MissingHeader { name: family.signature }),
+    }
+}
+
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verifier")
             .field("scheme", &self.scheme.name)
-            .field("secrets", &self.keys.len())
+            .field("secrets", &(self.keys.len() + self.general.len()))
             .field("tolerance", &self.tolerance)
             .finish_non_exhaustive()
     }
 }
 
-/// A [`Verifier`] about to lose one of its checks.
+/// The settings that make a [`Verifier`] less safe.
 #[derive(Clone, Debug)]
 pub struct DangerousVerifier {
     verifier: Verifier,
 }
 
 impl DangerousVerifier {
-    /// Accepts a message of any age, so that whoever recorded one **can send it again at any time**.
+    /// Accepts a message of any age, so that anybody who recorded one **can send it again at any time**.
     ///
-    /// For replaying stored requests. The time is still demanded in its form and covered by the signature.
+    /// It is for replaying stored requests. The time must still be well formed, and the signature must still
+    /// cover it.
     #[must_use]
     pub fn without_timestamp_check(mut self) -> Verifier {
         self.verifier.tolerance = None;
@@ -319,73 +429,22 @@ impl DangerousVerifier {
     }
 }
 
-/// Why a message was not proved.
-///
-/// Whatever it is, the answer to the sender is 401; the difference is for logs and tests.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum VerifyError {
-    /// A header of the scheme is not there.
-    #[error("header {name} is missing")]
-    #[non_exhaustive]
-    MissingHeader {
-        /// The header's lower-case name.
-        name: &'static str,
-    },
-    /// A header of the scheme is there more than once, so that two readers could choose differently.
-    #[error("header {name} is there more than once, expected it once")]
-    #[non_exhaustive]
-    DuplicateHeader {
-        /// The header's lower-case name.
-        name: &'static str,
-    },
-    /// A header of the scheme does not have the form it must have.
-    #[error("header {name} {reason}")]
-    #[non_exhaustive]
-    MalformedHeader {
-        /// The header's lower-case name.
-        name: &'static str,
-        /// What is wrong with it, to follow its name in a sentence.
-        reason: &'static str,
-    },
-    /// The message is authentic but was signed longer ago than the tolerance allows.
-    #[error("timestamp is {} s old, tolerance is {} s", age.as_secs(), tolerance.as_secs())]
-    #[non_exhaustive]
-    TimestampTooOld {
-        /// How long ago it was signed, in whole seconds.
-        age: Duration,
-        /// The verifier's tolerance.
-        tolerance: Duration,
-    },
-    /// The message is authentic but was signed further in the future than the tolerance allows.
-    #[error("timestamp is {} s in the future, tolerance is {} s", ahead.as_secs(), tolerance.as_secs())]
-    #[non_exhaustive]
-    TimestampInFuture {
-        /// How far in the future it was signed, in whole seconds.
-        ahead: Duration,
-        /// The verifier's tolerance.
-        tolerance: Duration,
-    },
-    /// No signature in the header was made over this message with any of the verifier's secrets.
-    #[error("no signature matches, expected one over these bytes by a known secret")]
-    SignatureMismatch,
-}
-
 /// The values of a scheme's headers.
-struct Found<'h> {
+#[derive(Clone, Copy)]
+pub(crate) struct FoundHeaders<'h> {
     signature: &'h [u8],
     id: Option<&'h [u8]>,
     timestamp: Option<&'h [u8]>,
 }
 
-/// What the headers of one request say.
-struct Request<'h> {
+/// The content of one request's headers.
+struct Carried<'h> {
     id: Option<&'h str>,
     timestamp: Option<&'h [u8]>,
     seconds: Option<i64>,
 }
 
-/// What the signature header says; the HMAC tags are decoded once, whatever the number of keys.
+/// The content of the signature header. The HMAC tags are decoded once, whatever the number of keys.
 struct Signatures<'h> {
     tags: [[u8; 32]; MAX_SIGNATURES],
     len: usize,
@@ -406,7 +465,8 @@ impl Signatures<'_> {
     }
 }
 
-/// In constant time; by words, because a comparison by bytes takes a quarter of a short message's time.
+/// Compares in constant time, and by words, because a comparison by bytes takes a quarter of a short
+/// message's time.
 fn same(left: &[u8; 32], right: &[u8; 32]) -> Choice {
     let halves = |tag: &[u8; 32]| {
         let (low, high) = tag.split_at(16);
@@ -416,28 +476,14 @@ fn same(left: &[u8; 32], right: &[u8; 32]) -> Choice {
     left_low.ct_eq(&right_low) & left_high.ct_eq(&right_high)
 }
 
-/// The signature of a `version,signature` entry, if the version is this one.
+/// The signature of a `version,signature` entry, if it has this version.
 fn versioned<'h>(entry: &'h [u8], version: &str) -> Option<&'h [u8]> {
     entry.strip_prefix(version.as_bytes())?.strip_prefix(b",")
 }
 
-/// The value of a `name=value` field, if the name is this one.
+/// The value of a `name=value` field, if it has this name.
 fn named<'h>(field: &'h [u8], name: &str) -> Option<&'h [u8]> {
     field.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
-}
-
-/// In whole seconds, as timestamps are; the bound is inclusive.
-fn check_age(signed_at: i64, now: i64, tolerance: Duration) -> Result<(), VerifyError> {
-    let distance = now.abs_diff(signed_at);
-    if distance <= tolerance.as_secs() {
-        return Ok(());
-    }
-    let distance = Duration::from_secs(distance);
-    Err(if signed_at < now {
-        VerifyError::TimestampTooOld { age: distance, tolerance }
-    } else {
-        VerifyError::TimestampInFuture { ahead: distance, tolerance }
-    })
 }
 
 const DEFAULT_TOLERANCE: Duration = Duration::from_secs(300);

@@ -1,49 +1,62 @@
-//! [`StoreExt`]: what every store can do by its own few calls.
+//! [`StoreExt`]: calls in batches, for callers.
 
 use std::future::Future;
 use std::num::NonZeroU32;
 
 use time::OffsetDateTime;
 
-use super::{Replay, Retention, Store, StoreError};
+use super::pruning::{Pruning, Retention};
+use super::records::{MissingPayload, Records, Replay};
+use super::{StoreError, StoreErrorKind};
 
-/// What every [`Store`] can do by its own few calls. Nobody implements it.
-pub trait StoreExt: Store {
-    /// Replays everything that `replay` names, `batch` deliveries at a time, and tells `progress` after each batch how many were
-    /// made so far; returns how many in all.
+/// Repeats calls that work in batches until they are done. Every store has it, and nobody implements it.
+pub trait StoreExt {
+    /// Replays everything that `replay` names, `batch` deliveries at a time. After each batch it calls
+    /// `progress` with the number of deliveries made so far; it returns how many in all.
     ///
-    /// What is delivered meanwhile is not held up, and what ends after `now` is not replayed again. Dropping the future stops
-    /// between two batches or gives up the one under way; what was made stays. Wake the dispatcher when it is done, or in
-    /// `progress`.
+    /// Other deliveries go on between the batches, and what ends after `now` is not replayed again. Dropping
+    /// the future stops between two batches or gives up the one under way; what was made stays. Wake the
+    /// dispatcher at the end, or in `progress`.
     ///
     /// ```
     /// # #[cfg(feature = "memory")]
-    /// # async fn replay(store: hookwire::MemoryStore, id: hookwire::SubscriptionId) -> Result<(), hookwire::StoreError> {
+    /// # async fn replay(
+    /// #     store: hookwire::MemoryStore,
+    /// #     id: hookwire::SubscriptionId,
+    /// # ) -> Result<(), hookwire::StoreError> {
     /// use std::num::NonZeroU32;
     /// use hookwire::store::{Replay, StoreExt};
     /// use time::OffsetDateTime;
     ///
     /// let batch = NonZeroU32::new(500).expect("not zero");
     /// let dead = Replay::DeadLetters(id);
-    /// let made = store.replay_all(&dead, OffsetDateTime::now_utc(), batch, |made| println!("{made} so far")).await?;
-    /// # let _ = made;
+    /// let now = OffsetDateTime::now_utc();
+    /// store.replay_all(&dead, batch, now, |made| println!("{made} so far")).await?;
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     ///
-    /// The store's. What was made until then stays, and the same call again goes on behind it.
+    /// [`StoreErrorKind::MissingPayload`] where an event is not stored in the version that the subscription
+    /// speaks ([`Records::missing_payloads`]): then nothing is sent. [`StoreError`] of a batch. The
+    /// deliveries made before it stay, and the same call again goes on behind them.
     fn replay_all(
         &self,
         replay: &Replay,
-        now: OffsetDateTime,
         batch: NonZeroU32,
+        now: OffsetDateTime,
         mut progress: impl FnMut(u64) + Send,
-    ) -> impl Future<Output = Result<u64, StoreError>> + Send {
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send
+    where
+        Self: Records,
+    {
         async move {
             let mut made = 0;
+            refuse(&self.missing_payloads(replay, 1, now).await?)?;
             loop {
-                let replayed = self.replay(replay, now, batch.get()).await?;
+                let replayed = self.replay(replay, batch.get(), now).await?;
+                // The subscription may have got another version since.
+                refuse(&replayed.missing)?;
                 made += u64::from(replayed.made);
                 progress(made);
                 if !replayed.more {
@@ -53,21 +66,25 @@ pub trait StoreExt: Store {
         }
     }
 
-    /// Prunes everything that `retention` does not want at `now`, at most `batch` rows of a kind at a time; returns how many rows.
+    /// Prunes everything that is older at `now` than `retention` allows, at most `batch` rows of a kind at a
+    /// time. Returns how many rows in all.
     ///
     /// # Errors
     ///
-    /// The store's. What was deleted until then stays deleted.
+    /// [`StoreError`] of a batch. The rows deleted before it stay deleted.
     fn prune_all(
         &self,
         retention: &Retention,
-        now: OffsetDateTime,
         batch: NonZeroU32,
-    ) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send
+    where
+        Self: Pruning,
+    {
         async move {
             let mut pruned = 0;
             loop {
-                match self.prune(retention, now, batch.get()).await? {
+                match self.prune(retention, batch.get(), now).await? {
                     0 => return Ok(pruned),
                     rows => pruned += rows,
                 }
@@ -76,4 +93,10 @@ pub trait StoreExt: Store {
     }
 }
 
-impl<S: Store + ?Sized> StoreExt for S {}
+impl<S: ?Sized> StoreExt for S {}
+
+fn refuse(missing: &[MissingPayload]) -> Result<(), StoreError> {
+    let Some(MissingPayload { contract, event }) = missing.first() else { return Ok(()) };
+    let error = format!("event {event} is not stored in {contract}; Records::add_payloads stores it");
+    Err(StoreError::new(StoreErrorKind::MissingPayload, error))
+}

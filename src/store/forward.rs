@@ -1,4 +1,4 @@
-//! `Arc<S>` and `&S` are stores, inboxes and intakes where `S` is one.
+//! `Arc<S>` and `&S` have the traits of this module where `S` has them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,86 +9,55 @@ use crate::delivery::{Attempt, Delivery};
 use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{
-    Added, Claim, Claims, Cursor, DeliveryQuery, EventRecord, GivenUpRequest, Inbox, InboxKey, Inserted,
-    Intake, Kept, KeptRequest, Lease, Look, NewEvent, Page, Period, Records, Replay, Replayed,
-    RequestSettlement, Reservation, Retention, SecretDigest, Settled, Settlement, Statistics, Store,
-    StoreError, Take, Taken, TransactionalInbox, TransactionalStore,
+    Added, Claim, Claims, ContractBacklog, Cursor, DeliveryQuery, EventRecord, GivenUpRequest, HealthWritten,
+    Inbox, InboxKey, Inserted, Intake, Lease, LeaseRequests, LeasedRequests, MadePayload, MissingPayload,
+    NewEvent, Page, Period, Poll, Polled, Pruning, Records, Replay, Replayed, RequestAttempt, Reservation,
+    Retention, Scanned, SecretDigest, Settled, Settlement, Statistics, Store, StoreError, StoreId, Stored,
+    StoredRequest, Subscriptions, TransactionalInbox, TransactionalStore, WaitingRequests,
 };
-use crate::subscription::{Health, Subscription, SubscriptionStatus};
+use crate::subscription::{DisabledReason, Health, Subscription, SubscriptionStatus};
 
-/// Forwards every method of [`Store`], [`Inbox`] and [`Intake`] through a pointer.
+/// Forwards every method of every trait but [`Notifications`](crate::store::Notifications) through a pointer.
 macro_rules! forward {
     ($pointer:ty) => {
-        // A method without a body here would recurse or fall behind the trait.
+        // A method without a body here would recurse or fall behind its trait.
         #[deny(clippy::missing_trait_methods)]
         impl<S: Store + ?Sized> Store for $pointer {
-            async fn put_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
-                S::put_subscription(self, subscription).await
+            fn id(&self) -> Option<StoreId> {
+                S::id(self)
+            }
+
+            async fn subscriptions(&self, organization: &str) -> Result<Vec<Scanned>, StoreError> {
+                S::subscriptions(self, organization).await
             }
 
             async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
                 S::subscription(self, id).await
             }
 
-            async fn subscriptions(&self, organization: &str) -> Result<Vec<Subscription>, StoreError> {
-                S::subscriptions(self, organization).await
-            }
-
-            async fn subscription_ids(
-                &self,
-                after: Option<SubscriptionId>,
-                limit: u32,
-            ) -> Result<Vec<SubscriptionId>, StoreError> {
-                S::subscription_ids(self, after, limit).await
-            }
-
-            async fn replace_subscription(
-                &self,
-                seen: &Subscription,
-                subscription: &Subscription,
-            ) -> Result<bool, StoreError> {
-                S::replace_subscription(self, seen, subscription).await
-            }
-
-            async fn set_subscription_status(
-                &self,
-                id: SubscriptionId,
-                status: &SubscriptionStatus,
-            ) -> Result<bool, StoreError> {
-                S::set_subscription_status(self, id, status).await
-            }
-
-            async fn delete_subscription(
-                &self,
-                id: SubscriptionId,
-                now: OffsetDateTime,
-            ) -> Result<bool, StoreError> {
-                S::delete_subscription(self, id, now).await
-            }
-
             async fn insert(&self, events: &[NewEvent]) -> Result<Vec<Inserted>, StoreError> {
                 S::insert(self, events).await
+            }
+
+            async fn look(&self, poll: &Poll) -> Result<Polled, StoreError> {
+                S::look(self, poll).await
             }
 
             async fn claim(&self, claim: &Claim) -> Result<Claims, StoreError> {
                 S::claim(self, claim).await
             }
 
-            async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
-                S::settle(self, settlements).await
-            }
-
-            async fn look(&self, now: OffsetDateTime, limit: u32) -> Result<Look, StoreError> {
-                S::look(self, now, limit).await
-            }
-
             async fn extend(
                 &self,
                 leases: &[(DeliveryId, Lease)],
-                now: OffsetDateTime,
                 lease: Duration,
+                now: OffsetDateTime,
             ) -> Result<Vec<Settled>, StoreError> {
-                S::extend(self, leases, now, lease).await
+                S::extend(self, leases, lease, now).await
+            }
+
+            async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+                S::settle(self, settlements).await
             }
 
             async fn put_health(
@@ -96,56 +65,19 @@ macro_rules! forward {
                 id: SubscriptionId,
                 seen: &Health,
                 health: &Health,
-            ) -> Result<bool, StoreError> {
-                S::put_health(self, id, seen, health).await
-            }
-
-            async fn cancel(&self, id: DeliveryId, now: OffsetDateTime) -> Result<bool, StoreError> {
-                S::cancel(self, id, now).await
-            }
-
-            async fn replay(
-                &self,
-                replay: &Replay,
+                disable: Option<DisabledReason>,
                 now: OffsetDateTime,
+            ) -> Result<HealthWritten, StoreError> {
+                S::put_health(self, id, seen, health, disable, now).await
+            }
+
+            async fn expire(
+                &self,
+                age: Duration,
                 limit: u32,
-            ) -> Result<Replayed, StoreError> {
-                S::replay(self, replay, now, limit).await
-            }
-
-            async fn expunge(
-                &self,
-                organization: &str,
-                event: &EventId,
                 now: OffsetDateTime,
-            ) -> Result<bool, StoreError> {
-                S::expunge(self, organization, event, now).await
-            }
-
-            async fn prune(
-                &self,
-                retention: &Retention,
-                now: OffsetDateTime,
-                limit: u32,
             ) -> Result<u64, StoreError> {
-                S::prune(self, retention, now, limit).await
-            }
-
-            async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
-                S::delivery(self, id).await
-            }
-
-            async fn deliveries(
-                &self,
-                subscription: SubscriptionId,
-                after: Option<DeliveryId>,
-                limit: u32,
-            ) -> Result<Vec<Delivery>, StoreError> {
-                S::deliveries(self, subscription, after, limit).await
-            }
-
-            async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
-                S::attempts(self, delivery).await
+                S::expire(self, age, limit, now).await
             }
         }
 
@@ -157,7 +89,7 @@ macro_rules! forward {
                 &self,
                 connection: &mut S::Connection,
                 organization: &str,
-            ) -> Result<Vec<Subscription>, StoreError> {
+            ) -> Result<Vec<Scanned>, StoreError> {
                 S::subscriptions_in(self, connection, organization).await
             }
 
@@ -171,23 +103,26 @@ macro_rules! forward {
         }
 
         #[deny(clippy::missing_trait_methods)]
-        impl<S: Records + ?Sized> Records for $pointer {
-            async fn list_subscriptions(
-                &self,
-                organization: &str,
-                after: Option<Cursor>,
-                limit: u32,
-            ) -> Result<Page<Subscription>, StoreError> {
-                S::list_subscriptions(self, organization, after, limit).await
+        impl<S: Subscriptions + ?Sized> Subscriptions for $pointer {
+            async fn put(&self, subscription: &Subscription) -> Result<(), StoreError> {
+                S::put(self, subscription).await
             }
 
-            async fn add_subscription(
+            async fn replace(
+                &self,
+                seen: &Subscription,
+                subscription: &Subscription,
+            ) -> Result<bool, StoreError> {
+                S::replace(self, seen, subscription).await
+            }
+
+            async fn add(
                 &self,
                 subscription: &Subscription,
                 secret: Option<&SecretDigest>,
                 limit: u32,
             ) -> Result<Added, StoreError> {
-                S::add_subscription(self, subscription, secret, limit).await
+                S::add(self, subscription, secret, limit).await
             }
 
             async fn hold_secret(
@@ -198,6 +133,38 @@ macro_rules! forward {
                 S::hold_secret(self, id, secret).await
             }
 
+            async fn set_status(
+                &self,
+                id: SubscriptionId,
+                status: &SubscriptionStatus,
+            ) -> Result<bool, StoreError> {
+                S::set_status(self, id, status).await
+            }
+
+            async fn delete(&self, id: SubscriptionId, now: OffsetDateTime) -> Result<bool, StoreError> {
+                S::delete(self, id, now).await
+            }
+
+            async fn list(
+                &self,
+                organization: &str,
+                after: Option<Cursor>,
+                limit: u32,
+            ) -> Result<Page<Scanned>, StoreError> {
+                S::list(self, organization, after, limit).await
+            }
+
+            async fn scan(
+                &self,
+                after: Option<SubscriptionId>,
+                limit: u32,
+            ) -> Result<Vec<Scanned>, StoreError> {
+                S::scan(self, after, limit).await
+            }
+        }
+
+        #[deny(clippy::missing_trait_methods)]
+        impl<S: Records + ?Sized> Records for $pointer {
             async fn find_delivery(
                 &self,
                 organization: &str,
@@ -246,9 +213,10 @@ macro_rules! forward {
             async fn find_event(
                 &self,
                 organization: &str,
+                contract: &str,
                 id: &EventId,
             ) -> Result<Option<EventRecord>, StoreError> {
-                S::find_event(self, organization, id).await
+                S::find_event(self, organization, contract, id).await
             }
 
             async fn list_events(
@@ -263,11 +231,12 @@ macro_rules! forward {
             async fn list_event_deliveries(
                 &self,
                 organization: &str,
+                contract: &str,
                 event: &EventId,
                 after: Option<Cursor>,
                 limit: u32,
             ) -> Result<Page<Delivery>, StoreError> {
-                S::list_event_deliveries(self, organization, event, after, limit).await
+                S::list_event_deliveries(self, organization, contract, event, after, limit).await
             }
 
             async fn statistics(
@@ -278,6 +247,69 @@ macro_rules! forward {
             ) -> Result<Option<Statistics>, StoreError> {
                 S::statistics(self, organization, subscription, period).await
             }
+
+            async fn backlog_by_contract(
+                &self,
+                now: OffsetDateTime,
+            ) -> Result<Vec<ContractBacklog>, StoreError> {
+                S::backlog_by_contract(self, now).await
+            }
+
+            async fn list_attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+                S::list_attempts(self, delivery).await
+            }
+
+            async fn cancel(&self, id: DeliveryId, now: OffsetDateTime) -> Result<bool, StoreError> {
+                S::cancel(self, id, now).await
+            }
+
+            async fn replay(
+                &self,
+                replay: &Replay,
+                limit: u32,
+                now: OffsetDateTime,
+            ) -> Result<Replayed, StoreError> {
+                S::replay(self, replay, limit, now).await
+            }
+
+            async fn missing_payloads(
+                &self,
+                replay: &Replay,
+                limit: u32,
+                now: OffsetDateTime,
+            ) -> Result<Vec<MissingPayload>, StoreError> {
+                S::missing_payloads(self, replay, limit, now).await
+            }
+
+            async fn add_payloads(
+                &self,
+                organization: &str,
+                payloads: &[MadePayload],
+            ) -> Result<(), StoreError> {
+                S::add_payloads(self, organization, payloads).await
+            }
+
+            async fn expunge(
+                &self,
+                organization: &str,
+                contract: &str,
+                event: &EventId,
+                now: OffsetDateTime,
+            ) -> Result<bool, StoreError> {
+                S::expunge(self, organization, contract, event, now).await
+            }
+        }
+
+        #[deny(clippy::missing_trait_methods)]
+        impl<S: Pruning + ?Sized> Pruning for $pointer {
+            async fn prune(
+                &self,
+                retention: &Retention,
+                limit: u32,
+                now: OffsetDateTime,
+            ) -> Result<u64, StoreError> {
+                S::prune(self, retention, limit, now).await
+            }
         }
 
         #[deny(clippy::missing_trait_methods)]
@@ -285,35 +317,35 @@ macro_rules! forward {
             async fn reserve(
                 &self,
                 key: &InboxKey,
-                now: OffsetDateTime,
                 lease: Duration,
+                now: OffsetDateTime,
             ) -> Result<Reservation, StoreError> {
-                S::reserve(self, key, now, lease).await
+                S::reserve(self, key, lease, now).await
             }
 
             async fn commit(
                 &self,
                 key: &InboxKey,
                 lease: Lease,
-                now: OffsetDateTime,
                 keep: Duration,
+                now: OffsetDateTime,
             ) -> Result<bool, StoreError> {
-                S::commit(self, key, lease, now, keep).await
+                S::commit(self, key, lease, keep, now).await
             }
 
             async fn release(&self, key: &InboxKey, lease: Lease) -> Result<bool, StoreError> {
                 S::release(self, key, lease).await
             }
 
-            async fn prune(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
-                S::prune(self, now, limit).await
+            async fn prune_handled(&self, limit: u32, now: OffsetDateTime) -> Result<u64, StoreError> {
+                S::prune_handled(self, limit, now).await
             }
         }
 
         #[deny(clippy::missing_trait_methods)]
         impl<S: Intake + ?Sized> Intake for $pointer {
-            async fn keep(&self, requests: &[KeptRequest]) -> Result<Vec<Kept>, StoreError> {
-                S::keep(self, requests).await
+            async fn store_requests(&self, requests: &[StoredRequest]) -> Result<Vec<Stored>, StoreError> {
+                S::store_requests(self, requests).await
             }
 
             async fn next_due(
@@ -324,24 +356,34 @@ macro_rules! forward {
                 S::next_due(self, queue, now).await
             }
 
-            async fn take(&self, take: &Take) -> Result<Taken, StoreError> {
-                S::take(self, take).await
+            async fn waiting(
+                &self,
+                queue: &str,
+                limit: u32,
+                now: OffsetDateTime,
+            ) -> Result<WaitingRequests, StoreError> {
+                S::waiting(self, queue, limit, now).await
             }
 
-            async fn extend_taken(
+            async fn lease_requests(&self, take: &LeaseRequests) -> Result<LeasedRequests, StoreError> {
+                S::lease_requests(self, take).await
+            }
+
+            async fn extend_requests(
                 &self,
                 leases: &[(InboxKey, Lease)],
-                now: OffsetDateTime,
                 lease: Duration,
+                now: OffsetDateTime,
             ) -> Result<Vec<Settled>, StoreError> {
-                S::extend_taken(self, leases, now, lease).await
+                S::extend_requests(self, leases, lease, now).await
             }
 
-            async fn settle_taken(
+            async fn settle_requests(
                 &self,
-                settlements: &[RequestSettlement],
+                settlements: &[Settlement<InboxKey, RequestAttempt>],
+                keep: Duration,
             ) -> Result<Vec<Settled>, StoreError> {
-                S::settle_taken(self, settlements).await
+                S::settle_requests(self, settlements, keep).await
             }
 
             async fn given_up(
@@ -360,14 +402,25 @@ macro_rules! forward {
             async fn close_given_up(
                 &self,
                 key: &InboxKey,
-                now: OffsetDateTime,
                 keep: Duration,
+                now: OffsetDateTime,
             ) -> Result<bool, StoreError> {
-                S::close_given_up(self, key, now, keep).await
+                S::close_given_up(self, key, keep, now).await
             }
 
-            async fn prune_kept(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
-                S::prune_kept(self, now, limit).await
+            async fn expire_given_up(
+                &self,
+                queue: &str,
+                age: Duration,
+                keep: Duration,
+                limit: u32,
+                now: OffsetDateTime,
+            ) -> Result<Vec<InboxKey>, StoreError> {
+                S::expire_given_up(self, queue, age, keep, limit, now).await
+            }
+
+            async fn prune_done(&self, limit: u32, now: OffsetDateTime) -> Result<u64, StoreError> {
+                S::prune_done(self, limit, now).await
             }
         }
 
@@ -380,10 +433,10 @@ macro_rules! forward {
                 connection: &mut S::Connection,
                 key: &InboxKey,
                 lease: Lease,
-                now: OffsetDateTime,
                 keep: Duration,
+                now: OffsetDateTime,
             ) -> Result<bool, StoreError> {
-                S::commit_in(self, connection, key, lease, now, keep).await
+                S::commit_in(self, connection, key, lease, keep, now).await
             }
         }
     };

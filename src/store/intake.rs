@@ -1,4 +1,4 @@
-//! [`Intake`]: keeps proven requests until they are handled.
+//! [`Intake`]: stores proven requests until they are handled.
 
 use std::fmt;
 use std::future::Future;
@@ -9,55 +9,88 @@ use time::OffsetDateTime;
 
 use crate::event::EventId;
 use crate::signature::Verified;
-use crate::store::{InboxKey, Lease, Settled, StoreError};
+use crate::store::{InboxKey, Lease, Leased, RequestAttempt, Settled, Settlement, StoreError, Unreadable};
 
-/// Keeps proven requests until they are handled, so that their senders are answered at once.
+/// Stores proven requests until they are handled, so that their senders are answered at once.
 ///
-/// A request is kept, taken under a lease, and settled: done, tried again later, or given up. A lease whose holder died ends by
-/// itself, so a crash loses nothing; but it costs an attempt, so that a request that kills its process is given up in the end
-/// and not tried for ever. What was given up stays, with the reason, until somebody puts it back or closes it.
+/// A request is stored, leased, and settled: done, tried again later, or given up. A request that was given
+/// up stays, with the reason, until somebody puts it back or closes it. `Arc<S>` and `&S` have this trait
+/// where `S` has it.
 ///
-/// Only requests that were proven may be kept, or a forged id could block the real one. What is kept is remembered by its
-/// [`InboxKey`] until it is done and for a while after, so that copies of it are duplicates. An [`Inbox`](crate::Inbox) of the
-/// same store remembers on its own: a receiver uses one of the two.
+/// To ensure correctness:
 ///
-/// Every call may be repeated when its answer was lost. `now` is the caller's time; a store that has a better clock may use its
-/// own instead, which is why settlements carry delays and not instants.
+/// - **Duplicates**: a request is remembered by its [`InboxKey`] until it is done and for a while after, and
+///   copies of it are duplicates. An [`Inbox`](crate::Inbox) of the same store remembers on its own; a
+///   receiver uses one of the two.
+/// - **Copies**: a request may name other ids of its source under which an equal request may be stored
+///   ([`StoredRequest::copies`]). If one of them arrived after the time that it also names, in whatever state
+///   it is, the request is a duplicate.
+/// - **Leases** end by themselves, so that a worker that crashed loses nothing. A lease counts as an
+///   attempt unless it is handed back, so that a request that kills its process is given up in the end.
+/// - **Settle** and **extend** count only with the request's last [`Lease`]; each lease is greater than all
+///   before. A settlement uses up its lease: the same settlement again is stale.
+/// - **Repeat**: a call whose answer was lost can be repeated. The second one finds its work done: requests
+///   are duplicates, settlements stale, and [`put_back`](Self::put_back) and
+///   [`close_given_up`](Self::close_given_up) return `false`. Requests that a lost answer leased are due
+///   again when their leases end.
+/// - **Time**: `now` is the caller's time; a store with a better clock may use its own instead. That is why
+///   settlements carry delays and not instants.
+///
+/// Only proven requests may be stored; otherwise a forged id could block the real one.
 /// `intake_conformance!` (feature `testing`) has a test for each rule.
 pub trait Intake: Send + Sync {
-    /// Writes requests down, due at once, and tells of each whether it was new, in the order given.
-    fn keep(&self, requests: &[KeptRequest]) -> impl Future<Output = Result<Vec<Kept>, StoreError>> + Send;
+    /// Stores requests, due at once. Reports for each whether it was new, in the order given.
+    fn store_requests(
+        &self,
+        requests: &[StoredRequest],
+    ) -> impl Future<Output = Result<Vec<Stored>, StoreError>> + Send;
 
-    /// How long until a request of this queue is due: zero when one is, `None` when none waits. One that is taken is due when
-    /// its lease ends.
+    /// Returns how long until a request of this queue is due: zero when one is, `None` when none waits. A
+    /// leased request is due when its lease ends.
     fn next_due(
         &self,
         queue: &str,
         now: OffsetDateTime,
     ) -> impl Future<Output = Result<Option<Duration>, StoreError>> + Send;
 
-    /// Leases due requests, those that are due longest first. Until the lease ends nobody else is given them. Every taking of a
-    /// request counts as an attempt and has a [`Lease`] that no earlier one had. A request that has no attempt left is given up
-    /// instead.
-    fn take(&self, take: &Take) -> impl Future<Output = Result<Taken, StoreError>> + Send;
+    /// Counts the requests of this queue that wait or are leased, up to `limit`, and finds out how long
+    /// before `now` the oldest of those counted arrived. The ones due first are counted.
+    fn waiting(
+        &self,
+        queue: &str,
+        limit: u32,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<WaitingRequests, StoreError>> + Send;
 
-    /// Has leases end at `now` and `lease`, and tells of each whether it was still good, in the order given.
-    fn extend_taken(
+    /// Leases due requests, the longest due first. Until the lease ends no other call gets them. A request
+    /// that has no attempt left is given up instead.
+    fn lease_requests(
+        &self,
+        take: &LeaseRequests,
+    ) -> impl Future<Output = Result<LeasedRequests, StoreError>> + Send;
+
+    /// Moves the end of leases to `lease` after `now`. Reports for each whether it was still good, in the
+    /// order given.
+    fn extend_requests(
         &self,
         leases: &[(InboxKey, Lease)],
-        now: OffsetDateTime,
         lease: Duration,
+        now: OffsetDateTime,
     ) -> impl Future<Output = Result<Vec<Settled>, StoreError>> + Send;
 
-    /// Writes what becomes of taken requests, and tells of each whether its lease was still good, in the order given. A stale one
-    /// changes nothing. Settling uses the lease up: the same settlement again is stale.
-    fn settle_taken(
+    /// Writes the results of leased requests. Reports for each whether its lease was still good, in the order
+    /// given. A stale settlement changes nothing. The body of a request that was handled is deleted, and
+    /// copies of the request are duplicates until `keep` after its settlement. A request that is given up
+    /// keeps the reason why its attempt failed.
+    fn settle_requests(
         &self,
-        settlements: &[RequestSettlement],
+        settlements: &[Settlement<InboxKey, RequestAttempt>],
+        keep: Duration,
     ) -> impl Future<Output = Result<Vec<Settled>, StoreError>> + Send;
 
-    /// Requests of this queue that were given up, by their keys in ascending order (source, then id, byte by byte), at most
-    /// `limit`, beginning after the key `after`. Of a row that cannot be read, there is what can be.
+    /// Lists the requests of this queue that were given up, by their keys in ascending order (source, then
+    /// id, byte by byte), at most `limit`, beginning after the key `after`. A row that cannot be read has the
+    /// parts that can.
     fn given_up(
         &self,
         queue: &str,
@@ -65,51 +98,81 @@ pub trait Intake: Send + Sync {
         limit: u32,
     ) -> impl Future<Output = Result<Vec<GivenUpRequest>, StoreError>> + Send;
 
-    /// Has a request that was given up be due at once with all of its attempts before it; `false` when there is none of this key.
+    /// Makes a request that was given up due at once, with all of its attempts before it. Returns `false`
+    /// when none of this key was given up.
     fn put_back(
         &self,
         key: &InboxKey,
         now: OffsetDateTime,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Takes a request that was given up as done, and remembers it until `keep` after `now`; `false` when there is none of this
-    /// key.
+    /// Marks a request that was given up as done, and remembers it until `keep` after `now`. Returns `false`
+    /// when none of this key was given up.
     fn close_given_up(
         &self,
         key: &InboxKey,
-        now: OffsetDateTime,
         keep: Duration,
+        now: OffsetDateTime,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Forgets up to `limit` requests that are done and whose time to be remembered ended before `now`, and tells how many.
-    fn prune_kept(
+    /// Ends requests of this queue that were given up `age` before `now` or earlier, the oldest first and at
+    /// most `limit`: each is done as [`close_given_up`](Self::close_given_up) does it. Returns their keys.
+    fn expire_given_up(
         &self,
-        now: OffsetDateTime,
+        queue: &str,
+        age: Duration,
+        keep: Duration,
         limit: u32,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<Vec<InboxKey>, StoreError>> + Send;
+
+    /// Deletes up to `limit` requests that are done and whose time was over before `now`, and returns how
+    /// many.
+    fn prune_done(
+        &self,
+        limit: u32,
+        now: OffsetDateTime,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 
 /// A proven request, with what it takes to read its event later.
 #[derive(Clone, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct KeptRequest {
-    /// What tells it from others.
+pub struct StoredRequest {
+    /// The key that tells it from others.
     pub key: InboxKey,
-    /// Which workers take it: those of this name, whatever sender or tenant the key names.
+    /// The queue whose workers handle it, whatever sender or tenant the key names.
     pub queue: String,
-    /// The event's id, as its [`Envelope`](crate::Envelope) will have it: from the body, or from a header that is proven.
+    /// The event's id, as its [`Envelope`](crate::Envelope) will have it: from the body, or from a header
+    /// that is proven.
     pub event: EventId,
     /// When it arrived; it is due from then on.
     pub received_at: OffsetDateTime,
     /// When it was signed, where the proof covers a time.
     pub signed_at: Option<OffsetDateTime>,
-    /// What proved it, for people to read: `signature`, the name of a guard, or `nothing`.
+    /// The name of its proof, for people to read: `signature`, the name of a guard, or `nothing`.
     pub proof: String,
     /// The raw body, as it was proven.
     pub body: Bytes,
+    /// The requests of other ids of which it would be a copy. An intake looks at it when it stores the
+    /// request, and does not store it.
+    pub copies: Option<Copies>,
 }
 
-impl KeptRequest {
+/// The requests of which a new one would be a copy, although its id is another.
+///
+/// An event whose sender gives it no id has an id that is made of its body and the period of its arrival. An
+/// equal request that arrives shortly before may have the id of the period before.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Copies {
+    /// Their ids, of the source of the new request.
+    pub ids: Vec<EventId>,
+    /// Requests that arrived at this time or before are no copies.
+    pub since: OffsetDateTime,
+}
+
+impl StoredRequest {
     /// A request of event `key.id` that was proven by nothing, in the queue of its source's name.
     pub fn new(key: InboxKey, received_at: OffsetDateTime, body: Bytes) -> Self {
         Self {
@@ -120,52 +183,59 @@ impl KeptRequest {
             signed_at: None,
             proof: "nothing".to_owned(),
             body,
+            copies: None,
         }
     }
 
-    /// The same request for the workers of this queue.
+    /// Sets the queue whose workers handle it.
     pub fn with_queue(mut self, queue: impl Into<String>) -> Self {
         self.queue = queue.into();
         self
     }
 
-    /// The same request, whose event has this id.
+    /// Sets the id of its event.
     pub fn with_event(mut self, event: EventId) -> Self {
         self.event = event;
         self
     }
 
-    /// The same request, proven by `proof` and, where that covers a time, signed at this one.
+    /// Sets how it was proven, and when it was signed, where the proof covers a time.
     pub fn with_proof(mut self, proof: impl Into<String>, signed_at: Option<OffsetDateTime>) -> Self {
         self.proof = proof.into();
         self.signed_at = signed_at;
         self
     }
 
-    /// The request as it can be decoded, proven by the intake that kept it when it was proven.
+    /// Sets the ids of requests of the same source of which it is a copy if they arrived after `since`.
+    pub fn with_copies(mut self, ids: Vec<EventId>, since: OffsetDateTime) -> Self {
+        self.copies = Some(Copies { ids, since });
+        self
+    }
+
+    /// Returns the request in the form that can be decoded. It was proven before it was stored.
     ///
     /// ```
-    /// use hookwire::store::{InboxKey, KeptRequest};
+    /// use hookwire::store::{InboxKey, StoredRequest};
     /// use hookwire::{allison, Contract, Envelope};
     /// use time::OffsetDateTime;
     ///
     /// let contract = Contract::allison();
     /// let sent = Envelope::new(allison::CallEnded::new("c1"));
     /// let key = InboxKey::new(contract.name(), sent.id.clone());
-    /// let kept = KeptRequest::new(key, OffsetDateTime::now_utc(), contract.encode(&sent)?);
-    /// let read: Envelope<allison::Event> = contract.decode(&kept.verified())?;
+    /// let stored = StoredRequest::new(key, OffsetDateTime::now_utc(), contract.encode(&sent)?);
+    /// let read: Envelope<allison::Event> = contract.decode(&stored.verified())?;
     /// assert_eq!(read.id, sent.id);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn verified(&self) -> Verified<'_> {
-        Verified::kept(self.event.as_str(), self.signed_at, &self.body, self.received_at)
+        Verified::stored(self.event.as_str(), self.signed_at, &self.body, self.received_at)
     }
 }
 
 /// The body is a payload and stays out.
-impl fmt::Debug for KeptRequest {
+impl fmt::Debug for StoredRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeptRequest")
+        f.debug_struct("StoredRequest")
             .field("key", &self.key)
             .field("queue", &self.queue)
             .field("event", &self.event)
@@ -177,168 +247,73 @@ impl fmt::Debug for KeptRequest {
     }
 }
 
-/// What became of a request that was to be kept.
+/// How many stored requests wait: the result of [`Intake::waiting`].
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct WaitingRequests {
+    /// How many wait or are leased, up to the limit.
+    pub count: u64,
+    /// How long ago the oldest of them arrived; `None` if none waits.
+    pub oldest: Option<Duration>,
+}
+
+impl WaitingRequests {
+    /// Makes a count of requests, the oldest of which arrived `oldest` ago.
+    pub const fn new(count: u64, oldest: Option<Duration>) -> Self {
+        Self { count, oldest }
+    }
+}
+
+/// The result of storing a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Kept {
-    /// It was written down.
+pub enum Stored {
+    /// It was stored.
     New,
-    /// A request of this key was kept before, and is remembered.
+    /// A request of this key was stored before, and is remembered.
     Duplicate,
 }
 
-/// A wish for due requests.
+/// A wish for due requests: the input of [`Intake::lease_requests`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Take {
-    /// Whose.
+pub struct LeaseRequests {
+    /// The queue whose requests are leased.
     pub queue: String,
     /// The caller's time.
     pub now: OffsetDateTime,
-    /// How long they are nobody else's.
+    /// How long nobody else is given them.
     pub lease: Duration,
-    /// How many at the most, those given up included.
+    /// How many at most, including those that are given up.
     pub limit: u32,
-    /// How often a request may be taken; `None` for no limit.
+    /// How often a request may be leased; `None` for no limit.
     pub max_attempts: Option<u32>,
 }
 
-impl Take {
-    /// Up to `limit` requests of this queue, for `lease` from `now` on.
-    pub fn new(queue: impl Into<String>, now: OffsetDateTime, lease: Duration, limit: u32) -> Self {
+impl LeaseRequests {
+    /// Leases up to `limit` requests of this queue, for `lease` from `now` on.
+    pub fn new(queue: impl Into<String>, lease: Duration, limit: u32, now: OffsetDateTime) -> Self {
         Self { queue: queue.into(), now, lease, limit, max_attempts: None }
     }
 
-    /// The same wish, giving up what was taken this often.
+    /// Sets after how many leases a request is given up.
     pub fn with_max_attempts(mut self, attempts: impl Into<Option<u32>>) -> Self {
         self.max_attempts = attempts.into();
         self
     }
 }
 
-/// What a [`Take`] took.
+/// The requests that a [`LeaseRequests`] leased.
 #[derive(Debug, Default)]
 #[non_exhaustive]
-pub struct Taken {
+pub struct LeasedRequests {
     /// The requests to handle, those that were due longest first.
-    pub requests: Vec<TakenRequest>,
-    /// Requests that had no attempt left, and were given up. Their last lease ended without a word of its holder.
+    pub requests: Vec<Leased<StoredRequest>>,
+    /// Requests that had no attempt left, and were given up. Their last lease ended without a word of its
+    /// holder.
     pub given_up: Vec<InboxKey>,
     /// Requests that were leased and whose rows could not be read, so that one bad row stops no others.
-    pub unreadable: Vec<UnreadableRequest>,
-}
-
-/// A leased request.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct TakenRequest {
-    /// The request.
-    pub request: KeptRequest,
-    /// What its settlement has to show.
-    pub lease: Lease,
-    /// Which attempt this is, from 1.
-    pub attempt: u32,
-    /// When the first attempt began.
-    pub first_attempt_at: OffsetDateTime,
-}
-
-impl TakenRequest {
-    /// A request leased at its first attempt, which begins at `now`.
-    pub const fn new(request: KeptRequest, lease: Lease, now: OffsetDateTime) -> Self {
-        Self { request, lease, attempt: 1, first_attempt_at: now }
-    }
-
-    /// The same request at a later attempt.
-    pub const fn at_attempt(mut self, attempt: u32, first_attempt_at: OffsetDateTime) -> Self {
-        self.attempt = attempt;
-        self.first_attempt_at = first_attempt_at;
-        self
-    }
-}
-
-/// A leased request whose stored row could not be read.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct UnreadableRequest {
-    /// Its key.
-    pub key: InboxKey,
-    /// What its settlement has to show.
-    pub lease: Lease,
-    /// What was wrong.
-    pub error: StoreError,
-}
-
-impl UnreadableRequest {
-    /// A request that `error` kept from being read.
-    pub const fn new(key: InboxKey, lease: Lease, error: StoreError) -> Self {
-        Self { key, lease, error }
-    }
-}
-
-/// What becomes of a taken request.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct RequestSettlement {
-    /// The request's key.
-    pub key: InboxKey,
-    /// The lease it was taken under.
-    pub lease: Lease,
-    /// The caller's time: delays count from it.
-    pub now: OffsetDateTime,
-    /// What becomes of it.
-    pub conclusion: Conclusion,
-}
-
-impl RequestSettlement {
-    /// The end of an attempt at `now`.
-    pub const fn new(key: InboxKey, lease: Lease, now: OffsetDateTime, conclusion: Conclusion) -> Self {
-        Self { key, lease, now, conclusion }
-    }
-}
-
-/// How an attempt to handle a request ended.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Conclusion {
-    /// It was handled. Its body is deleted, and its key remembered for `keep`.
-    #[non_exhaustive]
-    Done {
-        /// For how long copies of it are duplicates.
-        keep: Duration,
-    },
-    /// It is due again after a while.
-    #[non_exhaustive]
-    Retry {
-        /// How long to wait.
-        after: Duration,
-        /// What went wrong.
-        reason: String,
-    },
-    /// It is given up.
-    #[non_exhaustive]
-    GiveUp {
-        /// What went wrong.
-        reason: String,
-    },
-    /// It was not tried, is due at once, and the attempt does not count.
-    HandBack,
-}
-
-impl Conclusion {
-    /// It was handled, and is remembered for `keep`.
-    pub const fn done(keep: Duration) -> Self {
-        Self::Done { keep }
-    }
-
-    /// It is due again after `after`, because of `reason`.
-    pub fn retry(after: Duration, reason: impl Into<String>) -> Self {
-        Self::Retry { after, reason: reason.into() }
-    }
-
-    /// It is given up because of `reason`.
-    pub fn give_up(reason: impl Into<String>) -> Self {
-        Self::GiveUp { reason: reason.into() }
-    }
+    pub unreadable: Vec<Unreadable<InboxKey>>,
 }
 
 /// A request that was given up.
@@ -346,19 +321,19 @@ impl Conclusion {
 #[non_exhaustive]
 pub struct GivenUpRequest {
     /// The request.
-    pub request: KeptRequest,
+    pub request: StoredRequest,
     /// How often it was tried.
     pub attempts: u32,
     /// When it was given up.
     pub given_up_at: OffsetDateTime,
-    /// What went wrong.
+    /// The cause.
     pub reason: String,
 }
 
 impl GivenUpRequest {
     /// A request that was given up at this time, after so many attempts.
     pub fn new(
-        request: KeptRequest,
+        request: StoredRequest,
         attempts: u32,
         given_up_at: OffsetDateTime,
         reason: impl Into<String>,
@@ -367,5 +342,6 @@ impl GivenUpRequest {
     }
 }
 
-/// Why a request is given up when it is taken, word for word in every store: one of its attempts was made and never settled.
-pub const NO_ATTEMPT_LEFT: &str = "no attempt is left, and of the last one nothing was heard";
+/// The reason for which a lease gives a request up, the same in every store: the last attempt was never
+/// settled.
+pub const NO_ATTEMPT_LEFT: &str = "no attempts left; the last one ended without a result";

@@ -1,19 +1,24 @@
-//! [`Notifications`]: how processes that share a store tell each other that there is work.
+//! [`Notifications`]: announces new work to other processes that share a store.
 
 use std::future::Future;
 
 use super::StoreError;
 
-/// How processes that share a store tell each other that there is work, as `LISTEN` and `NOTIFY` of PostgreSQL do.
+/// Announces new work to other processes that share a store, as `LISTEN` and `NOTIFY` of PostgreSQL do.
 ///
-/// They save waiting for the next look at the store and are never needed for a delivery: one that is lost costs the poll's
-/// interval.
+/// A notification saves the wait for the next poll of the store. No delivery depends on it: a lost
+/// notification costs the poll interval.
+///
+/// To ensure correctness, a notification reaches each process that listens, also one that came while its
+/// future was dropped, and after a lost connection [`notified`](Self::notified) returns once. No conformance
+/// suite tests this trait.
 pub trait Notifications: Send + Sync {
-    /// Tells every other process that listens. Called after the commit, and not more often than is useful: the caller gathers.
+    /// Notifies every other process that listens. The caller calls it after the commit, and calls it once for
+    /// several changes.
     fn notify(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Ready when another process has told since the last call, or may have while nobody listened (the first call, a
-    /// connection that was lost and made again). Several that were told meanwhile are one. May be dropped and called again
-    /// without losing any.
+    /// Returns when another process has notified since the last call, or may have done so while nobody
+    /// listened: at the first call, and after a lost connection. Several notifications may count as one. The
+    /// future may be dropped and the method called again without losing a notification.
     fn notified(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

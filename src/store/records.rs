@@ -1,66 +1,48 @@
-//! [`Records`]: what people ask a store and change in it, beside what delivers.
+//! [`Records`]: reading and changing deliveries and events, for management.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::future::Future;
-use std::str::FromStr;
-use std::time::Duration;
 
+use bytes::Bytes;
 use time::OffsetDateTime;
 
-use super::{NewEvent, Statistics, Store, StoreError};
+use super::StoreError;
+use super::implement::NewEvent;
+use super::page::{Cursor, Page};
+use super::period::Period;
+use super::statistics::{ContractBacklog, Statistics};
+use crate::contract::ContractId;
 use crate::delivery::{Attempt, Delivery, DeliveryState};
-use crate::error::{Error, ErrorKind};
 use crate::event::{EventId, EventType};
 use crate::id::{DeliveryId, SubscriptionId};
-use crate::signature::Secret;
-use crate::subscription::Subscription;
 
-/// What people ask a store and change in it: the reads and writes of management, which no delivery needs.
+/// Reads and changes deliveries and events: for management, which delivering does not need.
 ///
-/// Its rules, which an implementation has to keep:
+/// `Arc<S>` and `&S` have this trait where `S` has it.
 ///
-/// - **Scope**: every call that names an organization answers what is another's as what is not there.
-/// - **Pages**: a list costs a page and not a walk, however much is stored. It has no item twice and misses none that was there
-///   when its first page was read and still is, whatever is written in between. Where a list is narrowed by something that no index
-///   has, a page looks through [`Page::LOOKED_THROUGH`] deliveries and no more: it may have fewer items than its limit, even
-///   none, and say where the next one begins.
-/// - **Secrets**: what [`add_subscription`](Self::add_subscription) and [`hold_secret`](Self::hold_secret) were given is its
-///   subscription's until that is deleted; another one that asks for it is refused, whoever's it is. Of two at once one succeeds.
+/// To ensure correctness:
 ///
-/// `store::conformance` (feature `testing`) has a test for each rule. `Arc<S>` and `&S` are such stores where `S` is one.
-pub trait Records: Store {
-    /// An organization's subscriptions, oldest first.
-    fn list_subscriptions(
-        &self,
-        organization: &str,
-        after: Option<Cursor>,
-        limit: u32,
-    ) -> impl Future<Output = Result<Page<Subscription>, StoreError>> + Send;
-
-    /// Writes a new subscription that holds the secret of this digest, unless its organization has `limit` of them already.
-    fn add_subscription(
-        &self,
-        subscription: &Subscription,
-        secret: Option<&SecretDigest>,
-        limit: u32,
-    ) -> impl Future<Output = Result<Added, StoreError>> + Send;
-
-    /// Has a subscription hold one more secret; `false` where another one holds it, or there is no such subscription.
-    fn hold_secret(
-        &self,
-        id: SubscriptionId,
-        secret: &SecretDigest,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
-
-    /// The delivery of this id.
+/// - **Scope**: a call that names an organization answers as if the rows of others did not exist.
+/// - **Pages** cost a page and not a walk, however much is stored. A list has no item twice and misses none
+///   that was there when its first page was read and still is, whatever is written in between. Where a list
+///   is narrowed by something without an index, a page reads [`Page::LOOKED_THROUGH`] deliveries and no more:
+///   it may have fewer items than its limit, even none, and say where the next one begins.
+/// - **Cancel** and **expunge** end deliveries that are being attempted too: their settlements are stale.
+/// - **Replay** never makes a second pending delivery of one event to one subscription.
+/// - **Versions**: a replay sends the version that the subscription speaks. Events that are not stored in it
+///   are reported, and [`add_payloads`](Self::add_payloads) stores them.
+/// - **Expunge** deletes the bytes of an event for good, and keeps its id and digest.
+///
+/// `records_conformance!` (feature `testing`) has a test for each rule but those on cost.
+pub trait Records: Send + Sync {
+    /// Reads a delivery.
     fn find_delivery(
         &self,
         organization: &str,
         id: DeliveryId,
     ) -> impl Future<Output = Result<Option<Delivery>, StoreError>> + Send;
 
-    /// A subscription's deliveries that `query` asks for, newest first by their ids.
+    /// Lists the deliveries of a subscription that match `query`, newest first by their ids.
     fn list_deliveries(
         &self,
         organization: &str,
@@ -69,10 +51,10 @@ pub trait Records: Store {
         limit: u32,
     ) -> impl Future<Output = Result<Page<Delivery>, StoreError>> + Send;
 
-    /// The dead letters of an organization's subscriptions, newest first by their ids: those that nobody cancelled, discarded or
-    /// replayed. What was deleted with its subscription's is in no list.
+    /// Lists the dead letters of an organization's subscriptions, newest first by their ids: dead deliveries
+    /// that nobody cancelled, discarded or replayed. Those of a deleted subscription are not listed.
     ///
-    /// A page costs a look at each of the organization's subscriptions.
+    /// A page costs one index lookup for each of the organization's subscriptions.
     fn list_dead_letters(
         &self,
         organization: &str,
@@ -80,7 +62,11 @@ pub trait Records: Store {
         limit: u32,
     ) -> impl Future<Output = Result<Page<Delivery>, StoreError>> + Send;
 
-    /// Takes a dead letter from the list with a note why; no replay of many makes it again. `false` when there is no such letter.
+    /// Takes a dead letter from the list and notes why; no replay of many makes it again. Returns `false`
+    /// when there is no dead letter of this id.
+    ///
+    /// A note of more than [`NOTE`](crate::bounds::NOTE) bytes is refused with
+    /// [`StoreErrorKind::Backend`](super::StoreErrorKind::Backend).
     fn discard(
         &self,
         organization: &str,
@@ -88,8 +74,8 @@ pub trait Records: Store {
         note: &str,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Writes a test event with its deliveries, all of which have ended with this attempt: marked as tests, and discarded with
-    /// `note` where it failed.
+    /// Writes a test event with its deliveries, all of which have ended with this attempt. They are marked as
+    /// tests; where the attempt failed, they are discarded with the note `failed`.
     fn add_test(
         &self,
         event: &NewEvent,
@@ -97,14 +83,15 @@ pub trait Records: Store {
         failed: Option<&str>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The event of this id.
+    /// Reads an event of the contract of this name.
     fn find_event(
         &self,
         organization: &str,
+        contract: &str,
         id: &EventId,
     ) -> impl Future<Output = Result<Option<EventRecord>, StoreError>> + Send;
 
-    /// An organization's events, the last inserted first.
+    /// Lists an organization's events, the last inserted first.
     fn list_events(
         &self,
         organization: &str,
@@ -112,188 +99,120 @@ pub trait Records: Store {
         limit: u32,
     ) -> impl Future<Output = Result<Page<EventRecord>, StoreError>> + Send;
 
-    /// An event's deliveries, those to one subscription behind one another.
+    /// Lists an event's deliveries, sorted by their subscriptions.
     fn list_event_deliveries(
         &self,
         organization: &str,
+        contract: &str,
         event: &EventId,
         after: Option<Cursor>,
         limit: u32,
     ) -> impl Future<Output = Result<Page<Delivery>, StoreError>> + Send;
 
-    /// What came of a subscription's attempts that began in `period`, and what it has pending now; `None` when there is no such
-    /// subscription. Test events are none of it.
+    /// Counts the outcomes of a subscription's attempts that began in `period`, and its pending deliveries;
+    /// `None` when there is no subscription of this id. Test events are left out.
     ///
-    /// It costs a walk over the deliveries that were made in the period and [`Period::reach`] before it, at most
-    /// [`Period::MOST_DELIVERIES`] of them.
+    /// It costs a walk over the deliveries that were made in the period and [`Period::reach`] before it, at
+    /// most [`Period::MOST_DELIVERIES`] of them.
     fn statistics(
         &self,
         organization: &str,
         subscription: SubscriptionId,
         period: &Period,
     ) -> impl Future<Output = Result<Option<Statistics>, StoreError>> + Send;
-}
 
-/// What tells a secret from others without holding it: a hash of its bytes. Of 24 random bytes or more it tells nothing about them.
-///
-/// ```
-/// use hookwire::Secret;
-/// use hookwire::store::SecretDigest;
-///
-/// let secret = Secret::generate();
-/// assert_eq!(SecretDigest::of(&secret), SecretDigest::of(&secret.clone()));
-/// assert_ne!(SecretDigest::of(&secret), SecretDigest::of(&Secret::generate()));
-/// ```
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct SecretDigest([u8; 32]);
+    /// Counts what is due of each contract, whichever organizations it belongs to: the deliveries that a
+    /// dispatcher with that contract could claim at `now`. Contracts of which nothing is due are left out;
+    /// the others are sorted by their names.
+    ///
+    /// No dispatcher claims the deliveries of a contract that it does not have. So those of a contract that
+    /// no dispatcher has stay where they are, and their [`waited`](ContractBacklog::waited) grows.
+    ///
+    /// It costs an index lookup for each subscription that has something pending, and a walk over the
+    /// deliveries that are counted: at most [`Backlog::MOST`](super::Backlog::MOST) of each contract.
+    fn backlog_by_contract(
+        &self,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<Vec<ContractBacklog>, StoreError>> + Send;
 
-impl SecretDigest {
-    /// That of this secret: the same for any two of which one could be taken for the other.
-    pub fn of(secret: &Secret) -> Self {
-        Self(secret.digest())
-    }
+    /// Lists a delivery's attempts, first to last.
+    fn list_attempts(
+        &self,
+        delivery: DeliveryId,
+    ) -> impl Future<Output = Result<Vec<Attempt>, StoreError>> + Send;
 
-    /// Its bytes.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
+    /// Cancels a pending delivery, also one that is being attempted: its settlement is stale then. Returns
+    /// `false` when there is no pending delivery of this id.
+    fn cancel(
+        &self,
+        id: DeliveryId,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-/// What became of a subscription that was to be added.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Added {
-    /// It was written.
-    Done,
-    /// There is one of its id already.
-    Exists,
-    /// The organization has as many subscriptions as it may have.
-    Full,
-    /// Another subscription holds its secret.
-    SecretInUse,
-}
+    /// Makes new pending deliveries, due at `now`, of the events whose deliveries `replay` names; at most
+    /// `limit`, oldest first. An event that already has a pending delivery to the subscription, or whose
+    /// payload or subscription is gone, or whose type does not exist in the version that the subscription
+    /// speaks, gets none.
+    ///
+    /// A new delivery sends the version that the subscription speaks now. Where one of these events is not
+    /// stored in that version, the call makes no delivery and reports such events
+    /// ([`Replayed::missing`]); [`add_payloads`](Self::add_payloads) stores them.
+    ///
+    /// A replay of many leaves out the deliveries that ended after `now`: calls with one `now` come to an
+    /// end, however fast an endpoint refuses what they make.
+    /// [`StoreExt::replay_all`](super::StoreExt::replay_all) makes those calls.
+    ///
+    /// A dead letter in whose place a delivery was made becomes [`Replayed`](crate::DeadReason::Replayed),
+    /// whichever kind of replay it was; a delivered one stays delivered. A new delivery has its event's
+    /// ordering key and takes the last place there.
+    fn replay(
+        &self,
+        replay: &Replay,
+        limit: u32,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<Replayed, StoreError>> + Send;
 
-/// Some items of a list.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Page<T> {
-    /// No more than were asked for.
-    pub items: Vec<T>,
-    /// Where the next page begins; `None` on the last.
-    pub next: Option<Cursor>,
-}
+    /// Lists events that `replay` names and that are not stored in the version that the subscription speaks:
+    /// at most `limit` of all that a replay of many names, in however many calls.
+    fn missing_payloads(
+        &self,
+        replay: &Replay,
+        limit: u32,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<Vec<MissingPayload>, StoreError>> + Send;
 
-impl<T> Page<T> {
-    /// How many deliveries are looked through for a page of a list that no index has.
-    pub const LOOKED_THROUGH: u32 = 1_000;
+    /// Stores events of this organization in further versions, for replays. An event that the organization
+    /// does not have, whose payload is gone, or that is stored in that version already, is left as it is.
+    fn add_payloads(
+        &self,
+        organization: &str,
+        payloads: &[MadePayload],
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// A page that ends the list.
-    pub const fn last(items: Vec<T>) -> Self {
-        Self { items, next: None }
-    }
-
-    /// The page of `limit` items that one more was asked for to tell whether there is another.
-    pub fn cut(mut items: Vec<T>, limit: u32, cursor: impl FnOnce(&T) -> Cursor) -> Self {
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        if items.len() <= limit {
-            return Self::last(items);
-        }
-        items.truncate(limit);
-        let next = items.last().map(cursor);
-        Self { items, next }
-    }
-
-    /// The same page, on which the list does not end where no more was looked through than from `next` on.
-    #[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
-    pub(super) fn or_from(mut self, next: Option<Cursor>) -> Self {
-        self.next = self.next.or(next);
-        self
-    }
-
-    /// The same page of something else.
-    pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U> {
-        Page { items: self.items.into_iter().map(f).collect(), next: self.next }
-    }
-}
-
-/// A place in a list: behind which item a page begins. Its text is for clients to hand back and not to read.
-///
-/// ```
-/// use hookwire::store::Cursor;
-///
-/// let cursor = Cursor::new(7, 9);
-/// assert_eq!(cursor.to_string().parse::<Cursor>()?, cursor);
-/// # Ok::<(), hookwire::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Cursor {
-    major: u128,
-    minor: u128,
-}
-
-impl Cursor {
-    /// The place behind the item that sorts by these two.
-    pub const fn new(major: u128, minor: u128) -> Self {
-        Self { major, minor }
-    }
-
-    /// The place behind the item of this time and id.
-    #[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
-    pub(super) const fn at(at: OffsetDateTime, id: u128) -> Self {
-        // Shifted, so that times before 1970 are none that is negative.
-        Self { major: at.unix_timestamp_nanos().wrapping_add(1 << 100) as u128, minor: id }
-    }
-
-    /// The time that [`at`](Self::at) was given.
-    #[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
-    pub(super) fn time(self) -> OffsetDateTime {
-        let nanos = i128::try_from(self.major).unwrap_or(i128::MAX).saturating_sub(1 << 100);
-        OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
-    }
-
-    /// What the list sorts by first.
-    pub const fn major(self) -> u128 {
-        self.major
-    }
-
-    /// What it sorts by among equals.
-    pub const fn minor(self) -> u128 {
-        self.minor
-    }
-}
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}-{:x}", self.major, self.minor)
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let part = |text: &str| {
-            let is_plain = text.bytes().all(|byte| byte.is_ascii_hexdigit());
-            u128::from_str_radix(text, 16).ok().filter(|_| is_plain)
-        };
-        let (major, minor) = text.split_once('-').unwrap_or_default();
-        part(major).zip(part(minor)).map(|(major, minor)| Self { major, minor }).ok_or_else(|| {
-            Error::new(ErrorKind::Delivery, "cursor is not valid, expected one that a page gave")
-        })
-    }
+    /// Deletes one event's payload, in all versions, and cancels its pending deliveries, also those that are
+    /// being attempted. The event's id stays taken. Returns `false` when there is no event of this id, `true`
+    /// also when its payload was gone already.
+    fn expunge(
+        &self,
+        organization: &str,
+        contract: &str,
+        event: &EventId,
+        now: OffsetDateTime,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }
 
 /// Which of a subscription's deliveries are listed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct DeliveryQuery {
-    /// Whose.
+    /// The subscription.
     pub subscription: SubscriptionId,
     /// Only those in this state.
     pub state: Option<DeliveryState>,
     /// Only those of events of this type.
     pub event_type: Option<EventType>,
-    /// Only those made at this time or later, to the millisecond and by the time in their ids: the system clock's of who made them.
+    /// Only those made at this time or later, to the millisecond and by the time in their ids, which is that
+    /// of the system clock where they were made.
     pub since: Option<OffsetDateTime>,
     /// Only those made before this time, to the millisecond.
     pub until: Option<OffsetDateTime>,
@@ -328,20 +247,14 @@ impl DeliveryQuery {
         self.until = Some(until);
         self
     }
-
-    /// The ids from `.0` on and before `.1` that it asks for behind `after`.
-    #[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
-    pub(super) fn ids(&self, after: Option<Cursor>) -> (u128, u128) {
-        let from = self.since.map_or(0, first_id);
-        let before = self.until.map_or(u128::MAX, first_id);
-        (from, after.map_or(before, |after| before.min(after.minor)))
-    }
 }
 
 /// An event as it was stored.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct EventRecord {
+    /// The contract that it is sent under, in its newest version.
+    pub contract: ContractId,
     /// Its id.
     pub id: EventId,
     /// Its type.
@@ -350,14 +263,19 @@ pub struct EventRecord {
     pub created_at: OffsetDateTime,
     /// Its routing attributes; gone with the payload.
     pub attributes: BTreeMap<String, Vec<String>>,
-    /// The encoded envelope: in no list, and gone once it was expunged or pruned.
-    pub payload: Option<bytes::Bytes>,
+    /// The encoded envelope in its newest version: in no list, and gone once it was expunged or pruned.
+    pub payload: Option<Bytes>,
 }
 
 impl EventRecord {
     /// An event without its payload.
-    pub const fn new(id: EventId, event_type: EventType, created_at: OffsetDateTime) -> Self {
-        Self { id, event_type, created_at, attributes: BTreeMap::new(), payload: None }
+    pub const fn new(
+        contract: ContractId,
+        id: EventId,
+        event_type: EventType,
+        created_at: OffsetDateTime,
+    ) -> Self {
+        Self { contract, id, event_type, created_at, attributes: BTreeMap::new(), payload: None }
     }
 
     /// Whether it is a test event: one with the attribute [`NewEvent::TEST`], for as long as that is kept.
@@ -366,80 +284,79 @@ impl EventRecord {
     }
 }
 
-/// A span of time, and the length of the slots that it is told in.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Which deliveries are made again, as new deliveries of the same events.
+#[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub struct Period {
-    /// Where it begins.
-    pub since: OffsetDateTime,
-    /// Where it ends: this instant is none of it.
-    pub until: OffsetDateTime,
-    /// How long a slot is.
-    pub slot: Duration,
-    /// How long before its begin the deliveries were made whose attempts are looked for in it: as long as retries go on.
-    pub reach: Duration,
+pub enum Replay {
+    /// This one, however it ended.
+    Delivery(DeliveryId),
+    /// Every dead letter of this subscription, except those that were cancelled or discarded (somebody did
+    /// not want them sent) or replayed already.
+    DeadLetters(SubscriptionId),
+    /// Every delivery of this subscription that was made at this time or later and was not delivered,
+    /// cancelled ones too; except those that were discarded or replayed already.
+    Since(SubscriptionId, OffsetDateTime),
 }
 
-impl Period {
-    /// How many deliveries are looked at, the newest ones.
-    pub const MOST_DELIVERIES: u32 = 50_000;
+/// The result of [`Records::replay`].
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Replayed {
+    /// How many new deliveries were made.
+    pub made: u32,
+    /// Whether the limit was reached, so that another call may find more.
+    pub more: bool,
+    /// The events that kept the call from making any delivery, because they are not stored in the version
+    /// that the subscription speaks.
+    pub missing: Vec<MissingPayload>,
+}
 
-    /// The time from `since` to `until` in slots of this length, and a reach of two days.
-    pub const fn new(since: OffsetDateTime, until: OffsetDateTime, slot: Duration) -> Self {
-        Self { since, until, slot, reach: Duration::from_secs(2 * 24 * 3600) }
+impl Replayed {
+    /// A replay that made this many deliveries, and may find more.
+    pub const fn new(made: u32, more: bool) -> Self {
+        Self { made, more, missing: Vec::new() }
     }
 
-    /// The same period, with retries going on for so long.
-    pub const fn with_reach(mut self, reach: Duration) -> Self {
-        self.reach = reach;
+    /// Adds the events that are not stored in the version that is asked for.
+    pub fn with_missing(mut self, missing: Vec<MissingPayload>) -> Self {
+        self.missing = missing;
         self
     }
+}
 
-    /// Whether it has this instant.
-    pub fn has(&self, at: OffsetDateTime) -> bool {
-        self.since <= at && at < self.until
-    }
+/// An event that is not stored in the version in which a replay would send it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct MissingPayload {
+    /// The event's contract, in the version that the subscription speaks.
+    pub contract: ContractId,
+    /// The event.
+    pub event: EventId,
+}
 
-    /// Which slot this instant is in.
-    pub fn slot_of(&self, at: OffsetDateTime) -> u64 {
-        let since = Duration::try_from(at - self.since).unwrap_or(Duration::ZERO);
-        u64::try_from(since.as_micros() / self.slot_micros()).unwrap_or(u64::MAX)
-    }
-
-    /// When the slot of this number begins.
-    pub fn slot_at(&self, number: u64) -> OffsetDateTime {
-        let micros = u128::from(number).saturating_mul(self.slot_micros());
-        let micros = i64::try_from(micros).unwrap_or(i64::MAX);
-        self.since.checked_add(time::Duration::microseconds(micros)).unwrap_or(self.until)
-    }
-
-    /// The ids from `.0` on and before `.1` of the deliveries that are looked at.
-    #[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
-    pub(super) fn ids(&self) -> (u128, u128) {
-        let since = time::Duration::try_from(self.reach).ok().and_then(|reach| self.since.checked_sub(reach));
-        (since.map_or(0, first_id), first_id(self.until))
-    }
-
-    fn slot_micros(&self) -> u128 {
-        self.slot.as_micros().max(1)
+impl MissingPayload {
+    /// Reports an event that is not stored in the version that `contract` names.
+    pub const fn new(contract: ContractId, event: EventId) -> Self {
+        Self { contract, event }
     }
 }
 
-/// How a test's delivery ended.
-#[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
-pub(super) const fn tested(failed: Option<&str>) -> DeliveryState {
-    match failed {
-        Some(_) => DeliveryState::Dead(crate::delivery::DeadReason::Discarded),
-        None => DeliveryState::Delivered,
+/// An event in a further version, for [`Records::add_payloads`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct MadePayload {
+    /// The event's contract, in this version.
+    pub contract: ContractId,
+    /// The event.
+    pub event: EventId,
+    /// The encoded envelope; `None` where the event's type does not exist in this version. A replay leaves
+    /// the event out then.
+    pub bytes: Option<Bytes>,
+}
+
+impl MadePayload {
+    /// Makes the payload of an event in the version that `contract` names.
+    pub const fn new(contract: ContractId, event: EventId, bytes: Option<Bytes>) -> Self {
+        Self { contract, event, bytes }
     }
 }
-
-/// The least id of a delivery that was made at this time or later: an id begins with the millisecond it was made in.
-#[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
-fn first_id(at: OffsetDateTime) -> u128 {
-    DeliveryId::from_parts(at, [0; 10]).as_u128() & !LOW_BITS
-}
-
-/// What of an id is not its time.
-#[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
-const LOW_BITS: u128 = (1 << 80) - 1;

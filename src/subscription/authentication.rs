@@ -1,4 +1,5 @@
-//! [`Authentication`]: what a subscription's requests show besides a signature; [`TokenSource`]: where tokens come from.
+//! [`Authentication`]: how a subscription's requests authenticate besides their signature;
+//! [`TokenSource`]: provides bearer tokens.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -12,17 +13,18 @@ use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::options::{header_name, header_value, refused};
+use super::header::{header_name, header_value, refused};
+use crate::bounds;
 use crate::error::Error;
 use crate::id::SubscriptionId;
 use crate::signature::{Secret, StoredSecret};
 
-/// What a subscription's requests show besides a signature.
+/// How a subscription's requests authenticate besides their signature.
 ///
-/// Made by the functions below, which refuse what could not be sent. `Debug` shows only which kind it is.
+/// The functions below make it, and refuse values that could not be sent. `Debug` shows only the kind.
 ///
 /// ```
-/// use hookwire::Authentication;
+/// use hookwire::subscription::Authentication;
 ///
 /// let basic = Authentication::basic("Aladdin", "open sesame".parse()?)?;
 /// assert_eq!(format!("{basic:?}"), "Basic(..)");
@@ -32,7 +34,7 @@ use crate::signature::{Secret, StoredSecret};
 #[derive(Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Authentication {
-    /// Nothing.
+    /// No authentication.
     #[default]
     None,
     /// A key as the whole value of a header.
@@ -49,36 +51,37 @@ pub enum Authentication {
 }
 
 impl Authentication {
-    /// How many bytes a name, key, password or token may have.
-    pub const MAX_LEN: usize = 8 * 1024;
+    /// The maximum of bytes of a name, key, password or token.
+    pub const MAX_LEN: usize = bounds::CREDENTIAL;
 
-    /// A key as the whole value of the header `name`, such as `x-api-key`.
+    /// Sends a key as the whole value of the header `name`, such as `x-api-key`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Subscription`](crate::ErrorKind::Subscription) for a header that
-    /// [`Options::with_header`](crate::Options::with_header) refuses, and for a key that is not visible ASCII with spaces only
-    /// between, or longer than [`MAX_LEN`](Self::MAX_LEN).
+    /// [`Options::with_header`](crate::subscription::Options::with_header) refuses, and for a key that is
+    /// longer than [`MAX_LEN`](Self::MAX_LEN) or has characters other than visible ASCII and spaces inside.
     pub fn api_key(name: &str, key: Secret) -> Result<Self, Error> {
         Self::ApiKey(header_name(name)?, key.into()).checked()
     }
 
-    /// A name and a password, in UTF-8.
+    /// Sends a name and a password, in UTF-8.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Subscription`](crate::ErrorKind::Subscription) for a name with a colon, a control character in either
-    /// (RFC 7617 section 2), and more than [`MAX_LEN`](Self::MAX_LEN).
+    /// [`ErrorKind::Subscription`](crate::ErrorKind::Subscription) for a name with a colon, a control
+    /// character in either (RFC 7617 section 2), and for more bytes than [`MAX_LEN`](Self::MAX_LEN).
     pub fn basic(user: impl Into<String>, password: Secret) -> Result<Self, Error> {
         Self::Basic(user.into(), password.into()).checked()
     }
 
-    /// A fixed bearer token.
+    /// Sends a fixed bearer token.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Subscription`](crate::ErrorKind::Subscription) for a token that is not of the form of RFC 6750 section 2.1:
-    /// letters, digits and `-._~+/`, then any number of `=`; and for more than [`MAX_LEN`](Self::MAX_LEN).
+    /// [`ErrorKind::Subscription`](crate::ErrorKind::Subscription) for a token that RFC 6750 section 2.1 does
+    /// not allow (letters, digits and `-._~+/`, then any number of `=`), and for more bytes than
+    /// [`MAX_LEN`](Self::MAX_LEN).
     pub fn bearer(token: Secret) -> Result<Self, Error> {
         Self::Bearer(token.into()).checked()
     }
@@ -91,7 +94,7 @@ impl Authentication {
         }
     }
 
-    /// The header that it is sent in.
+    /// The header that carries the credentials.
     pub fn header(&self) -> Option<&HeaderName> {
         match self {
             Self::None => None,
@@ -100,7 +103,7 @@ impl Authentication {
         }
     }
 
-    /// The header and its sensitive value.
+    /// Returns the header and its sensitive value.
     pub(super) fn credentials(
         &self,
         token: Option<&str>,
@@ -115,17 +118,18 @@ impl Authentication {
             }
             Self::Bearer(token) => (&AUTHORIZATION, bearer(opened(token)?.expose())),
             Self::BearerFromSource => {
-                let token =
-                    token.ok_or_else(|| refused("no bearer token was given, expected the token source's"))?;
+                let token = token.ok_or_else(|| {
+                    refused("no bearer token was given").with_expected("the token source's")
+                })?;
                 check_token(token)?;
                 (&AUTHORIZATION, bearer(token))
             }
         };
-        let value = header_value(&value).expect("invariant: what was checked when made is visible ASCII");
+        let value = header_value(&value).expect("invariant: credentials are checked to be visible ASCII");
         Ok(Some((name.clone(), value)))
     }
 
-    /// The same with another key, password or token; nothing changes where there is none.
+    /// Replaces the key, password or token, if there is one.
     pub(super) fn with_secret(self, secret: StoredSecret) -> Result<Self, Error> {
         match self {
             Self::None | Self::BearerFromSource => Ok(self),
@@ -135,14 +139,14 @@ impl Authentication {
         }
     }
 
-    /// This, if it can be sent; of what is sealed that is asked when it is opened.
+    /// Refuses credentials that could not be sent. Sealed ones are checked when they are opened.
     fn checked(self) -> Result<Self, Error> {
         let text = self.secret().and_then(StoredSecret::plain).map(Secret::expose);
         match (&self, text) {
             (Self::ApiKey(..), Some(key)) => {
                 check_len("API key", key)?;
                 if header_value(key).is_none() {
-                    return Err(refused("API key cannot be sent in a header, expected visible ASCII"));
+                    return Err(refused("API key cannot be sent in a header").with_expected("visible ASCII"));
                 }
             }
             (Self::Basic(user, _), password) => {
@@ -150,14 +154,13 @@ impl Authentication {
                 check_len("user name", user)?;
                 check_len("password", password)?;
                 if user.contains(':') {
-                    return Err(refused(
-                        "user name holds a colon, expected one without (RFC 7617 section 2)",
-                    ));
+                    return Err(
+                        refused("user name holds a colon").with_expected("one without (RFC 7617 section 2)")
+                    );
                 }
                 if user.chars().chain(password.chars()).any(char::is_control) {
-                    return Err(refused(
-                        "user name or password holds a control character, expected none (RFC 7617 section 2)",
-                    ));
+                    return Err(refused("user name or password holds a control character")
+                        .with_expected("none (RFC 7617 section 2)"));
                 }
             }
             (Self::Bearer(_), Some(token)) => check_token(token)?,
@@ -208,14 +211,16 @@ impl fmt::Debug for Authentication {
     }
 }
 
-/// Where the bearer tokens of subscriptions with [`Authentication::BearerFromSource`] come from, such as an OAuth client.
+/// Provides the bearer tokens of subscriptions with [`Authentication::BearerFromSource`], such as an OAuth
+/// client.
 ///
-/// It is asked before each attempt and does its own caching. An error costs the attempt and is not held against the endpoint;
-/// its text is logged, so it must not hold a token.
+/// The dispatcher calls it before each attempt, so cache tokens in it. An error costs the attempt and is not
+/// held against the endpoint. Its text is logged, so it must not contain a token.
 ///
 /// ```
 /// use std::error::Error;
-/// use hookwire::{Secret, SubscriptionId, TokenSource};
+/// use hookwire::subscription::TokenSource;
+/// use hookwire::{Secret, SubscriptionId};
 ///
 /// /// One token for every subscription.
 /// struct Shared(Secret);
@@ -227,7 +232,11 @@ impl fmt::Debug for Authentication {
 /// }
 /// ```
 pub trait TokenSource: Send + Sync {
-    /// The token to show to the endpoint of this subscription, in the form of RFC 6750 section 2.1.
+    /// Returns the token for the endpoint of this subscription, in the form of RFC 6750 section 2.1.
+    ///
+    /// # Errors
+    ///
+    /// Any error; its text is logged.
     fn token(
         &self,
         subscription: SubscriptionId,
@@ -284,27 +293,26 @@ fn check_token(token: &str) -> Result<(), Error> {
     let body = token.trim_end_matches('=');
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
     if body.is_empty() || !body.bytes().all(allowed) {
-        return Err(refused(
-            "bearer token is not valid, expected letters, digits and -._~+/ and then = (RFC 6750 section 2.1)",
-        ));
+        return Err(refused("bearer token is not valid")
+            .with_expected("letters, digits and -._~+/ and then = (RFC 6750 section 2.1)"));
     }
     Ok(())
 }
 
 fn check_len(what: &str, text: &str) -> Result<(), Error> {
     if text.len() > Authentication::MAX_LEN {
-        return Err(refused(format!(
-            "{what} has {} bytes, expected at most {}",
-            text.len(),
-            Authentication::MAX_LEN
-        )));
+        return Err(refused(format!("{what} has {} bytes", text.len()))
+            .with_expected(format!("at most {}", Authentication::MAX_LEN)));
     }
     Ok(())
 }
 
-/// What can be sent.
+/// Returns the secret in the clear.
 fn opened(secret: &StoredSecret) -> Result<&Secret, Error> {
-    secret.plain().ok_or_else(|| refused("credentials are sealed, expected them opened by their key ring"))
+    secret.plain().ok_or_else(|| {
+        refused("credentials are sealed")
+            .with_expected("them opened by their key ring (`Dispatcher::with_key_ring`)")
+    })
 }
 
 fn bearer(token: &str) -> Zeroizing<String> {

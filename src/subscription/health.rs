@@ -1,4 +1,4 @@
-//! [`Health`]: how an endpoint fares, as far as the contract's rule for disabling it needs to know.
+//! [`Health`]: the failures of an endpoint, as far as the contract's rule for disabling it needs them.
 
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
@@ -6,79 +6,81 @@ use time::{Duration, OffsetDateTime};
 use crate::contract::AutoDisable;
 use crate::error::{Error, ErrorKind};
 
-/// How an endpoint fares: since when it fails, and whether the contract's timer runs.
+/// The failures of an endpoint: since when it fails, and since when the contract's timer runs.
 ///
-/// It lives in the store, so a restart does not reset it, and holds a bounded number of times however long the failures last.
+/// The store keeps it, so a restart does not reset it. Its size is bounded, however long the failures last.
 ///
 /// ```
 /// use std::time::Duration;
-/// use hookwire::{AutoDisable, Health};
+/// use hookwire::contract::AutoDisable;
+/// use hookwire::subscription::Health;
 /// use time::macros::datetime;
 ///
 /// let rule = AutoDisable::failing_for(Duration::from_secs(5 * 86_400));
 /// let monday = datetime!(2026-04-13 12:00 UTC);
 /// let failing = Health::default().failed(monday, Some(&rule));
-/// assert!(!failing.is_hopeless(monday + time::Duration::days(4), &rule));
-/// assert!(failing.is_hopeless(monday + time::Duration::days(5), &rule));
+/// assert!(!failing.is_hopeless(&rule, monday + time::Duration::days(4)));
+/// assert!(failing.is_hopeless(&rule, monday + time::Duration::days(5)));
 /// assert_eq!(failing.succeeded(), Health::default());
 /// ```
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Health {
-    /// When the first failure since the last success was.
+    /// The time of the first failure since the last success.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         with = "time::serde::timestamp::microseconds::option"
     )]
     failing_since: Option<OffsetDateTime>,
-    /// When the last one was.
+    /// The time of the last failure.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         with = "time::serde::timestamp::microseconds::option"
     )]
     last_failure_at: Option<OffsetDateTime>,
-    /// How many there were.
+    /// The number of failures since the last success.
     #[serde(default, skip_serializing_if = "is_zero")]
     failures: u32,
-    /// When the contract's timer was started.
+    /// The time when the contract's timer was started.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         with = "time::serde::timestamp::microseconds::option"
     )]
     timer_since: Option<OffsetDateTime>,
-    /// Failures before the timer started: as few of them as say when the rule's trigger is met.
+    /// Failures before the timer started, as few as decide whether the rule's trigger is met.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     recent: Vec<Failures>,
 }
 
 impl Health {
-    /// Since when there were nothing but failures.
+    /// The time of the first failure since the last success; `None` for a healthy endpoint.
     pub fn failing_since(&self) -> Option<OffsetDateTime> {
         self.failing_since
     }
 
-    /// When the last of those failures was.
+    /// The time of the last failure; `None` for a healthy endpoint.
     pub fn last_failure_at(&self) -> Option<OffsetDateTime> {
         self.last_failure_at
     }
 
-    /// How many attempts failed since the last success.
+    /// The number of attempts that failed since the last success.
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// The health after an attempt that succeeded: nothing is held against the endpoint.
+    /// Returns the health after a successful attempt: a healthy endpoint.
     #[must_use]
     pub fn succeeded(&self) -> Self {
         Self::default()
     }
 
-    /// The health after an attempt that failed at `at`, under the contract's rule.
+    /// Returns the health after an attempt that failed at `at`, under the contract's rule.
     ///
-    /// A fault of one's own says nothing about the endpoint and is not to be told here. A time earlier than one told before
-    /// means that the clock was put back: what was before counts as having been now, so that the rule errs for the endpoint.
+    /// Do not call it for a fault on this side, which tells nothing about the endpoint. A time earlier than
+    /// that of a failure before means that the clock was set back: earlier failures then count as if they
+    /// happened at `at`, in the endpoint's favour.
     #[must_use]
     pub fn failed(&self, at: OffsetDateTime, rule: Option<&AutoDisable>) -> Self {
         let at = to_micros(at);
@@ -97,12 +99,13 @@ impl Health {
         health
     }
 
-    /// Whether the endpoint has failed for as long as the rule allows: to be asked after a failure.
-    pub fn is_hopeless(&self, now: OffsetDateTime, rule: &AutoDisable) -> bool {
+    /// Whether the endpoint has failed for as long as the rule allows. Ask after a failure.
+    pub fn is_hopeless(&self, rule: &AutoDisable, now: OffsetDateTime) -> bool {
         self.timer_since.is_some_and(|since| now - since >= signed(rule.after()))
     }
 
-    /// A text that [`from_storage`](Self::from_storage) reads back, the same for equal healths; empty for a healthy endpoint.
+    /// Writes a text for stores that [`from_storage`](Self::from_storage) reads back: the same text for equal
+    /// values, and an empty one for a healthy endpoint.
     #[doc(hidden)]
     pub fn to_storage(&self) -> String {
         if *self == Self::default() {
@@ -111,11 +114,11 @@ impl Health {
         serde_json::to_string(self).expect("invariant: numbers can be written as JSON")
     }
 
-    /// The health that [`to_storage`](Self::to_storage) wrote.
+    /// Reads the text that [`to_storage`](Self::to_storage) wrote.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Subscription`] for a text that it did not write.
+    /// [`ErrorKind::Subscription`] for any other text.
     #[doc(hidden)]
     pub fn from_storage(text: &str) -> Result<Self, Error> {
         if text.is_empty() {
@@ -136,11 +139,12 @@ impl Health {
         self.thin(rule);
     }
 
-    /// Forgets the times that can decide nothing any more.
+    /// Forgets failures that can no longer decide anything.
     ///
-    /// The trigger asks for a failure that is at least `spread` and at most `window` old, with enough failures since. Where
-    /// one's neighbours are no further apart than that range is long, whenever it falls in the range a neighbour does too; and
-    /// when the later neighbour already has enough failures since, either of them will do. So this is exact.
+    /// The trigger needs a failure that is at least `spread` and at most `window` old, with enough failures
+    /// since. If the two neighbours of a failure are no further apart than that range is long, then one of
+    /// them is in the range whenever the failure is. If the later neighbour already has enough failures
+    /// since, either neighbour meets the trigger. So forgetting the failure changes no result.
     fn thin(&mut self, rule: &AutoDisable) {
         let range = signed(rule.window().saturating_sub(rule.spread()));
         for middle in (1..self.recent.len().saturating_sub(1)).rev() {
@@ -150,13 +154,14 @@ impl Health {
                 self.fold(middle);
             }
         }
-        // Only a rule of very many failures, or of hardly any range, gets here; the oldest says the most.
+        // Only a rule with very many failures, or with a very short range, gets here. The oldest failure
+        // decides most.
         while self.recent.len() > MAX_RECENT {
             self.fold(1);
         }
     }
 
-    /// Counts a failure with the one before it.
+    /// Adds the count of a failure to the failure before it.
     fn fold(&mut self, at: usize) {
         let folded = self.recent.remove(at);
         let before = &mut self.recent[at - 1];
@@ -169,7 +174,7 @@ impl Health {
     }
 }
 
-/// A failure, and how many there were from it up to the next one that is remembered.
+/// A failure, and the number of failures from it up to the next one in the list.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 struct Failures {
     #[serde(with = "time::serde::timestamp::microseconds")]
@@ -181,7 +186,7 @@ fn total(recent: &[Failures]) -> u32 {
     recent.iter().fold(0, |sum, failures| sum.saturating_add(failures.count))
 }
 
-/// What a store gives back is what was put there: times are kept in UTC and to the microsecond.
+/// Stores keep times in UTC and to the microsecond, so a value that was stored reads back equal.
 fn to_micros(at: OffsetDateTime) -> OffsetDateTime {
     let at = at.to_offset(time::UtcOffset::UTC);
     at.replace_microsecond(at.microsecond()).expect("invariant: a time's own microseconds are in range")

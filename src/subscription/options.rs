@@ -4,15 +4,13 @@ use std::borrow::Cow;
 use std::str::FromStr as _;
 use std::time::Duration;
 
-use http::header::{
-    ACCEPT_ENCODING, CONNECTION, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
-};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::Authentication;
-use super::authentication::StoredAuthentication;
+use super::authentication::{Authentication, StoredAuthentication};
+use super::header::{header_name, header_value, refused};
+use crate::bounds;
 use crate::contract::Contract;
 use crate::error::{Error, ErrorKind};
 use crate::rate::Rate;
@@ -21,11 +19,11 @@ use crate::signature::{Scheme, StoredSecret};
 
 /// How a subscription's requests are sent: caps, credentials, extra headers.
 ///
-/// What these hold can be sent: every setter refuses what could not, and says what could. Whether the headers keep clear of
-/// a contract's signature is for [`check`](Self::check) to say.
+/// Every setter refuses a value that could not be sent, and says which values can. [`check`](Self::check)
+/// finds headers that clash with a contract's signature.
 ///
 /// ```
-/// use hookwire::{Authentication, Options};
+/// use hookwire::subscription::{Authentication, Options};
 ///
 /// let options = Options::new()
 ///     .with_max_in_flight(4)?
@@ -45,80 +43,87 @@ pub struct Options {
     rate: Option<Rate>,
     retry_delays: Option<Vec<Duration>>,
     authentication: Authentication,
-    /// Each name once; every value is marked sensitive, so that `Debug` does not show it.
+    /// Each name once. Every value is marked sensitive, so that `Debug` does not show it.
     headers: HeaderMap,
-    /// Which writing of the subscription this is, where management wrote it.
-    edition: u64,
-    /// Of the request that made it, where that could be sent twice.
-    request: Option<u64>,
+    /// A number that management changes with each write of the subscription; 0 where management did not write
+    /// it.
+    pub(super) edition: u64,
+    /// A number for the request that created the subscription, where that request could be sent twice.
+    pub(super) request: Option<u64>,
 }
 
 impl Options {
-    /// How many retries there may be of its own.
-    pub const MAX_RETRIES: usize = 100;
+    /// The maximum of retry delays.
+    pub const MAX_RETRIES: usize = bounds::RETRIES;
 
-    /// How many extra headers there may be.
-    pub const MAX_HEADERS: usize = 32;
+    /// The maximum of extra headers.
+    pub const MAX_HEADERS: usize = bounds::HEADERS;
 
-    /// How many bytes the names and values of the extra headers may have together: what common servers take in a head.
-    pub const MAX_HEADERS_LEN: usize = 8 * 1024;
+    /// The maximum of bytes that the names and values of the extra headers have together; common servers
+    /// accept as much in a head.
+    pub const MAX_HEADERS_LEN: usize = bounds::HEADERS_LEN;
 
-    /// No caps of its own, no credentials, no extra headers.
+    /// Makes options without caps, credentials and extra headers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same options with at most this many attempts under way at once in one process.
+    /// Sets the maximum of attempts that are under way at once in one process. It lowers the dispatcher's and
+    /// does not raise it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Subscription`] for 0, under which nothing would ever be sent.
+    /// [`ErrorKind::Subscription`](crate::ErrorKind::Subscription) for 0, with which nothing would ever be
+    /// sent.
     pub fn with_max_in_flight(mut self, attempts: u32) -> Result<Self, Error> {
         if attempts == 0 {
-            return Err(refused("max in flight is 0, expected 1 or more"));
+            return Err(refused("max in flight is 0").with_expected("1 or more"));
         }
         self.max_in_flight = Some(attempts);
         Ok(self)
     }
 
-    /// The same options with at most `per_second` attempts beginning in a second in one process, and `burst` at once
-    /// after a quiet time.
+    /// Sets the maximum of attempts that one process begins per second, and of attempts at once after a quiet
+    /// time. It lowers the dispatcher's and does not raise it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Subscription`] for what [`Rate::new`] refuses.
+    /// [`ErrorKind::Subscription`](crate::ErrorKind::Subscription) for values that [`Rate::new`] refuses.
     pub fn with_rate(mut self, per_second: f64, burst: u32) -> Result<Self, Error> {
-        self.rate = Some(Rate::new(per_second, burst).map_err(|error| refused(error.to_string()))?);
+        self.rate =
+            Some(Rate::new(per_second, burst).map_err(|error| error.with_kind(ErrorKind::Subscription))?);
         Ok(self)
     }
 
-    /// The same options with a retry after each of `delays`, in place of the contract's: one attempt more than there are delays, and
-    /// none but the first where there are none. They are spread as the contract spreads its own.
+    /// Sets the delays before retries, in place of the contract's. There is one attempt more than there are
+    /// delays; an empty list means no retry. The contract's jitter applies.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Subscription`] for more than [`MAX_RETRIES`](Self::MAX_RETRIES), and for delays that [`RetryPolicy::delays`]
-    /// refuses.
+    /// [`ErrorKind::Subscription`](crate::ErrorKind::Subscription) for more than
+    /// [`MAX_RETRIES`](Self::MAX_RETRIES) delays, and for delays that [`RetryPolicy::delays`] refuses.
     pub fn with_retry_delays(mut self, delays: impl IntoIterator<Item = Duration>) -> Result<Self, Error> {
-        // Judged as it is stored: in whole microseconds.
+        // Check the delays as they are stored: in whole microseconds.
         let whole =
             |delay: Duration| Duration::from_micros(u64::try_from(delay.as_micros()).unwrap_or(u64::MAX));
         let delays: Vec<_> = delays.into_iter().take(Self::MAX_RETRIES + 1).map(whole).collect();
         if delays.len() > Self::MAX_RETRIES {
-            return Err(refused(format!("more than {} retries, expected fewer", Self::MAX_RETRIES)));
+            return Err(refused(format!("more than {} retries", Self::MAX_RETRIES)).with_expected("fewer"));
         }
         if !delays.is_empty() {
-            RetryPolicy::delays(delays.iter().copied()).map_err(|error| refused(error.to_string()))?;
+            RetryPolicy::delays(delays.iter().copied())
+                .map_err(|error| error.with_kind(ErrorKind::Subscription))?;
         }
         self.retry_delays = Some(delays);
         Ok(self)
     }
 
-    /// The same options, showing `authentication`.
+    /// Sets the authentication.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Subscription`] when an extra header already has the name that it would be sent under.
+    /// [`ErrorKind::Subscription`](crate::ErrorKind::Subscription) when an extra header has the name of the
+    /// authentication's header.
     pub fn with_authentication(mut self, authentication: Authentication) -> Result<Self, Error> {
         if let Some(name) = authentication.header()
             && self.headers.contains_key(name)
@@ -129,142 +134,123 @@ impl Options {
         Ok(self)
     }
 
-    /// The same options with another key, password or token of the same authentication.
+    /// Sets another key, password or token of the same authentication.
     pub(crate) fn with_credential(mut self, credential: StoredSecret) -> Result<Self, Error> {
         self.authentication = self.authentication.with_secret(credential)?;
         Ok(self)
     }
 
-    /// The same options with one more header, in place of the one of this name if there is one.
+    /// Adds a header, or replaces the header of this name. Names are compared without regard to case.
     ///
-    /// Names are compared without regard to case. Not for subscriptions to set are: the headers of one connection
-    /// ([RFC 9110 section 7.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1)), `Host`, `User-Agent` (it says who
-    /// sends), `Content-*` and `Transfer-Encoding`, `Accept-Encoding` and `Expect` (responses are not decoded, nor waited for
-    /// before the body), and the signature headers of every [`Scheme`] that this crate knows.
+    /// A subscription may not set: the headers of one connection
+    /// ([RFC 9110 section 7.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1)), `Host`, `User-Agent`
+    /// (it names the sender), `Content-*`, `Transfer-Encoding`, `Accept-Encoding` and `Expect` (responses are
+    /// not decoded, and the body does not wait for one), and the signature headers of every [`Scheme`] that
+    /// this crate knows.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Subscription`] for one of those, for the header that carries the [`Authentication`], for a name or value that
-    /// is none, and for more than [`MAX_HEADERS`](Self::MAX_HEADERS) or [`MAX_HEADERS_LEN`](Self::MAX_HEADERS_LEN).
+    /// [`ErrorKind::Subscription`](crate::ErrorKind::Subscription) for such a header, for the header of the
+    /// [`Authentication`], for a malformed name or value, and for more than
+    /// [`MAX_HEADERS`](Self::MAX_HEADERS) or [`MAX_HEADERS_LEN`](Self::MAX_HEADERS_LEN).
     pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, Error> {
         let name = header_name(name)?;
         if self.authentication.header() == Some(&name) {
             return Err(clash(&name));
         }
         let value = header_value(value).ok_or_else(|| {
-            refused(format!(
-                "value of header {name} cannot be sent, expected visible ASCII with spaces only between"
-            ))
+            refused(format!("value of header {name} cannot be sent"))
+                .with_expected("visible ASCII with spaces only between")
         })?;
         self.headers.insert(name, value);
         if self.headers.len() > Self::MAX_HEADERS {
-            return Err(refused(format!("more than {} headers, expected fewer", Self::MAX_HEADERS)));
+            return Err(refused(format!("more than {} headers", Self::MAX_HEADERS)).with_expected("fewer"));
         }
         let len: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         if len > Self::MAX_HEADERS_LEN {
-            return Err(refused(format!(
-                "headers have {len} bytes together, expected at most {}",
-                Self::MAX_HEADERS_LEN
-            )));
+            return Err(refused(format!("headers have {len} bytes together"))
+                .with_expected(format!("at most {}", Self::MAX_HEADERS_LEN)));
         }
         Ok(self)
     }
 
-    /// How many attempts may be under way at once in one process; nothing for the dispatcher's own default.
+    /// The maximum of attempts under way at once in one process; `None` for the dispatcher's default.
     pub const fn max_in_flight(&self) -> Option<u32> {
         self.max_in_flight
     }
 
-    /// How many attempts may begin in a second in one process; nothing for no limit.
+    /// The maximum of attempts that one process begins per second; `None` for no limit.
     pub const fn rate(&self) -> Option<Rate> {
         self.rate
     }
 
-    /// The waits between attempts; nothing for the contract's.
+    /// The delays before retries; `None` for the contract's.
     pub fn retry_delays(&self) -> Option<&[Duration]> {
         self.retry_delays.as_deref()
     }
 
-    /// When a failed delivery is tried again: by these options' own delays, or else as `contract` has it.
+    /// The retry policy: the delays of these options, or else the policy of `contract`.
     pub fn retry<'a>(&self, contract: &'a Contract) -> Cow<'a, RetryPolicy> {
         let Some(delays) = &self.retry_delays else { return Cow::Borrowed(contract.retry()) };
         Cow::Owned(match delays.is_empty() {
             true => RetryPolicy::none(),
             false => RetryPolicy::delays(delays.iter().copied())
                 .and_then(|policy| policy.with_jitter(contract.retry().jitter()))
-                .expect("invariant: delays and jitter were judged when they were set"),
+                .expect("invariant: delays and jitter were checked when they were set"),
         })
     }
 
-    /// What the requests show besides a signature.
+    /// How requests authenticate besides their signature.
     pub const fn authentication(&self) -> &Authentication {
         &self.authentication
     }
 
-    /// The extra headers, without those of the authentication. `Debug` does not show their values.
+    /// The extra headers, without the header of the authentication. `Debug` does not show their values.
     pub const fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// Whether requests signed under `scheme` (a contract's, if it has one) can carry these headers.
+    /// Checks that requests signed under `scheme` (a contract's, if it has one) can carry these headers.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Subscription`] when a header has the name of one that the scheme sends.
+    /// [`ErrorKind::Subscription`](crate::ErrorKind::Subscription) when a header has the name of a header of
+    /// the scheme.
     pub fn check(&self, scheme: Option<Scheme>) -> Result<(), Error> {
         let names = || self.headers.keys().chain(self.authentication.header());
         let taken =
             scheme.and_then(|scheme| scheme.headers().find(|taken| names().any(|name| name == taken)));
         taken.map_or(Ok(()), |taken| {
-            Err(refused(format!("header {taken} carries the signature, expected another name")))
+            Err(refused(format!("header {taken} carries the signature")).with_expected("another name"))
         })
     }
 
-    /// Puts the extra headers and the credentials on a request, all marked sensitive. Sign the request first: what it
-    /// already has is not replaced.
+    /// Adds the extra headers and the credentials to a request, all marked sensitive. Sign the request first:
+    /// headers that it already has are not replaced.
     ///
-    /// `token` is the token source's, for [`Authentication::BearerFromSource`]; without that it is not used.
+    /// `token` comes from the token source, for [`Authentication::BearerFromSource`]; other authentications
+    /// ignore it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Subscription`] when `token` is missing or no bearer token, or the request already has a header of the name
-    /// that one of these has, or the credentials are sealed. The request's headers are then as they were.
+    /// [`ErrorKind::Subscription`](crate::ErrorKind::Subscription) when `token` is missing or malformed, the
+    /// request already has a header of the same name, or the credentials are sealed. The request's headers
+    /// are then unchanged.
     pub fn apply(&self, headers: &mut HeaderMap, token: Option<&str>) -> Result<(), Error> {
         let credentials = self.authentication.credentials(token)?;
         let credentials = credentials.as_ref().map(|(name, value)| (name, value));
         let added = || self.headers.iter().chain(credentials);
         if let Some((taken, _)) = added().find(|(name, _)| headers.contains_key(*name)) {
-            return Err(refused(format!("request already has a header {taken}, expected another name")));
+            return Err(
+                refused(format!("request already has a header {taken}")).with_expected("another name")
+            );
         }
         headers.extend(added().map(|(name, value)| (name.clone(), value.clone())));
         Ok(())
     }
 
-    /// Which writing of the subscription this is; 0 where management did not write it.
-    #[cfg(feature = "manage")]
-    pub(crate) const fn edition(&self) -> u64 {
-        self.edition
-    }
-
-    #[cfg(feature = "manage")]
-    pub(crate) const fn with_edition(mut self, edition: u64) -> Self {
-        self.edition = edition;
-        self
-    }
-
-    /// What tells the request that made the subscription from others, where that could be sent twice.
-    #[cfg(feature = "manage")]
-    pub(crate) const fn request(&self) -> Option<u64> {
-        self.request
-    }
-
-    #[cfg(feature = "manage")]
-    pub(crate) const fn with_request(mut self, request: Option<u64>) -> Self {
-        self.request = request;
-        self
-    }
-
-    /// A text that [`from_storage`](Self::from_storage) reads back, with the credentials in it: for stores.
+    /// Writes a text for stores that [`from_storage`](Self::from_storage) reads back. It contains the
+    /// credentials.
     #[doc(hidden)]
     pub fn to_storage(&self) -> Zeroizing<String> {
         let stored = Stored {
@@ -290,15 +276,16 @@ impl Options {
         )
     }
 
-    /// The options that [`to_storage`](Self::to_storage) wrote.
+    /// Reads the text that [`to_storage`](Self::to_storage) wrote.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Subscription`] for a text that it did not write. The text is not repeated.
+    /// [`ErrorKind::Subscription`](crate::ErrorKind::Subscription) for any other text. The error does not
+    /// repeat it.
     #[doc(hidden)]
     pub fn from_storage(text: &str) -> Result<Self, Error> {
         let unread = || refused("stored options cannot be read");
-        // Its error would repeat a value, which may be a secret.
+        // The cause is dropped: it would repeat a value, which may be a secret.
         let stored: Stored = serde_json::from_str(text).map_err(|_| unread())?;
         let mut options = Self::new();
         if let Some(attempts) = stored.max_in_flight {
@@ -320,47 +307,12 @@ impl Options {
     }
 }
 
-/// A header that a subscription may set.
-pub(super) fn header_name(name: &str) -> Result<HeaderName, Error> {
-    // What was given as a name may be a value in the wrong place, so it is not repeated.
-    let name = HeaderName::from_str(name)
-        .map_err(|_| refused("header name is not valid, expected letters, digits and hyphens"))?;
-    let reason = if HOP_BY_HOP.contains(&name) || HOP_BY_HOP_UNNAMED.contains(&name.as_str()) {
-        "belongs to one connection (RFC 9110 section 7.6.1)"
-    } else if [HOST, USER_AGENT, ACCEPT_ENCODING, EXPECT].contains(&name) {
-        "is the HTTP client's"
-    } else if name.as_str().starts_with("content-") {
-        "describes the body"
-    } else if SCHEMES.iter().any(|scheme| scheme.headers().any(|taken| name == taken)) {
-        "carries a signature"
-    } else {
-        return Ok(name);
-    };
-    Err(refused(format!("header {name} {reason}, expected one that a subscription may set")))
-}
-
-/// A sensitive value, if every hop passes it on as it is (RFC 9110 section 5.5).
-pub(super) fn header_value(value: &str) -> Option<HeaderValue> {
-    let kept = value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    if !kept || value.trim() != value {
-        return None;
-    }
-    let mut value = HeaderValue::from_str(value).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
-pub(super) fn refused(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
-    Error::new(ErrorKind::Subscription, message)
-}
-
 fn clash(name: &HeaderName) -> Error {
-    refused(format!(
-        "header {name} carries the subscription's credentials, expected it either there or as an extra header"
-    ))
+    refused(format!("header {name} carries the subscription's credentials"))
+        .with_expected("it either there or as an extra header")
 }
 
-/// Numbers with a fraction are stored as text: JSON's parser may be off by the last bit.
+/// Numbers with a fraction are stored as text, because JSON's parser may be off by the last bit.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
@@ -384,20 +336,3 @@ struct Stored {
 const fn is_none(edition: &u64) -> bool {
     *edition == 0
 }
-
-const HOP_BY_HOP: [HeaderName; 5] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
-
-/// `Proxy-Authenticate` and `Proxy-Authorization` were named by RFC 2616 and are meant for the next proxy alone.
-const HOP_BY_HOP_UNNAMED: [&str; 5] =
-    ["http2-settings", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection"];
-
-/// Those with a header of their own; Ed25519 uses the names of Standard Webhooks.
-const SCHEMES: [Scheme; 7] = [
-    Scheme::ALLISON,
-    Scheme::STANDARD_WEBHOOKS,
-    Scheme::SVIX,
-    Scheme::STRIPE,
-    Scheme::GITHUB,
-    Scheme::SLACK,
-    Scheme::SHOPIFY,
-];

@@ -1,8 +1,4 @@
-//! [`Faults`]: the ways in which senders go wrong, and what a correct receiver answers to each.
-
-mod making;
-
-use std::fmt;
+//! [`Faults`]: the ways in which senders go wrong, and a correct receiver's answers.
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -10,15 +6,17 @@ use time::OffsetDateTime;
 
 use crate::error::Error;
 use crate::event::{DataError, Envelope, RawEvent};
-use crate::receive::{Answer, Arrival, Receiver};
+use crate::receive::{Answer, Arrival, Receiver, Rejection};
 use crate::store::Inbox;
-use crate::testing::Samples;
+use crate::testing::fault::{Fault, Miss};
+use crate::testing::faulty_requests;
+use crate::testing::samples::Samples;
 
-/// The ways in which real and hostile senders go wrong, each with what a correct receiver answers.
+/// The ways in which real and hostile senders go wrong, each with a correct receiver's answers.
 ///
-/// Duplicates and retries, requests that are late or from the future, forged, cut, doubled or written again on their way: as
-/// requests, for whatever takes them. Those that a contract cannot tell from good ones, such as a changed body under a
-/// platform that signs nothing, are not among its faults.
+/// There are duplicates and retries, and requests that are late, from the future, forged, cut, doubled, or
+/// serialized again on their way. Faults that a contract cannot detect are left out, such as a changed body
+/// if the platform does not sign.
 ///
 /// ```
 /// use hookwire::receive::Receiver;
@@ -45,47 +43,49 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// The faults of whoever sends `samples`, arriving at `now`.
+    /// The faults of a sender of `samples`, whose requests arrive at `now`.
     ///
-    /// What is late by then stays late, and what is in time is so for half of the contract's tolerance: a receiver that goes by
-    /// the system's clock is driven with the system's time.
+    /// A late request stays late, and a request in time is so for half of the contract's tolerance. So give
+    /// the system's time for a receiver that goes by the system's clock.
     ///
     /// # Errors
     ///
-    /// As [`Samples::request`].
+    /// The errors of [`Samples::request`].
     pub fn new(samples: &Samples, now: OffsetDateTime) -> Result<Self, Error> {
-        Ok(Self { faults: making::faults(samples, now)?, samples: samples.clone(), now })
+        Ok(Self { faults: faulty_requests::faults(samples, now)?, samples: samples.clone(), now })
     }
 
-    /// The same faults, and `too_large`: a body of one byte more than `bytes`, which the receiver is told to take.
+    /// Sets how many bytes of a body the receiver takes, and adds the fault `too_large`: a body of one byte
+    /// more.
     ///
     /// # Errors
     ///
-    /// As [`Samples::request`].
+    /// The errors of [`Samples::request`].
     pub fn with_max_body(mut self, bytes: usize) -> Result<Self, Error> {
-        self.faults.push(making::too_large(&self.samples, self.now, bytes)?);
+        self.faults.push(faulty_requests::too_large(&self.samples, self.now, bytes)?);
         Ok(self)
     }
 
-    /// The same faults but those of these names, for a receiver that has other rules.
+    /// Removes the faults of these names, for a receiver that has other rules.
     pub fn without(mut self, names: &[&str]) -> Self {
-        self.faults.retain(|fault| !names.contains(&fault.name));
+        self.faults.retain(|fault| !names.contains(&fault.name()));
         self
     }
 
-    /// The faults, one by one.
+    /// The faults, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Fault> {
         self.faults.iter()
     }
 
-    /// How many events a correct receiver has handled after all of them.
+    /// How many events a correct receiver handles during all faults.
     pub fn handled(&self) -> usize {
         self.faults.iter().map(Fault::handled).sum()
     }
 
-    /// Hands every request to `send`, in order, and tells what was answered otherwise than expected: nothing, if all is well.
+    /// Hands every request to `send`, in order, and returns the wrong answers: none if the receiver is
+    /// correct.
     ///
-    /// `send` may be a handler, a whole application or a client of a server:
+    /// `send` may be a handler, a whole application or the client of a server:
     ///
     /// ```
     /// use hookwire::testing::{Faults, Samples};
@@ -97,9 +97,10 @@ impl Faults {
     /// # runtime.block_on(async {
     /// let samples = Samples::new(Contract::allison(), &Secret::generate())?;
     /// let faults = Faults::new(&samples, OffsetDateTime::now_utc())?;
-    /// // This one believes everything.
+    /// // This receiver believes everything.
     /// let misses = faults.drive(async |_request| StatusCode::OK).await;
-    /// assert!(misses.iter().any(|miss| miss.to_string() == "wrong_secret: request 1 was answered 200, expected 401"));
+    /// let miss = "wrong_secret: request 1 was answered 200, expected 401";
+    /// assert!(misses.iter().any(|one| one.to_string() == miss));
     /// # Ok::<(), hookwire::Error>(())
     /// # }).unwrap();
     /// ```
@@ -112,112 +113,33 @@ impl Faults {
         for fault in &self.faults {
             for (number, (request, expected)) in (1..).zip(fault.requests()) {
                 let answered = send(request.clone()).await;
-                misses.extend(Miss::of_answer(fault.name, number, expected, answered));
+                misses.extend(Miss::of_answer(fault.name(), number, expected, answered));
             }
         }
         misses
     }
 
-    /// Hands every request to a receiver, and tells what it answered otherwise than expected and which events it handled too often
-    /// or not at all. A receiver without an inbox handles duplicates.
+    /// Hands every request to a receiver, and returns its wrong answers and the faults during which it
+    /// handled events too often or not at all. A receiver without an inbox handles duplicates.
     pub async fn drive_receiver<I: Inbox>(&self, receiver: &Receiver<I>) -> Vec<Miss> {
         let mut misses = Vec::new();
         for fault in &self.faults {
             let mut handled = 0;
             for (number, (request, expected)) in (1..).zip(fault.requests()) {
-                let arrival = Arrival::new(request.headers()).with_path(request.uri().path());
                 let handler = |_: Result<Envelope<RawEvent>, Box<DataError>>| {
                     handled += 1;
                     std::future::ready(Ok::<_, Error>(()))
                 };
-                let answered =
-                    receiver.answer(request.method(), &arrival, request.body(), self.now, handler).await;
-                let answered = answered.unwrap_or_else(|rejection| Answer::from(&rejection));
-                misses.extend(Miss::of_answer(fault.name, number, expected, answered.status));
+                let answered: Result<Answer, Rejection> = async {
+                    let admitted = receiver.admit(Arrival::from(request), self.now)?;
+                    admitted.prove(request.body(), self.now).await?.handle(handler).await
+                }
+                .await;
+                let status = answered.map_or_else(|rejection| rejection.status(), |answer| answer.status);
+                misses.extend(Miss::of_answer(fault.name(), number, expected, status));
             }
-            if handled != fault.handled {
-                misses.push(Miss::Handled { fault: fault.name, handled, expected: fault.handled });
-            }
+            misses.extend(Miss::of_handled(fault.name(), fault.handled(), handled));
         }
         misses
-    }
-}
-
-/// One way to go wrong: requests in the order of their arrival, and the answer to each.
-#[derive(Clone)]
-pub struct Fault {
-    name: &'static str,
-    description: &'static str,
-    requests: Vec<(Request<Bytes>, StatusCode)>,
-    handled: usize,
-}
-
-impl Fault {
-    /// Its name, stable across versions.
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// What goes wrong.
-    pub fn description(&self) -> &'static str {
-        self.description
-    }
-
-    /// The requests, and the answer that a correct receiver gives to each.
-    pub fn requests(&self) -> impl ExactSizeIterator<Item = (&Request<Bytes>, StatusCode)> {
-        self.requests.iter().map(|(request, expected)| (request, *expected))
-    }
-
-    /// How many events a correct receiver has handled after them.
-    pub fn handled(&self) -> usize {
-        self.handled
-    }
-}
-
-/// The requests are payloads and stay out.
-impl fmt::Debug for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fault").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// Where a receiver did not do what a correct one does.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Miss {
-    /// A request was answered otherwise.
-    #[error("{fault}: request {request} was answered {}, expected {}", answered.as_u16(), expected.as_u16())]
-    #[non_exhaustive]
-    Answer {
-        /// The fault's name.
-        fault: &'static str,
-        /// The request's number, from 1.
-        request: usize,
-        /// What was answered.
-        answered: StatusCode,
-        /// What a correct receiver answers.
-        expected: StatusCode,
-    },
-    /// Events were handled too often, or not at all.
-    #[error("{fault}: {handled} events were handled, expected {expected}")]
-    #[non_exhaustive]
-    Handled {
-        /// The fault's name.
-        fault: &'static str,
-        /// How many events were handled.
-        handled: usize,
-        /// How many a correct receiver handles.
-        expected: usize,
-    },
-}
-
-impl Miss {
-    fn of_answer(
-        fault: &'static str,
-        request: usize,
-        expected: StatusCode,
-        answered: StatusCode,
-    ) -> Option<Self> {
-        (answered != expected).then_some(Self::Answer { fault, request, answered, expected })
     }
 }

@@ -1,4 +1,4 @@
-//! [`ManualClock`]: a clock that stands still until it is told otherwise.
+//! [`ManualClock`]: a clock that stands still until a test moves it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,10 +7,10 @@ use time::OffsetDateTime;
 
 use crate::clock::Clock;
 
-/// A clock that stands still until it is told otherwise.
+/// A clock that stands still until a test moves it.
 ///
-/// Cloned handles are the same clock: give one away and keep one to move it. It moves no timers, so a dispatcher that runs by
-/// itself is better off with `TokioClock`; one that is driven by `Dispatcher::step` has no timers.
+/// Clones are the same clock: give one away and keep one to move it. It moves no timers. Use `TokioClock` for
+/// a dispatcher that runs by itself; a dispatcher that is driven by `Dispatcher::step` has no timers.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::clock::Clock;
 /// clock.advance(Duration::from_secs(60));
 /// assert_eq!(given_away.now(), datetime!(2026-04-17 19:13 UTC));
 ///
-/// // Also back, as a machine's clock may be put.
+/// // It also moves back, as a machine's clock may.
 /// clock.set(datetime!(2026-04-16 00:00 UTC));
 /// assert_eq!(given_away.now(), datetime!(2026-04-16 00:00 UTC));
 /// ```
@@ -31,7 +31,7 @@ use crate::clock::Clock;
 pub struct ManualClock(Arc<Mutex<OffsetDateTime>>);
 
 impl ManualClock {
-    /// A clock that shows `at`.
+    /// Makes a clock that shows `at`.
     pub fn new(at: OffsetDateTime) -> Self {
         Self(Arc::new(Mutex::new(at)))
     }
@@ -40,19 +40,19 @@ impl ManualClock {
     ///
     /// # Panics
     ///
-    /// When that is beyond the year 9999, which no [`OffsetDateTime`] can hold.
+    /// When the result is beyond the year 9999, which no [`OffsetDateTime`] can hold.
     pub fn advance(&self, by: Duration) {
         let mut at = self.at();
         *at += by;
     }
 
-    /// Puts the clock to `at`, ahead or back.
+    /// Moves the clock to `at`, ahead or back.
     pub fn set(&self, at: OffsetDateTime) {
         *self.at() = at;
     }
 
     fn at(&self) -> MutexGuard<'_, OffsetDateTime> {
-        // An advance that panicked has changed nothing.
+        // An advance that panicked changed nothing.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

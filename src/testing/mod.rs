@@ -1,27 +1,43 @@
-//! What tests of code that sends and receives need: the other side without a network, and clocks that do as they are told.
+//! Helpers for tests of code that sends and receives: the other side without a network, and clocks that a
+//! test controls.
 //!
-//! For whoever receives: [`Samples`] makes the requests of a platform, [`Faults`] those of senders that go wrong, with what a
-//! correct receiver answers to each; [`RecordingReceiver`] takes them to a handler through a real receiver, and keeps what became of
-//! each. For whoever sends: [`RecordingClient`] answers from a script and keeps what it got.
+//! - To test a receiver: [`Samples`] makes the requests of a platform, and [`Samples::of`] those of a
+//!   provider. [`Faults`] makes the requests of senders that go wrong, each with the answer of a correct
+//!   receiver. [`RecordingReceiver`] passes requests to a handler through a real receiver and records the
+//!   results.
+//! - To test a sender: [`RecordingClient`] answers from a script and records the requests.
+//! - To control time: [`ManualClock`] moves only when a test moves it, for a dispatcher that is driven step
+//!   by step and for everything else that takes a [`Clock`](crate::Clock). `TokioClock` (feature `dispatch`)
+//!   runs with tokio's time, so that it is paused and advanced together with the timers of a running
+//!   dispatcher.
 //!
-//! [`ManualClock`] moves only when it is told to: for whoever drives a dispatcher step by step, and for everything else that
-//! takes a [`Clock`](crate::Clock). `TokioClock` (with feature `dispatch`) runs with tokio's time, so that it is paused and
-//! advanced along with a dispatcher's own timers: for whoever lets a dispatcher run.
-//!
-//! The tests that a store, an inbox or an intake has to pass are in [`store::conformance`](crate::store::conformance).
+//! The tests that a store, an inbox or an intake of your own has to pass are in
+//! [`store::conformance`](crate::store::conformance).
 #![cfg(feature = "testing")]
 
+mod fault;
 mod faults;
+mod faulty_requests;
 mod manual_clock;
+#[cfg_attr(not(feature = "asymmetric"), path = "no_p256.rs")]
+mod p256;
+mod private_key;
+mod provider_samples;
 mod reception;
 mod recording;
+mod reply;
+mod rsa;
+mod sample_body;
 mod samples;
 mod tokio_clock;
 
-pub use faults::{Fault, Faults, Miss};
+pub use fault::{Fault, Miss};
+pub use faults::Faults;
 pub use manual_clock::ManualClock;
+pub use provider_samples::ProviderSamples;
 pub use reception::{Reception, RecordingReceiver};
-pub use recording::{Recorded, RecordingClient, Reply};
+pub use recording::{Recorded, RecordingClient};
+pub use reply::Reply;
 pub use samples::Samples;
 #[cfg(feature = "dispatch")]
 pub use tokio_clock::TokioClock;

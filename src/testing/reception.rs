@@ -1,4 +1,4 @@
-//! [`RecordingReceiver`]: a receiver without a network, which keeps what it got and what became of it.
+//! [`RecordingReceiver`]: a receiver without a network that records its requests and their outcomes.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -15,13 +15,13 @@ use crate::event::{DataError, Envelope, EventData, EventId, RawEvent};
 use crate::receive::{Answer, Arrival, Receiver, Rejection};
 use crate::store::Inbox;
 
-type Failure = Box<dyn StdError + Send + Sync>;
+type HandlerError = Box<dyn StdError + Send + Sync>;
 
-/// A handler behind a real [`Receiver`], given requests without a network, and a record of what became of each.
+/// A handler behind a real [`Receiver`] that gets requests without a network, and a record of the outcomes.
 ///
-/// Everything that the receiver does is done: guards, signature, age, inbox, decoding, the handler, commit or release, the answer.
-/// Requests are those of [`Samples`](super::Samples) and [`Faults`](super::Faults), or any other. Clones share the record, so that one
-/// can be given away.
+/// The receiver does everything that it does on a network: guards, signature, age, inbox, decoding, the
+/// handler, commit or release, and the answer. Give it the requests of [`Samples`](super::Samples) and
+/// [`Faults`](super::Faults), or your own. Clones share the record, so you can give one away.
 ///
 /// ```
 /// use hookwire::receive::Receiver;
@@ -33,7 +33,9 @@ type Failure = Box<dyn StdError + Send + Sync>;
 /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
 /// # runtime.block_on(async {
 /// // The code under test.
-/// async fn handle(event: Result<Envelope<allison::Event>, Box<DataError>>) -> Result<(), Box<dyn Error + Send + Sync>> {
+/// async fn handle(
+///     event: Result<Envelope<allison::Event>, Box<DataError>>,
+/// ) -> Result<(), Box<dyn Error + Send + Sync>> {
 ///     match event?.data {
 ///         allison::Event::CallEnded(call) if call.call_id.is_empty() => Err("a call without an id".into()),
 ///         _ => Ok(()),
@@ -47,7 +49,7 @@ type Failure = Box<dyn StdError + Send + Sync>;
 ///     handle,
 /// );
 ///
-/// // Each type of event is taken, and no sender that goes wrong gets further than it should.
+/// // The handler takes each type of event, and no sender that goes wrong gets further than it should.
 /// for (_, request) in samples.requests(now)? {
 ///     assert_eq!(receiver.receive(request, now).await.answer.status, 200);
 /// }
@@ -63,15 +65,15 @@ type Failure = Box<dyn StdError + Send + Sync>;
 /// ```
 #[derive(Clone)]
 pub struct RecordingReceiver {
-    take: Take,
+    receive: Receive,
     peer: Option<IpAddr>,
     tenant: Option<Arc<str>>,
     recorded: Arc<Mutex<Vec<Reception>>>,
 }
 
-type Take = Arc<dyn Fn(Sent) -> Pin<Box<dyn Future<Output = Reception> + Send>> + Send + Sync>;
+type Receive = Arc<dyn Fn(Sent) -> Pin<Box<dyn Future<Output = Reception> + Send>> + Send + Sync>;
 
-/// A request on its way, and where it comes from.
+/// A request on its way, with its origin.
 struct Sent {
     request: Request<Bytes>,
     at: OffsetDateTime,
@@ -80,80 +82,80 @@ struct Sent {
 }
 
 impl RecordingReceiver {
-    /// Has `handler` handle what `receiver` proves, as [`Receiver::answer`] has it.
+    /// Has `handler` handle the events that `receiver` proves, as
+    /// [`Proven::handle`](crate::receive::Proven::handle) describes.
     pub fn new<T, I, F, R>(receiver: impl Into<Arc<Receiver<I>>>, handler: F) -> Self
     where
         T: EventData + Send + 'static,
         I: Inbox + 'static,
         F: Fn(Result<Envelope<T>, Box<DataError>>) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<(), Failure>> + Send + 'static,
+        R: Future<Output = Result<(), HandlerError>> + Send + 'static,
     {
-        let taker = Arc::new((receiver.into(), handler));
-        let take = move |sent: Sent| -> Pin<Box<dyn Future<Output = Reception> + Send>> {
-            let taker = Arc::clone(&taker);
+        let receiving = Arc::new((receiver.into(), handler));
+        let receive = move |sent: Sent| -> Pin<Box<dyn Future<Output = Reception> + Send>> {
+            let receiving = Arc::clone(&receiving);
             Box::pin(async move {
-                let (receiver, handler) = &*taker;
-                take(receiver, handler, sent).await
+                let (receiver, handler) = &*receiving;
+                receive(receiver, handler, sent).await
             })
         };
-        Self { take: Arc::new(take), peer: None, tenant: None, recorded: Arc::default() }
+        Self { receive: Arc::new(receive), peer: None, tenant: None, recorded: Arc::default() }
     }
 
-    /// The same receiver, whose requests come from this address: for its guards.
+    /// Sets the address from which the requests come, for the receiver's guards.
     pub fn with_peer(mut self, peer: impl Into<IpAddr>) -> Self {
         self.peer = Some(peer.into());
         self
     }
 
-    /// The same receiver, whose requests are for this tenant: for its secrets.
+    /// Sets the tenant that the requests are for, for the receiver's secrets.
     pub fn with_tenant(mut self, tenant: &str) -> Self {
         self.tenant = Some(tenant.into());
         self
     }
 
-    /// Receives a request that arrives at `now`, and tells what became of it. Its path is that of its URI.
+    /// Receives a request that arrives at `now`, and returns its outcome. Its path is that of its URI.
     pub async fn receive(&self, request: Request<Bytes>, now: OffsetDateTime) -> Reception {
         let sent = Sent { request, at: now, peer: self.peer, tenant: self.tenant.clone() };
-        let reception = (self.take)(sent).await;
+        let reception = (self.receive)(sent).await;
         self.lock().push(reception.clone());
         reception
     }
 
-    /// What became of each request until now, in the order in which they were answered.
+    /// The outcomes of all requests until now, in the order of their answers.
     pub fn recorded(&self) -> Vec<Reception> {
         self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Reception>> {
-        // Nothing panics while it is held.
+        // Nothing panics while the lock is held.
         self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn take<T, I, F, R>(receiver: &Receiver<I>, handler: &F, sent: Sent) -> Reception
+async fn receive<T, I, F, R>(receiver: &Receiver<I>, handler: &F, sent: Sent) -> Reception
 where
     T: EventData,
     I: Inbox,
     F: Fn(Result<Envelope<T>, Box<DataError>>) -> R,
-    R: Future<Output = Result<(), Failure>>,
+    R: Future<Output = Result<(), HandlerError>>,
 {
     let Sent { request, at, peer, tenant } = sent;
-    let arrival = Arrival {
-        peer,
-        tenant: tenant.as_deref(),
-        ..Arrival::new(request.headers()).with_path(request.uri().path())
-    };
-    let mut given = None;
+    let mut handled = None;
     let watched = |event: Result<Envelope<T>, Box<DataError>>| {
-        given = Some(match &event {
+        handled = Some(match &event {
             Ok(envelope) => (Some(envelope.id.clone()), Some(envelope.created_at)),
             Err(error) => (error.id().cloned(), None),
         });
         handler(event)
     };
-    let answered = receiver.answer(request.method(), &arrival, request.body(), at, watched).await;
+    let answered = async {
+        let arrival = Arrival { peer, tenant: tenant.as_deref(), ..Arrival::from(&request) };
+        receiver.admit(arrival, at)?.prove(request.body(), at).await?.handle(watched).await
+    }
+    .await;
     let event =
-        given.and_then(|(id, made_at)| as_it_came(receiver.contract(), &request, id, made_at.unwrap_or(at)));
+        handled.and_then(|(id, made_at)| raw_event(receiver.contract(), &request, id, made_at.unwrap_or(at)));
     let (answer, rejection) = match answered {
         Ok(answer) => (answer, None),
         Err(rejection) => (receiver.refuse(&rejection), Some(Arc::new(rejection))),
@@ -161,8 +163,8 @@ where
     Reception { request, at, answer, rejection, event }
 }
 
-/// The event of a request whose handler was given it.
-fn as_it_came(
+/// The event of a request, with its data as they were sent.
+fn raw_event(
     contract: &Contract,
     request: &Request<Bytes>,
     id: Option<EventId>,
@@ -177,7 +179,7 @@ fn as_it_came(
     })
 }
 
-/// A request that a [`RecordingReceiver`] was given, and what became of it.
+/// A request that a [`RecordingReceiver`] received, and its outcome.
 ///
 /// `Debug` shows neither headers nor body.
 #[derive(Clone)]
@@ -185,14 +187,14 @@ fn as_it_came(
 pub struct Reception {
     /// The request.
     pub request: Request<Bytes>,
-    /// When it came.
+    /// The time of its arrival.
     pub at: OffsetDateTime,
-    /// What was answered.
+    /// The answer.
     pub answer: Answer,
-    /// Why it was refused, if it was: the handler's error too is a source of this.
+    /// Why it was refused, if it was. The handler's error is a source of this.
     pub rejection: Option<Arc<Rejection>>,
-    /// What the handler was given, with its data as they came, whether or not they fit their type; nothing where it was not called,
-    /// as for a duplicate.
+    /// The handler's event, with its data as they were sent, whether or not they fit their type. `None` if
+    /// the handler was not called, for example for a duplicate.
     pub event: Option<Envelope<RawEvent>>,
 }
 

@@ -1,4 +1,4 @@
-//! [`RecordingClient`]: an endpoint without a network, which answers as told and keeps what it got.
+//! [`RecordingClient`]: an endpoint without a network that answers from a script and records its requests.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -7,25 +7,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::RETRY_AFTER;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use time::OffsetDateTime;
 
 use crate::address::EndpointUrl;
 use crate::clock::{Clock, SystemClock};
 use crate::contract::Contract;
 use crate::event::{Envelope, EventData};
-use crate::outcome::{ErrorClass, Outcome, Timings};
-use crate::receive::Rejection;
-use crate::receive::answer::acceptable;
+use crate::outcome::{ErrorClass, Outcome};
+use crate::receive::head::check_form;
+use crate::receive::{Arrival, Rejection};
 use crate::signature::{Secret, Verified};
+use crate::testing::reply::Reply;
 use crate::transport::{Exchange, HttpClient, Limits, TransportError};
 
-/// A client that sends nothing: it answers from a script, and records every request.
+/// A client that sends nothing. It answers from a script, and records every request.
 ///
-/// It keeps to the rules of [`HttpClient`]: what the address policy refuses is refused, a body is cut at the cap, and an answer
-/// that takes longer than the deadline is a time-out. Names are not resolved, since nothing is dialled. Clones share script and
-/// record, so that one can be given away.
+/// It keeps the rules of [`HttpClient`]: it refuses a URL that the address policy refuses, cuts a body at the
+/// cap, and turns an answer that takes longer than the deadline into a time-out. It does not resolve names,
+/// because it does not connect. Clones share script and record, so you can give one away.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -33,7 +33,8 @@ use crate::transport::{Exchange, HttpClient, Limits, TransportError};
 /// use hookwire::dispatch::{Dispatcher, Outbox};
 /// use hookwire::testing::{RecordingClient, Reply};
 /// use hookwire::{
-///     AddressPolicy, Contract, EndpointUrl, Envelope, EventFilter, MemoryStore, Secret, Store, Subscription,
+///     AddressPolicy, Contract, EndpointUrl, Envelope, EventFilter, MemoryStore, Secret, Subscription,
+///     Subscriptions,
 /// };
 /// use http::StatusCode;
 /// use time::OffsetDateTime;
@@ -43,11 +44,12 @@ use crate::transport::{Exchange, HttpClient, Limits, TransportError};
 /// let (contract, secret) = (Contract::allison(), Secret::generate());
 /// let store = Arc::new(MemoryStore::new());
 /// let url = EndpointUrl::parse("https://hooks.example.com/calls", &AddressPolicy::new())?;
-/// let subscription = Subscription::new("org_1", url, EventFilter::all()).with_secret(secret.clone());
-/// store.put_subscription(&subscription).await?;
+/// let subscription = Subscription::new("org_1", &contract, url, EventFilter::all());
+/// store.put(&subscription.with_secret(secret.clone())).await?;
 ///
 /// // The code under test.
-/// Outbox::new(Arc::clone(&store), contract.clone()).emit("org_1", &Envelope::new(CallEnded::new("c-1"))).await?;
+/// let outbox = Outbox::new(Arc::clone(&store), contract.clone());
+/// outbox.emit("org_1", &Envelope::new(CallEnded::new("c-1"))).await?;
 ///
 /// let client = RecordingClient::new().with_script([Reply::status(StatusCode::SERVICE_UNAVAILABLE)]);
 /// let dispatcher = Dispatcher::new(store, client.clone(), contract.clone());
@@ -86,26 +88,26 @@ impl RecordingClient {
         Self { shared: Arc::new(Mutex::new(shared)), clock: Arc::new(SystemClock), sleep: None }
     }
 
-    /// The same client, giving these replies first, one to each request.
+    /// Adds replies to the script, one for each request.
     pub fn with_script(self, replies: impl IntoIterator<Item = Reply>) -> Self {
         self.shared().script.extend(replies);
         self
     }
 
-    /// The same client, giving this reply where the script is used up.
+    /// Sets the reply for requests after the end of the script. The default is 200.
     pub fn with_otherwise(self, reply: Reply) -> Self {
         self.shared().otherwise = reply;
         self
     }
 
-    /// The same client, telling by `clock` when a request came; by the system's, unless set.
+    /// Sets the clock that gives the requests' times. The default is the system's clock.
     pub fn with_clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// The same client, waiting for a reply's delay with `sleep`, such as `tokio::time::sleep`. Without it no time goes by: a
-    /// delay shows in the timings, and one beyond the deadline is a time-out at once.
+    /// Sets the function that waits for a reply's delay, such as `tokio::time::sleep`. Without it, no time
+    /// passes: a delay shows in the timings, and a delay beyond the deadline is a time-out at once.
     pub fn with_sleep<F, R>(mut self, sleep: F) -> Self
     where
         F: Fn(Duration) -> R + Send + Sync + 'static,
@@ -115,13 +117,13 @@ impl RecordingClient {
         self
     }
 
-    /// What was sent until now, in the order in which it came.
+    /// The requests until now, in the order of their arrival.
     pub fn recorded(&self) -> Vec<Recorded> {
         self.shared().recorded.clone()
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
-        // Nothing panics while it is held.
+        // Nothing panics while the lock is held.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -163,107 +165,7 @@ impl fmt::Debug for RecordingClient {
     }
 }
 
-/// What a [`RecordingClient`] answers: a response or a failure, at once or after a while.
-///
-/// ```
-/// use std::time::Duration;
-/// use hookwire::testing::Reply;
-/// use hookwire::ErrorClass;
-/// use http::StatusCode;
-///
-/// let script = [
-///     Reply::status(StatusCode::TOO_MANY_REQUESTS).with_retry_after(Duration::from_secs(120)),
-///     Reply::failure(ErrorClass::Connect),
-///     Reply::status(StatusCode::OK).with_delay(Duration::from_secs(3)),
-/// ];
-/// # let _ = script;
-/// ```
-#[derive(Clone, Debug)]
-pub struct Reply {
-    answer: Result<Response<Bytes>, ErrorClass>,
-    retry_after: Option<Duration>,
-    delay: Duration,
-}
-
-impl Reply {
-    /// A response of this status, without headers and body.
-    pub fn status(status: StatusCode) -> Self {
-        let mut response = Response::new(Bytes::new());
-        *response.status_mut() = status;
-        Self { answer: Ok(response), retry_after: None, delay: Duration::ZERO }
-    }
-
-    /// No response, but a failure of this class.
-    pub fn failure(class: ErrorClass) -> Self {
-        Self { answer: Err(class), retry_after: None, delay: Duration::ZERO }
-    }
-
-    /// The same response, asking for a wait of `retry_after` in whole seconds, rounded up; a failure stays as it is.
-    pub fn with_retry_after(mut self, retry_after: Duration) -> Self {
-        // RFC 9110 section 10.2.3; at once is not what was asked for.
-        let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
-        if self.answer.is_ok() {
-            self.retry_after = Some(Duration::from_secs(seconds));
-        }
-        self.with_header(RETRY_AFTER, HeaderValue::from(seconds))
-    }
-
-    /// The same response with a header; a failure stays as it is.
-    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        if let Ok(response) = &mut self.answer {
-            response.headers_mut().insert(name, value);
-        }
-        self
-    }
-
-    /// The same response with this body; a failure stays as it is.
-    pub fn with_body(mut self, body: impl Into<Bytes>) -> Self {
-        if let Ok(response) = &mut self.answer {
-            *response.body_mut() = body.into();
-        }
-        self
-    }
-
-    /// The same after `delay`.
-    pub fn with_delay(mut self, delay: Duration) -> Self {
-        self.delay = delay;
-        self
-    }
-
-    /// What comes of an answer that is later than the deadline.
-    fn late(deadline: Duration) -> Self {
-        Self::failure(ErrorClass::Timeout).with_delay(deadline)
-    }
-
-    fn outcome(&self) -> Outcome {
-        match &self.answer {
-            Ok(response) => Outcome::answered(response.status()).with_retry_after(self.retry_after),
-            Err(class) => Outcome::Failed(*class),
-        }
-    }
-
-    /// Whether an endpoint would have seen the request.
-    fn reaches(&self) -> bool {
-        match self.answer {
-            Ok(_) => true,
-            Err(class) => matches!(class, ErrorClass::Timeout | ErrorClass::Reset | ErrorClass::Protocol),
-        }
-    }
-
-    fn into_exchange(self, body_cap: usize) -> Result<Exchange, TransportError> {
-        let (timings, reached) = (Timings::new(self.delay), self.reaches());
-        let mut response = self.answer.map_err(|class| {
-            TransportError::new(class, format!("no response came, as the script has it: {class}"))
-                .with_timings(timings)
-                .with_maybe_sent(reached)
-        })?;
-        let truncated = response.body().len() > body_cap;
-        response.body_mut().truncate(body_cap);
-        Ok(Exchange::new(response).with_truncated(truncated).with_timings(timings))
-    }
-}
-
-/// A request that a [`RecordingClient`] was given, and what it said to it.
+/// A request that a [`RecordingClient`] sent, and its outcome.
 ///
 /// `Debug` shows neither headers nor body.
 #[derive(Clone)]
@@ -271,17 +173,18 @@ impl Reply {
 pub struct Recorded {
     /// The request.
     pub request: Request<Bytes>,
-    /// When it came.
+    /// The time at which it was sent.
     pub at: OffsetDateTime,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Whether an endpoint would have seen it: not when its address is denied or it finds no connection.
+    /// Whether an endpoint would have seen the request: not if its address is denied or if no connection is
+    /// made.
     pub reached: bool,
 }
 
 impl Recorded {
-    /// The event in the request, as a correct receiver reads it that got it at `now`: a POST of JSON, the signature proven where
-    /// the contract signs, its time within the tolerance, the envelope decoded.
+    /// The event in the request, as a correct receiver reads it at `now`. The request must be a POST of JSON.
+    /// If the contract signs, its signature must be right and its time within the tolerance.
     ///
     /// ```
     /// use hookwire::testing::{RecordingClient, Samples};
@@ -292,10 +195,11 @@ impl Recorded {
     /// # runtime.block_on(async {
     /// let (contract, secret) = (Contract::allison(), Secret::generate());
     /// let now = OffsetDateTime::now_utc();
-    /// let samples = Samples::new(contract.clone(), &secret)?.with_uri("https://hooks.example.com/".parse()?);
+    /// let samples = Samples::new(contract.clone(), &secret)?;
+    /// let samples = samples.with_uri("https://hooks.example.com/".parse()?);
     ///
-    /// let client = RecordingClient::new();
-    /// client.send(samples.request("call.ended", &"evt_1".parse()?, now)?, &Limits::new(contract.timeout())).await?;
+    /// let (client, limits) = (RecordingClient::new(), Limits::new(contract.timeout()));
+    /// client.send(samples.request("call.ended", &"evt_1".parse()?, now)?, &limits).await?;
     ///
     /// let [recorded] = client.recorded().try_into().expect("one request");
     /// let envelope: Envelope<allison::CallEnded> = recorded.event(&contract, &secret, now)?;
@@ -307,7 +211,7 @@ impl Recorded {
     ///
     /// # Errors
     ///
-    /// [`Rejection`], such as a receiver would answer; [`Rejection::Secrets`] for a secret of the wrong form.
+    /// The [`Rejection`] of a correct receiver, or [`Rejection::Secrets`] for a secret of the wrong form.
     pub fn event<T: EventData>(
         &self,
         contract: &Contract,
@@ -315,7 +219,7 @@ impl Recorded {
         now: OffsetDateTime,
     ) -> Result<Envelope<T>, Rejection> {
         let (headers, body): (&HeaderMap, &[u8]) = (self.request.headers(), self.request.body());
-        acceptable(self.request.method(), headers)?;
+        check_form(&Arrival::from(&self.request), usize::MAX, &[])?;
         let verified = match contract.scheme() {
             Some(_) => {
                 let verifier = contract.verifier(secret).map_err(|error| Rejection::Secrets(error.into()))?;

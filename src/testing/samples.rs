@@ -1,4 +1,4 @@
-//! [`Samples`]: the requests of a platform, without the platform.
+//! [`Samples`]: makes a platform's requests without the platform.
 
 use std::fmt;
 
@@ -12,12 +12,12 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Envelope, EventData, EventId, EventKind, RawEvent};
 use crate::signature::{Secret, Signer};
 
-/// Makes the requests that a platform sends: of each of its event types, signed where the platform signs.
+/// Makes the requests that a platform sends: one of each of its event types, signed if the platform signs.
 ///
 /// The same arguments make the same bytes.
 ///
 /// ```
-/// use hookwire::receive::{Received, Receiver};
+/// use hookwire::receive::{Arrival, Received, Receiver};
 /// use hookwire::testing::Samples;
 /// use hookwire::{allison, Contract, Secret};
 /// use time::macros::datetime;
@@ -30,7 +30,9 @@ use crate::signature::{Secret, Signer};
 /// let receiver = Receiver::signed(Contract::allison(), &secret)?;
 ///
 /// for (kind, request) in samples.requests(now)? {
-///     let received = receiver.receive::<allison::Event>(request.headers(), request.body(), now).await?;
+///     let admitted = receiver.admit(Arrival::from(&request), now)?;
+///     let proven = admitted.prove(request.body(), now).await?;
+///     let received = proven.receive::<allison::Event>().await?;
 ///     let Received::Event { envelope, receipt, .. } = received else { panic!("every sample is an event") };
 ///     assert_eq!(envelope.event_type(), kind.name());
 ///     receipt.commit(now).await?;
@@ -47,9 +49,9 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// The requests of `contract`, signed with `secret`; a platform that does not sign has no use for it.
+    /// Makes samples of `contract`, signed with `secret`; a platform that does not sign ignores it.
     ///
-    /// They go to `/`, unless [`with_uri`](Self::with_uri) says where else.
+    /// The requests go to `/` unless [`with_uri`](Self::with_uri) sets another target.
     ///
     /// # Errors
     ///
@@ -61,26 +63,26 @@ impl Samples {
         Ok(Self { contract, signer, uri: Uri::from_static("/"), headers })
     }
 
-    /// The same requests to `uri`: a route's path, or the whole URL of a server.
+    /// Sets the target of the requests: a route's path, or the whole URL of a server.
     pub fn with_uri(mut self, uri: Uri) -> Self {
         self.uri = uri;
         self
     }
 
-    /// The same requests with a header more, such as the one that a guard asks for.
+    /// Sets a header of the requests, such as the one that a guard requires.
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
         self
     }
 
-    /// Whose requests they are.
+    /// The contract.
     pub fn contract(&self) -> &Contract {
         &self.contract
     }
 
-    /// A request of each event type, sent and signed at `now`; none where the catalogue is open.
+    /// Makes a request of each event type, sent and signed at `now`; none if the catalogue is open.
     ///
-    /// Each has an id of its own, which `now` alone decides.
+    /// Each has an id of its own, which depends on `now` alone.
     ///
     /// # Errors
     ///
@@ -91,9 +93,9 @@ impl Samples {
         kinds.zip(ids).map(|(kind, id)| Ok((kind, self.request(kind.name(), &id, now)?))).collect()
     }
 
-    /// A request with the sample of one event type, sent and signed at `now` as event `id`.
+    /// Makes a request with the sample of one event type, sent and signed at `now` as event `id`.
     ///
-    /// The id is where the platform puts it: in the body, in a header, or nowhere.
+    /// The id stands where the platform puts it: in the body, in a header, or nowhere.
     ///
     /// ```
     /// use hookwire::testing::Samples;
@@ -110,8 +112,8 @@ impl Samples {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Event`] for a type that is not in the catalogue, and for an id that the platform could not send;
-    /// [`ErrorKind::Encode`] and [`ErrorKind::Sign`] for a time that no sender could have.
+    /// [`ErrorKind::Event`] for a type that is not in the catalogue, and for an id that the platform could
+    /// not send; [`ErrorKind::Encode`] and [`ErrorKind::Sign`] for a time that no sender could have.
     pub fn request(
         &self,
         event_type: &str,
@@ -128,7 +130,7 @@ impl Samples {
         self.request_of(&Envelope::from_parts(id.clone(), now, data), now)
     }
 
-    /// A request with an event of your own, signed at `now`.
+    /// Makes a request with an event of your own, signed at `now`.
     ///
     /// ```
     /// use hookwire::testing::Samples;
@@ -154,7 +156,7 @@ impl Samples {
         self.request_with(self.contract.encode(envelope)?, &envelope.id, now)
     }
 
-    /// A request with this body, whatever it is, signed at `now`.
+    /// Makes a request with any body, signed at `now`.
     ///
     /// # Errors
     ///
@@ -176,7 +178,7 @@ impl Samples {
         Ok(request)
     }
 
-    /// The same requests, signed by somebody who does not know the secret.
+    /// Returns samples that are signed with another secret.
     pub(super) fn forged(&self) -> Result<Self, Error> {
         let secret = Secret::from_random(*b"what no sender ever has as key..");
         let signer = self.contract.scheme().map(|scheme| Signer::new(scheme, &secret)).transpose()?;

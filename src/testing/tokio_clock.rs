@@ -11,9 +11,10 @@ use crate::clock::Clock;
 
 /// A clock that runs with tokio's time, paused or not.
 ///
-/// A running dispatcher waits on tokio's timers and reads its [`Clock`]. With this one, a test that pauses the time (tokio's
-/// feature `test-util`) has both go on together: a retry that is due in a day takes a moment. Cloned handles are the same clock;
-/// [`advance`](Self::advance) and [`set`](Self::set) have it jump as a machine's clock may, which moves no timer.
+/// A running dispatcher waits on tokio's timers and reads its [`Clock`]. In a test that pauses the time
+/// (tokio's feature `test-util`), this clock and the timers advance together: a retry that is due in a day
+/// takes a moment. Clones are the same clock. [`advance`](Self::advance) and [`set`](Self::set) make it jump,
+/// as a machine's clock may, and move no timer.
 ///
 /// ```
 /// use std::time::Duration;
@@ -36,28 +37,28 @@ use crate::clock::Clock;
 pub struct TokioClock(Arc<Mutex<Reading>>);
 
 impl TokioClock {
-    /// A clock that shows `at` now.
+    /// Makes a clock that shows `at` now.
     pub fn new(at: OffsetDateTime) -> Self {
         Self(Arc::new(Mutex::new(Reading { at, when: Instant::now() })))
     }
 
-    /// Has the clock jump ahead by `by`.
+    /// Makes the clock jump ahead by `by`.
     ///
     /// # Panics
     ///
-    /// When that is beyond the year 9999, which no [`OffsetDateTime`] can hold.
+    /// When the result is beyond the year 9999, which no [`OffsetDateTime`] can hold.
     pub fn advance(&self, by: Duration) {
         let mut reading = self.reading();
         reading.at += by;
     }
 
-    /// Has the clock jump to `at`, ahead or back.
+    /// Makes the clock jump to `at`, ahead or back.
     pub fn set(&self, at: OffsetDateTime) {
         *self.reading() = Reading { at, when: Instant::now() };
     }
 
     fn reading(&self) -> MutexGuard<'_, Reading> {
-        // A jump that panicked has changed nothing.
+        // A jump that panicked changed nothing.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -69,7 +70,7 @@ impl Clock for TokioClock {
     }
 }
 
-/// What the clock showed at an instant of tokio's.
+/// The time that the clock showed at an instant of tokio's.
 #[derive(Debug)]
 struct Reading {
     at: OffsetDateTime,

@@ -1,8 +1,8 @@
-//! [`ReqwestClient`]: an [`HttpClient`] on reqwest, for programs that already carry it.
-
+//! [`ReqwestClient`]: an [`HttpClient`] on reqwest, for programs that already use it.
 #![cfg(feature = "reqwest")]
 
 mod connector;
+mod reuse;
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use ::reqwest::{Client, ClientBuilder, redirect, retry};
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{CONNECTION, HOST, HeaderValue};
 use http::{Extensions, HeaderMap, Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper_util::client::legacy::connect::HttpInfo;
@@ -23,38 +23,61 @@ use rustls::crypto::{CryptoProvider, ring};
 use tokio::time::{Instant, timeout_at};
 
 use self::connector::{CheckedLayer, CheckedResolver, OPENING, Opening};
-use super::hyper::{self as transport, ErasedResolve, Resolve, SystemResolver};
-use crate::{
-    AddressPolicy, Error, ErrorClass, ErrorKind, Exchange, HttpClient, Limits, Timings, TransportError,
+use self::reuse::Reuse;
+use super::client::HttpClient;
+use super::error::{OwnFault, TransportError};
+use super::exchange::Exchange;
+use super::hyper::body::read_body;
+use super::hyper::bounds::{
+    CONNECTION_WINDOW, DEFAULT_MAX_IDLE, DEFAULT_USER_AGENT, IDLE_TIMEOUT, MAX_HEAD, STREAM_WINDOW,
+    deadline_of, default_max_connections,
 };
+use super::hyper::dial::Phase;
+use super::hyper::fault::{classify, message, own_fault};
+use super::hyper::resolver::{ErasedResolve, Resolve, SystemResolver};
+use super::hyper::target::endpoint_of;
+use super::hyper::tls::{over_http, tls_config};
+use super::limits::Limits;
+use crate::address::AddressPolicy;
+use crate::error::{Error, ErrorKind};
+use crate::outcome::{ErrorClass, Timings};
 
-/// An [`HttpClient`] on [`reqwest`](::reqwest), with settings of the caller's own; needs a tokio runtime with I/O and time.
+/// An [`HttpClient`] on [`reqwest`], with the caller's own settings; needs a tokio runtime with
+/// I/O and time.
 ///
-/// Cloning is cheap and shares the pool. A pool of reqwest's can't be divided, and a connection opened under a lax
-/// [`AddressPolicy`] must not serve a strict one: the client takes the policy it is first used under, and refuses requests under
-/// another with [`ErrorClass::Internal`]. Where there are several policies, have a client for each.
+/// Cloning is cheap and shares the pool. reqwest's pool cannot be divided, and a connection that was opened
+/// under a lax [`AddressPolicy`] must not serve a strict one. So the client takes the policy that it is first
+/// used under, and refuses requests under another policy with [`ErrorClass::Internal`]. Make a client for
+/// each policy.
 ///
-/// # What a builder may bring
+/// # Settings of the builder that count
 ///
-/// TLS (roots, identities, versions, a whole configuration), time-outs, default headers, the user agent, the local address, the
-/// size of the pool, HTTP/2's windows, a cookie store, layers around the connector. A time-out of its own can only end an
-/// exchange sooner than its deadline; default headers go with every request that has none of their name, and reqwest begins
-/// with `Accept: */*`.
+/// TLS (roots, identities, versions, a whole configuration), time-outs, default headers, the user agent, the
+/// local address, the size of the pool, HTTP/2's windows, a cookie store, layers around the connector. A
+/// time-out of the builder can only end an exchange before its deadline. A default header is added to every
+/// request that has no header of its name; reqwest starts with `Accept: */*`.
 ///
-/// Set last, whatever the builder says: no redirect, no `Referer`, no proxy (neither the builder's nor the environment's), no
-/// decompression, no retries, 100 headers and 64 KiB of them, names resolved and judged as
-/// [`HyperClient`](crate::HyperClient) does, and every connection's address judged once more.
+/// The client overrides the builder in these points: no redirect, no `Referer`, no proxy (neither the
+/// builder's nor the environment's), no decompression, no retries, at most 100 headers and 64 KiB of them,
+/// names resolved and checked as by [`HyperClient`](crate::HyperClient), and every connection's address
+/// checked once more.
 ///
-/// # What reqwest leaves open
+/// # Limits of reqwest
 ///
-/// - What [`resolve`](ClientBuilder::resolve) and `unix_socket` pin can't be taken back. An address pinned so is judged when
-///   it is connected to, before anything of the request is sent; a connection that goes to no address is refused.
-/// - Addresses of a name are tried in turn only within a [`connect_timeout`](ClientBuilder::connect_timeout); without one, the
-///   first that hangs takes the whole deadline.
+/// - Pins by [`resolve`](ClientBuilder::resolve) and `unix_socket` cannot be undone. A pinned address is
+///   checked when it is connected to, before anything of the request is sent; a connection that leads to no
+///   address is refused.
+/// - The addresses of a name are tried one after the other only within a
+///   [`connect_timeout`](ClientBuilder::connect_timeout); without it, the first one that hangs takes the
+///   whole deadline.
 /// - Up to 400 KiB of a response's head are read over HTTP/1.1 before more than 64 KiB are refused.
-/// - An HTTP/2 connection on which a request timed out is used again, until it is found dead: see
+/// - An HTTP/2 connection on which a request timed out is used again until it is found dead: see
 ///   [`http2_keep_alive_interval`](ClientBuilder::http2_keep_alive_interval).
-/// - [`Timings::tls`] stays empty, and over `https` [`Timings::connect`] too: reqwest does not tell where one begins.
+/// - reqwest's pool has no bound over all hosts, so this client closes HTTP/1.1 connections after their
+///   request (`Connection: close`) while it has [`with_max_connections`](Self::with_max_connections) in
+///   reserve. HTTP/2 connections, of which each host has one, stay for the builder's idle time-out.
+/// - [`Timings::tls`] stays empty, and over `https` [`Timings::connect`] too: reqwest does not tell where a
+///   phase begins.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -74,57 +97,62 @@ use crate::{
 pub struct ReqwestClient {
     client: Client,
     policy: Arc<OnceLock<AddressPolicy>>,
+    reuse: Arc<Reuse>,
 }
 
 impl ReqwestClient {
-    /// A client with every setting at its default, which is [`HyperClient`](crate::HyperClient)'s.
+    /// Makes a client with every setting at its default, the same as [`HyperClient`](crate::HyperClient)'s.
     pub fn new() -> Self {
         Self::build(Self::builder(), Arc::new(SystemResolver::new()))
             .expect("invariant: the default settings are valid")
     }
 
-    /// reqwest's builder with the settings of [`new`](Self::new): TLS through `ring`, Mozilla's roots compiled in, and
-    /// `User-Agent: hookwire/<version>`. To be changed, and given to [`from_builder`](Self::from_builder).
+    /// Returns reqwest's builder with the settings of [`new`](Self::new): TLS through `ring`, Mozilla's roots
+    /// compiled in, and `User-Agent: hookwire/<version>`. Change it and give it to
+    /// [`from_builder`](Self::from_builder).
     ///
-    /// Its TLS is [preconfigured](ClientBuilder::tls_backend_preconfigured): reqwest's own settings of TLS are not asked.
+    /// Its TLS is [preconfigured](ClientBuilder::tls_backend_preconfigured): reqwest's own TLS settings have
+    /// no effect.
     pub fn builder() -> ClientBuilder {
-        let tls = transport::tls_config(None, None, Vec::new())
-            .map(transport::over_http)
+        let tls = tls_config(None, None, Vec::new())
+            .map(over_http)
             .expect("invariant: ring supports TLS 1.2 and 1.3, and the compiled-in roots are well formed");
         Client::builder()
             .tls_backend_preconfigured(tls)
-            .user_agent(transport::DEFAULT_USER_AGENT)
-            .pool_idle_timeout(transport::IDLE_TIMEOUT)
-            .pool_max_idle_per_host(transport::DEFAULT_MAX_IDLE)
-            .http2_initial_stream_window_size(transport::STREAM_WINDOW)
-            .http2_initial_connection_window_size(transport::CONNECTION_WINDOW)
+            .user_agent(DEFAULT_USER_AGENT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(DEFAULT_MAX_IDLE)
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
     }
 
-    /// A client with the builder's settings, less those that would break the rules of [`HttpClient`].
+    /// Makes a client with the builder's settings, except those that would break the rules of [`HttpClient`].
     ///
-    /// Where the builder brings no TLS configuration of its own, reqwest takes the process's
-    /// [`CryptoProvider`](rustls::crypto::CryptoProvider), and panics when there is none; so `ring` is installed as that of the process
-    /// if none is. [`builder`](Self::builder) and [`new`](Self::new) need none.
+    /// If the builder has no TLS configuration, reqwest takes the process's
+    /// [`CryptoProvider`] and panics when there is none; so this function
+    /// installs `ring` in the process when it has none. [`builder`](Self::builder) and [`new`](Self::new) do
+    /// not need one.
     ///
     /// # Errors
     ///
-    /// [`Error`] of kind [`Client`](ErrorKind::Client) when the builder is no good: a certificate that is malformed, no roots to be
-    /// found on this machine, a header value with a line break.
+    /// [`ErrorKind::Client`] when reqwest refuses the builder: a malformed certificate, no roots on this
+    /// machine, a header value with a line break.
     pub fn from_builder(builder: ClientBuilder) -> Result<Self, Error> {
         Self::from_builder_with_resolver(builder, SystemResolver::new())
     }
 
-    /// The same, and resolves names with `resolver` in place of the operating system; one that the builder brings is not asked.
+    /// Makes a client that resolves names with `resolver` in place of the operating system; a resolver of the
+    /// builder has no effect.
     ///
     /// # Errors
     ///
-    /// Those of [`from_builder`](Self::from_builder).
+    /// As [`from_builder`](Self::from_builder).
     pub fn from_builder_with_resolver(
         builder: ClientBuilder,
         resolver: impl Resolve + 'static,
     ) -> Result<Self, Error> {
         if CryptoProvider::get_default().is_none() {
-            // An error says that another thread was first, which is as good.
+            // An error means that another thread was first, which is just as well.
             let _ = ring::default_provider().install_default();
         }
         Self::build(builder, Arc::new(resolver))
@@ -137,20 +165,28 @@ impl ReqwestClient {
             .referer(false)
             .no_proxy()
             .retry(retry::never())
-            // The features may have been switched on by another crate of the program.
+            // Another crate of the program may have switched on these features.
             .no_gzip()
             .no_brotli()
             .no_zstd()
             .no_deflate()
             .http1_max_headers(MAX_HEADERS)
-            .http2_max_header_list_size(transport::MAX_HEAD as u32)
+            .http2_max_header_list_size(MAX_HEAD as u32)
             .dns_resolver(CheckedResolver::new(resolver, Arc::clone(&policy)))
             .connector_layer(CheckedLayer::new(Arc::clone(&policy)))
             .build()
             .map_err(|error| {
-                Error::new(ErrorKind::Client, "settings for reqwest are no good").with_source(error)
+                Error::new(ErrorKind::Client, "reqwest refused the builder's settings").with_source(error)
             })?;
-        Ok(Self { client, policy })
+        Ok(Self { client, policy, reuse: Arc::new(Reuse::new(default_max_connections())) })
+    }
+
+    /// Sets how many connections may stay open for further requests, to all hosts together. Unless set, it is
+    /// half as many as the process may have descriptors (`ulimit -n`), and 4,096 at most.
+    #[must_use]
+    pub fn with_max_connections(mut self, connections: usize) -> Self {
+        self.reuse = Arc::new(Reuse::new(connections));
+        self
     }
 
     async fn exchange(
@@ -159,21 +195,26 @@ impl ReqwestClient {
         limits: &Limits,
         start: Instant,
     ) -> Result<Exchange, TransportError> {
-        let endpoint = transport::endpoint_of(request.uri(), &limits.addresses)?;
+        let endpoint = endpoint_of(request.uri(), &limits.addresses)?;
         if self.policy.get_or_init(|| limits.addresses.clone()) != &limits.addresses {
             return Err(TransportError::new(
                 ErrorClass::Internal,
                 "client serves the address policy it was first used under, and this request has another",
             )
+            .with_own_fault(OwnFault::Client)
             .with_maybe_sent(false));
         }
-        let deadline = transport::deadline_of(limits, start);
+        let deadline = deadline_of(limits, start);
         let is_taken = Arc::new(AtomicBool::new(false));
         let (mut parts, body) = request.into_parts();
         parts.uri = endpoint.uri().clone();
         parts.version = Version::HTTP_11;
         // The connection is chosen by the URL; another Host would reach a neighbour on the same server.
         parts.headers.remove(HOST);
+        let stays = self.reuse.has_room(start);
+        if !stays {
+            parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         let body = ::reqwest::Body::wrap(Watched { bytes: Some(body), is_taken: Arc::clone(&is_taken) });
         let opening = Arc::new(Opening::new(deadline, &endpoint));
         let mut watch =
@@ -189,13 +230,16 @@ impl ReqwestClient {
         };
         watch.first_byte = Some(start.elapsed());
         watch.local = response.extensions().get().map(HttpInfo::local_addr);
+        if let Some(local) = watch.local {
+            self.reuse.used(local, stays, Instant::now());
+        }
         // HTTP/0.9 is anything at all.
-        if response.version() == Version::HTTP_09 || size_of_head(response.headers()) > transport::MAX_HEAD {
+        if response.version() == Version::HTTP_09 || size_of_head(response.headers()) > MAX_HEAD {
             return Err(watch.error(ErrorClass::Protocol));
         }
         let (mut head, body) = Response::from(response).into_parts();
         head.extensions = Extensions::new();
-        match timeout_at(deadline, transport::read_body(body, limits.body_cap)).await {
+        match timeout_at(deadline, read_body(body, limits.body_cap)).await {
             Ok(Ok((body, truncated))) => Ok(Exchange::new(Response::from_parts(head, body))
                 .with_truncated(truncated)
                 .with_timings(watch.timings())),
@@ -224,7 +268,7 @@ impl fmt::Debug for ReqwestClient {
     }
 }
 
-/// What is seen of one exchange while it goes on.
+/// The progress of one exchange, from which its timings and its error are made.
 struct Watch {
     opening: Arc<Opening>,
     is_taken: Arc<AtomicBool>,
@@ -237,15 +281,19 @@ struct Watch {
 
 impl Watch {
     fn failure(&self, error: ::reqwest::Error, limits: &Limits) -> TransportError {
-        // Its text and its `Debug` hold the URL, and that may hold a token.
+        // The text and `Debug` of the error hold the URL, which may hold a token.
         let error = error.without_url();
-        match self.classify(&error) {
+        let failed = match self.classify(&error) {
             ErrorClass::Timeout if self.start.elapsed() >= limits.deadline => self.timeout(limits),
             ErrorClass::Timeout => self.finish(TransportError::new(
                 ErrorClass::Timeout,
                 "time-out of the client's own settings passed, sooner than the deadline",
             )),
             class => self.error(class),
+        };
+        match own_fault(&error) {
+            Some(fault) => failed.with_own_fault(fault),
+            None => failed,
         }
         .with_source(error)
     }
@@ -257,11 +305,14 @@ impl Watch {
             (None, false) => self.opening.dial.phase().doing(),
         };
         let message = format!("deadline of {:?} passed while {phase}", limits.deadline);
-        self.finish(TransportError::new(ErrorClass::Timeout, message))
+        let error = self.finish(TransportError::new(ErrorClass::Timeout, message));
+        let is_resolving =
+            self.first_byte.is_none() && !self.is_taken() && matches!(self.opening.dial.phase(), Phase::Dns);
+        if is_resolving { error.with_own_fault(OwnFault::Resolver) } else { error }
     }
 
     fn error(&self, class: ErrorClass) -> TransportError {
-        self.finish(TransportError::new(class, transport::message(class)))
+        self.finish(TransportError::new(class, message(class)))
     }
 
     fn finish(&self, error: TransportError) -> TransportError {
@@ -272,7 +323,7 @@ impl Watch {
         if let Some(error) = connector::dial_error_of(error) {
             return error.class();
         }
-        // Of an `io::Error` it says that the peer is gone.
+        // With an `io::Error` inside, this means that the peer is gone.
         if error.is_timeout() && !connector::causes(error).any(|error| error.is::<io::Error>()) {
             return ErrorClass::Timeout;
         }
@@ -280,7 +331,7 @@ impl Watch {
             // Before: settings such as `https_only`. After: a `Location` that reqwest could not read.
             return if self.is_taken() { ErrorClass::Protocol } else { ErrorClass::Internal };
         }
-        transport::classify(error)
+        classify(error)
     }
 
     fn is_taken(&self) -> bool {
@@ -304,7 +355,7 @@ impl Watch {
     }
 }
 
-/// A request's body that tells when a connection has taken the request. Before that, nothing of it was sent.
+/// A request's body that notes when a connection has taken the request. Before that, nothing of it was sent.
 struct Watched {
     bytes: Option<Bytes>,
     is_taken: Arc<AtomicBool>,
@@ -322,7 +373,7 @@ impl Body for Watched {
         Poll::Ready(self.bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))))
     }
 
-    // hyper asks this when it writes the head, and nobody asks it before.
+    // hyper calls this when it writes the head, and nobody calls it before.
     fn is_end_stream(&self) -> bool {
         self.is_taken.store(true, Ordering::Relaxed);
         self.bytes.as_ref().is_none_or(Bytes::is_empty)
@@ -334,9 +385,9 @@ impl Body for Watched {
 }
 
 fn size_of_head(headers: &HeaderMap) -> usize {
-    // Each with its colon, its space and its line end.
+    // Each header has a colon, a space and a line end besides.
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
-// hyper's own default, which a builder may have raised.
+// hyper's own default, which the builder may have raised.
 const MAX_HEADERS: usize = 100;

@@ -1,4 +1,4 @@
-//! The peers that HTTP clients are tested against: servers on loopback, with real TLS, most of which misbehave.
+//! Peers for tests of HTTP clients: servers on loopback with real TLS. Most of them misbehave.
 
 use std::error::Error;
 use std::io;
@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hookwire::address::AddressError;
 use hookwire::rustls::ServerConfig;
 use hookwire::rustls::crypto::ring;
 use hookwire::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use hookwire::{AddressError, AddressPolicy, Limits, Resolve, TransportError};
+use hookwire::transport::hyper::Resolve;
+use hookwire::{AddressPolicy, Limits, TransportError};
 use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::service::service_fn;
@@ -22,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
-/// Lets every other task of the runtime see what has happened on the sockets: it looks there every 61 turns.
+/// Yields until every other task has seen the sockets' events: the runtime polls sockets once in 61 turns.
 pub(crate) async fn settle() {
     for _ in 0..200 {
         tokio::task::yield_now().await;
@@ -45,7 +47,7 @@ pub(crate) fn within(deadline: Duration) -> Limits {
     Limits::new(deadline).with_addresses(AddressPolicy::new().allow_loopback().allow_plain_http())
 }
 
-/// The rule that refused an exchange, from the chain of causes.
+/// The rule that refused an exchange, found in the chain of causes.
 pub(crate) fn rule_of(error: &TransportError) -> Option<&'static str> {
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -57,7 +59,7 @@ pub(crate) fn rule_of(error: &TransportError) -> Option<&'static str> {
     None
 }
 
-/// A peer on loopback; ends with the test's runtime.
+/// A peer on loopback. It ends with the test's runtime.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     accepted: Arc<AtomicUsize>,
@@ -65,7 +67,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Treats each connection with `handler`, whose error just ends that connection.
+    /// Passes each connection to `handler`. An error of the handler ends only its connection.
     pub(crate) async fn start<F>(
         handler: impl Fn(TcpStream, mpsc::UnboundedSender<String>) -> F + Send + 'static,
     ) -> Self
@@ -110,7 +112,7 @@ impl Server {
         .await
     }
 
-    /// Tells the version of HTTP that it was spoken to in.
+    /// Reports the HTTP version of each request.
     pub(crate) async fn over_tls(identity: &Identity, protocols: &[&[u8]]) -> Self {
         let acceptor = identity.acceptor(protocols);
         Self::start(move |stream, requests| {
@@ -167,7 +169,7 @@ pub(crate) async fn answer_http_2(
     Ok(response)
 }
 
-/// Reads one request of HTTP/1.1 with a content length.
+/// Reads one HTTP/1.1 request with a content length.
 pub(crate) async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
@@ -184,7 +186,7 @@ pub(crate) async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> io::R
     Ok(String::from_utf8_lossy(&request).into_owned())
 }
 
-/// A server's key and certificate, and the root that it goes back to.
+/// A server's key and certificate, and the root that issued it.
 pub(crate) struct Identity {
     issuer: CertifiedIssuer<'static, KeyPair>,
     pub(crate) root: CertificateDer<'static>,
@@ -239,7 +241,7 @@ fn issue(
     (certificate.der().clone(), key.serialize_der().into())
 }
 
-/// Resolves every name to the same addresses, and to an error when there are none.
+/// Resolves every name to the same addresses. An empty list is an error.
 pub(crate) struct Table(pub(crate) Vec<IpAddr>);
 
 impl Resolve for Table {
@@ -259,7 +261,7 @@ impl Resolve for Hanging {
     }
 }
 
-/// Answers the first question and tells of each.
+/// Resolves only the first query, and reports every query.
 pub(crate) struct OnceThenHanging {
     asked: AtomicUsize,
     told: mpsc::UnboundedSender<()>,

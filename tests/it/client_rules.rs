@@ -1,14 +1,16 @@
-//! What every HTTP client of ours does, against real sockets and real TLS on loopback, and peers that misbehave.
+//! Rules of every HTTP client in this crate, tested with real sockets, real TLS on loopback, and misbehaving
+//! peers.
 //!
-//! [`client_rules!`] writes a test of each for one client. Where a deadline must pass, the peer stops the runtime's clock once
-//! it holds the request; the clock then jumps.
+//! [`client_rules!`] writes a test of each rule for one client. To let a deadline pass, the peer stops the
+//! runtime's clock once it holds the request; tokio then advances the clock to the next timer.
 
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use hookwire::rustls::pki_types::CertificateDer;
-use hookwire::{AddressPolicy, ErrorClass, HttpClient, Outcome, Resolve, SystemResolver};
+use hookwire::transport::hyper::{Resolve, SystemResolver};
+use hookwire::{AddressPolicy, ErrorClass, HttpClient, Outcome};
 use http::header::{HOST, USER_AGENT};
 use http::{HeaderValue, StatusCode};
 use rcgen::CertificateParams;
@@ -20,18 +22,18 @@ use tokio::sync::mpsc;
 
 use crate::client_peers::*;
 
-/// A client, and what it is allowed to differ in.
+/// A client under test, and its allowed differences.
 pub(crate) trait Tested: HttpClient + Clone {
-    /// Its module of the tests.
+    /// The name of the client's test module.
     const MODULE: &'static str;
-    /// The lines of a request that are there whatever the request says.
+    /// The lines that the client adds to every request.
     const ADDS: &'static [&'static str];
-    /// What it says of an endpoint that has no address of the local address's family.
+    /// The client's error text if an endpoint has no address of the local address's family.
     const OTHER_FAMILY: &'static str;
-    /// Whether it tells how long the handshake took.
+    /// Whether the client measures the TLS handshake.
     const TIMES_TLS: bool;
 
-    /// With every setting at its default.
+    /// A client with default settings.
     fn fresh() -> Self;
 
     fn calling_itself(user_agent: &str) -> Self;
@@ -40,7 +42,7 @@ pub(crate) trait Tested: HttpClient + Clone {
 
     fn resolving(resolver: impl Resolve + 'static) -> Self;
 
-    /// Trusts this root certificate alone.
+    /// A client that trusts only this root certificate.
     fn trusting(root: &CertificateDer<'static>, resolver: impl Resolve + 'static) -> Self;
 }
 
@@ -258,7 +260,7 @@ pub(crate) async fn a_dripped_body_passes_the_deadline<C: Tested>() {
     let server = Server::start(|mut stream, _| async move {
         read_request(&mut stream).await?;
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n").await?;
-        // The head is read before the clock jumps.
+        // Let the client read the head before the clock jumps.
         settle().await;
         tokio::time::pause();
         loop {
@@ -296,7 +298,7 @@ pub(crate) async fn a_resolver_that_hangs_passes_the_deadline_before_anything_is
 
 #[cfg(target_os = "linux")]
 pub(crate) async fn an_endpoint_that_takes_no_connections_passes_the_deadline<C: Tested>() {
-    // Linux leaves an attempt unanswered while the queue of those to be accepted is full.
+    // Linux does not answer a connection attempt while the accept queue is full.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();
@@ -461,7 +463,8 @@ pub(crate) async fn a_connection_that_came_free_while_another_was_opened_costs_n
 }
 
 pub(crate) async fn a_proxy_in_the_environment_is_not_asked<C: Tested>() {
-    // Nothing listens at port 9, and the environment of this process can't be changed safely.
+    // Nothing listens on port 9. The test starts a child process, because it cannot change its own
+    // environment safely.
     let mut child = std::process::Command::new(std::env::current_exe().unwrap());
     child.arg("--exact");
     child.arg(format!("{}::a_response_comes_back_with_its_head_its_body_and_its_timings", C::MODULE));

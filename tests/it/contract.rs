@@ -1,19 +1,21 @@
-//! Contracts: every published fact of every platform, and what each makes of an outcome.
+//! Contracts: every published fact of every platform, and the judgement of outcomes.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use hookwire::contract::{AutoDisable, Judgement, OrderingRule, Retryable, Rotation};
+use hookwire::event::{Catalogue, EnvelopeFormat, Field, TimePrecision};
+use hookwire::signature::Part;
 use hookwire::{
-    AutoDisable, Catalogue, Contract, Envelope, EnvelopeFormat, ErrorClass, ErrorKind, EventId, Field,
-    Judgement, OrderingRule, Outcome, Part, RawEvent, RetryPolicy, Retryable, Rotation, Scheme, Secret,
-    TimePrecision, allison, allo, allo_v1, nectar_desk, recept_ai,
+    Contract, ContractId, Envelope, ErrorClass, ErrorKind, EventId, Outcome, RawEvent, RetryPolicy, Scheme,
+    Secret, allison, allo, allo_v1, nectar_desk, recept_ai,
 };
 use http::StatusCode;
 use serde_json::json;
 use serde_json::value::RawValue;
 use time::macros::datetime;
 
-// The facts.
+// The published facts.
 
 #[test]
 fn every_platform_delivers_as_it_publishes() {
@@ -96,6 +98,9 @@ fn every_part_can_be_set() {
 
     let contract = Contract::allison()
         .with_name("acme")
+        .unwrap()
+        .with_version("v7")
+        .unwrap()
         .with_format(FORMAT)
         .with_catalogue(Catalogue::OPEN)
         .with_scheme(Scheme::SLACK)
@@ -141,7 +146,7 @@ fn the_parts_of_a_rule_that_disables_are_told() {
     assert_eq!((allo.spread(), allo.window()), (Duration::from_secs(12 * HOUR), Duration::from_secs(DAY)));
 }
 
-// What an outcome means.
+// Judgement of outcomes.
 
 #[test]
 fn allison_retries_everything_but_2xx_and_is_ended_by_410() {
@@ -178,7 +183,7 @@ fn nectar_desk_retries_faults_and_5xx_alone() {
     judges(&Contract::nectar_desk(), |status| match status {
         200..=299 => Judgement::Success,
         500..=599 => Judgement::Retry,
-        // 3xx, 4xx with 410 and 429, and what no standard names.
+        // 3xx, 4xx except 410 and 429, and statuses without a standard.
         _ => Judgement::Final,
     });
 }
@@ -221,7 +226,7 @@ fn judges(contract: &Contract, expected: fn(u16) -> Judgement) {
         let outcome = Outcome::answered(StatusCode::from_u16(status).unwrap());
         assert_eq!(contract.judge(&outcome), expected(status), "{} {status}", contract.name());
     }
-    for class in ErrorClass::ALL {
+    for class in ErrorClass::ALL.iter().copied() {
         assert_eq!(contract.judge(&Outcome::Failed(class)), Judgement::Retry, "{} {class}", contract.name());
     }
 }
@@ -267,7 +272,7 @@ fn the_contract_and_the_event_name_the_same_key() {
 #[test]
 fn the_other_contracts_promise_no_order() {
     let data = raw(&json!({"id": "1", "call_id": "1", "message_id": "1"}));
-    for name in Contract::NAMES.into_iter().filter(|name| *name != "nectar_desk") {
+    for name in Contract::NAMES.iter().filter(|name| **name != "nectar_desk") {
         let contract: Contract = name.parse().unwrap();
         for kind in contract.catalogue().iter() {
             assert_eq!(contract.ordering_key(kind.name(), &data), None, "{name} {}", kind.name());
@@ -289,10 +294,44 @@ fn an_ordering_rule_of_ones_own_reads_json_pointers() {
 }
 
 #[test]
-fn data_too_deep_to_look_into_has_no_key() {
-    let deep = format!(r#"{{"call_id":"9041","x":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
-    let deep = RawValue::from_string(deep).unwrap();
-    assert_eq!(Contract::nectar_desk().ordering_key("Call Ended", &deep), None);
+fn a_key_is_found_beside_data_that_a_parser_of_values_refuses() {
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    for (data, key) in [
+        (format!(r#"{{"call_id":"9041","x":{deep}}}"#), Some("9041")),
+        (r#"{"call_id":9041,"x":1e400}"#.to_owned(), Some("9041")),
+        (r#"{"call_id":123456789012345678901234567890}"#.to_owned(), Some("123456789012345678901234567890")),
+        (r#"{"call_id":"a\u0062","\ud800":"\udc00"}"#.to_owned(), Some("ab")),
+        (r#"{"call_id":"first","call_id":"last"}"#.to_owned(), Some("last")),
+        (r#"{"call_id":""}"#.to_owned(), None),
+        (r#"{"call_id":["9041"]}"#.to_owned(), None),
+    ] {
+        let data = RawValue::from_string(data).unwrap();
+        assert_eq!(Contract::nectar_desk().ordering_key("Call Ended", &data).as_deref(), key, "{data}");
+    }
+}
+
+#[test]
+fn the_example_of_every_extra_field_passes_its_check() {
+    let mut count = 0;
+    for name in Contract::NAMES {
+        for field in name.parse::<Contract>().unwrap().subscription_fields() {
+            assert!(field.accepts(field.example()), "{name} {}", field.name());
+            assert!(!field.accepts(""), "{name} {}", field.name());
+            count += 1;
+        }
+    }
+    assert_eq!(count, 4);
+    let fields = Contract::allo_v1().subscription_fields();
+    let number = fields.iter().find(|field| field.name() == "allo_number").unwrap();
+    for (text, is_right) in [
+        ("+4930123", true),
+        ("+123456789012345", true),
+        ("+1234567890123456", false),
+        ("+", false),
+        ("1", false),
+    ] {
+        assert_eq!(number.accepts(text), is_right, "{text}");
+    }
 }
 
 // Signing.
@@ -303,7 +342,7 @@ fn an_unsigned_contract_has_no_signer_and_no_verifier_and_says_so() {
     for contract in [
         Contract::allo_v1(),
         Contract::nectar_desk(),
-        Contract::allison().with_scheme(None).with_name("acme"),
+        Contract::allison().with_scheme(None).with_name("acme").unwrap(),
     ] {
         let errors = [contract.signer(&secret).unwrap_err(), contract.verifier(&secret).unwrap_err()];
         for error in errors {
@@ -359,7 +398,7 @@ fn an_id_that_could_not_be_signed_is_refused_before_it_is_stored() {
         (Contract::standard_webhooks(), "evt:1", true),
         (Contract::standard_webhooks().with_scheme(COLONS), "evt:1", false),
         (Contract::standard_webhooks().with_scheme(COLONS), "evt.1", false),
-        // These do not sign an id.
+        // These schemes do not sign an id.
         (Contract::allison(), "evt.1", true),
         (Contract::allo_v1(), "evt.1", true),
         (Contract::nectar_desk(), "evt.1", true),
@@ -378,7 +417,7 @@ fn an_id_that_could_not_be_signed_is_refused_before_it_is_stored() {
     }
 }
 
-// The house plan's calls, word for word.
+// The calls of the design, word for word.
 
 #[test]
 fn the_calls_of_the_design_compile_and_do_what_they_say() -> Result<(), Box<dyn std::error::Error>> {
@@ -632,3 +671,36 @@ fn raw(data: &serde_json::Value) -> Box<RawValue> {
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
+
+#[test]
+fn the_id_of_a_contract_has_a_name_and_a_version_that_can_be_read_back() {
+    let id = ContractId::from(&Contract::nectar_desk());
+    assert_eq!((id.name(), id.version()), (Contract::nectar_desk().name(), "v1"));
+    assert_eq!(id.to_string().parse::<ContractId>().unwrap(), id);
+    let older = id.with_version("v0").unwrap();
+    assert_eq!((older.name(), older.version()), (id.name(), "v0"));
+    assert!(older < id && ContractId::new("a", "v9").unwrap() < ContractId::new("b", "v1").unwrap());
+    // The name is compared first, and as a whole: a name that begins with another one comes after it.
+    assert!(ContractId::new("ab", "v1").unwrap() < ContractId::new("ab-c", "v0").unwrap());
+    let json = serde_json::to_string(&id).unwrap();
+    assert_eq!(serde_json::from_str::<ContractId>(&json).unwrap(), id);
+}
+
+#[test]
+fn the_parts_of_a_contract_id_are_short_visible_and_without_a_slash() {
+    for part in ["", "a/b", "a b", "caf\u{e9}", "tab\t", &"x".repeat(65)] {
+        for made in [ContractId::new(part, "v1"), ContractId::new("acme", part)] {
+            let error = made.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Contract, "{part:?}");
+            assert_eq!(
+                error.expected(),
+                Some("1 to 64 visible ASCII characters without a slash"),
+                "{part:?}"
+            );
+        }
+        assert!(Contract::allison().with_version(part).is_err(), "{part:?}");
+    }
+    assert!(ContractId::new(&"x".repeat(64), &"y".repeat(64)).is_ok());
+    assert_eq!("acme".parse::<ContractId>().unwrap_err().expected(), Some("a name, a slash and a version"));
+    assert!("acme/v1/x".parse::<ContractId>().is_err());
+}

@@ -1,5 +1,5 @@
-//! A running dispatcher when things go wrong: settings beyond reason, a store that errs, hangs or refuses, a clock that
-//! jumps, leases that end too early.
+//! A running dispatcher under faults: unreasonable settings, a store that fails, hangs or refuses, a clock
+//! that jumps, leases that end early.
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,11 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookwire::allison::CallEnded;
 use hookwire::dispatch::{Dispatcher, Outbox, Wake};
-use hookwire::store::NewEvent;
+use hookwire::store::implement::NewEvent;
 use hookwire::store::sqlite::SqliteStore;
 use hookwire::{
     AddressPolicy, Contract, DeliveryId, DeliveryState, EndpointUrl, Envelope, EventFilter, Exchange,
-    HttpClient, Limits, Secret, Store as _, Subscription, TransportError,
+    HttpClient, Limits, Records, Secret, Store as _, Subscription, Subscriptions, TransportError,
 };
 use tempfile::TempDir;
 use time::OffsetDateTime;
@@ -21,12 +21,13 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::stores::{Tested as _, deliveries, poll};
 use crate::watched_store::Watched;
 
 const NOON: OffsetDateTime = datetime!(2026-04-17 12:00 UTC);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A store with one subscription, and a client that answers 200 once it is let.
+/// A store with one subscription, and a client that answers 200 when it is allowed to.
 struct Setup {
     store: Watched<SqliteStore>,
     subscription: Subscription,
@@ -40,9 +41,9 @@ impl Setup {
         let folder = tempfile::tempdir().unwrap();
         let store = Watched::new(Arc::new(SqliteStore::open(folder.path().join("hooks.db")).await.unwrap()));
         let url = EndpointUrl::parse("https://hooks.example.com/in", &AddressPolicy::new()).unwrap();
-        let subscription =
-            Subscription::new("org_1", url, EventFilter::all()).with_secret(Secret::from_random([7; 32]));
-        store.put_subscription(&subscription).await.unwrap();
+        let subscription = Subscription::new("org_1", &Contract::allison(), url, EventFilter::all())
+            .with_secret(Secret::from_random([7; 32]));
+        store.plain().put(&subscription).await.unwrap();
         Self { store, subscription, client: Gate::open(), wake: Wake::new(), _folder: folder }
     }
 
@@ -56,23 +57,24 @@ impl Setup {
                 let id = format!("evt_{number:032x}").parse().unwrap();
                 let payload = Bytes::from(format!(r#"{{"id":"evt_{number:032x}"}}"#));
                 let at = OffsetDateTime::now_utc() - time::Duration::seconds(1);
-                let mut event = NewEvent::new("org_1", id, "call.ended".parse().unwrap(), at, payload);
-                event.deliveries.push((DeliveryId::generate(), self.subscription.id));
-                event
+                let contract = Contract::allison();
+                let event_type = "call.ended".parse().unwrap();
+                NewEvent::new("org_1", &contract, id, event_type, payload, at)
+                    .with_delivery(DeliveryId::generate(), self.subscription.id)
             })
             .collect();
         self.store.insert(&events).await.unwrap();
         self.wake.wake();
-        events.iter().map(|event| event.deliveries[0].0).collect()
+        events.iter().map(|event| event.deliveries[0].id).collect()
     }
 
     async fn delivered(&self) -> usize {
-        let all = self.store.deliveries(self.subscription.id, None, 100_000).await.unwrap();
+        let all = deliveries(self.store.plain(), "org_1", self.subscription.id).await;
         all.iter().filter(|delivery| delivery.state == DeliveryState::Delivered).count()
     }
 }
 
-/// A client that counts, and answers 200 to as many as are let.
+/// A client that counts requests, and answers 200 to as many as it is allowed to.
 #[derive(Clone)]
 struct Gate {
     let_in: Arc<Semaphore>,
@@ -165,7 +167,7 @@ async fn a_poll_interval_of_zero_does_not_spin() {
     tokio::time::pause();
     let running = Running::start(setup.dispatcher().with_poll_interval(Duration::ZERO));
     for _ in 0..1_000 {
-        // Time stands still while there is something to do.
+        // Paused time does not advance while a task is ready.
         tokio::task::yield_now().await;
     }
     running.stop().await;
@@ -217,7 +219,7 @@ async fn what_a_store_tells_nothing_of_is_settled_all_the_same() {
     let setup = Setup::new().await;
     setup.store.settlements_are_mute();
     setup.emit(3).await;
-    // With room for one, the next is claimed only where the one before it takes none any more.
+    // With room for one, the next delivery is claimed only after the previous one gave up its place.
     let dispatcher = setup.dispatcher().with_max_in_flight(1).with_poll_interval(DAY);
     let running = Running::start(dispatcher);
     let arrived = timeout(Duration::from_secs(30), setup.client.arrived(3)).await;
@@ -233,7 +235,7 @@ async fn a_settlement_that_was_given_up_takes_no_room_of_its_lane() {
     setup.store.refuses(deliveries[7]);
     setup.store.refuses(deliveries[13]);
     let running = Running::start(setup.dispatcher().with_max_in_flight_per_subscription(2));
-    // With the room of one lost, the other is refused alone, and nothing is sent after it.
+    // If one lost its place, the other would be refused alone, and nothing would be sent after it.
     setup.client.arrived(20).await;
     running.stop().await;
     assert_eq!(setup.delivered().await, 18);
@@ -264,7 +266,7 @@ async fn what_ended_by_the_drains_deadline_is_settled_and_not_handed_back() {
     let running = Running::start(setup.dispatcher().with_drain_deadline(Duration::ZERO));
     setup.emit(50).await;
     setup.client.arrived(50).await;
-    // On one thread the shutdown is seen first and the attempts end before the dispatcher looks again.
+    // On one thread, the dispatcher sees the shutdown first. The attempts end before it runs again.
     setup.client.clone().let_in(50);
     for _ in 0..3 {
         tokio::task::yield_now().await;
@@ -313,13 +315,13 @@ async fn a_lease_shorter_than_its_attempt_doubles_the_attempt_and_settles_once()
     let running = Running::start(dispatcher);
     let delivery = setup.emit(1).await[0];
     setup.client.arrived(1).await;
-    // The clock jumps by a day while the attempt is under way.
+    // The clock jumps by a day during the attempt.
     at.fetch_add(86_400, Ordering::SeqCst);
     setup.wake.wake();
     setup.client.arrived(2).await;
     setup.client.clone().let_in(2);
     running.stop().await;
-    let attempts = setup.store.attempts(delivery).await.unwrap();
+    let attempts = setup.store.plain().list_attempts(delivery).await.unwrap();
     assert_eq!(attempts.len(), 1, "the stale one wrote nothing");
     assert_eq!(setup.delivered().await, 1);
 }
@@ -340,14 +342,14 @@ async fn a_stale_attempt_that_ends_first_leaves_the_later_lease_to_be_handed_bac
     at.fetch_add(2 * 86_400, Ordering::SeqCst);
     setup.wake.wake();
     setup.client.arrived(2).await;
-    // The first in is the first out.
+    // The first request in is the first out.
     setup.client.clone().let_in(1);
     while setup.store.settles() < 1 {
         tokio::task::yield_now().await;
     }
     running.stop().await;
     let now = OffsetDateTime::from_unix_timestamp(at.load(Ordering::SeqCst)).unwrap();
-    assert_eq!(setup.store.look(now, 10).await.unwrap().ready, [setup.subscription.id], "handed back");
+    assert_eq!(setup.store.look(&poll(10, now)).await.unwrap().ready, [setup.subscription.id], "handed back");
 }
 
 #[tokio::test]
@@ -356,7 +358,7 @@ async fn a_clock_that_jumps_back_by_a_day_keeps_an_attempt_and_its_retry_in_orde
     let at = Arc::new(AtomicI64::new(NOON.unix_timestamp()));
     let clock = {
         let at = Arc::clone(&at);
-        // Every look is a day earlier than the last.
+        // Every reading is a day earlier than the previous one.
         move || OffsetDateTime::from_unix_timestamp(at.fetch_sub(86_400, Ordering::SeqCst)).unwrap()
     };
     let outbox = Outbox::new(setup.store.clone(), Contract::allison())

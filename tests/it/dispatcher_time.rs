@@ -1,4 +1,4 @@
-//! A running dispatcher in paused time, with a clock that goes along.
+//! A running dispatcher in paused time, with a clock that follows it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookwire::dispatch::Dispatcher;
-use hookwire::store::NewEvent;
+use hookwire::store::implement::NewEvent;
 use hookwire::testing::{RecordingClient, Reply, TokioClock};
 use hookwire::{
-    AddressPolicy, Clock as _, Contract, DeliveryId, EndpointUrl, EventFilter, MemoryStore, Secret,
-    Store as _, Subscription,
+    AddressPolicy, Clock as _, Contract, DeliveryId, EndpointUrl, EventFilter, MemoryStore, Records, Secret,
+    Store as _, Subscription, Subscriptions,
 };
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
+use crate::stores::{Tested as _, deliveries};
 use crate::watched_store::Watched;
 
 const NOON: OffsetDateTime = datetime!(2026-04-17 12:00 UTC);
@@ -30,7 +31,7 @@ fn busy() -> RecordingClient {
         .with_sleep(tokio::time::sleep)
 }
 
-/// An endpoint that answers 200 after that long.
+/// An endpoint that answers 200 after `delay`.
 fn slow(delay: Duration) -> RecordingClient {
     let reply = Reply::status(StatusCode::OK).with_delay(delay);
     RecordingClient::new().with_otherwise(reply).with_sleep(tokio::time::sleep)
@@ -39,9 +40,9 @@ fn slow(delay: Duration) -> RecordingClient {
 async fn store_with_deliveries(events: impl IntoIterator<Item = NewEvent>) -> Arc<MemoryStore> {
     let store = Arc::new(MemoryStore::new());
     let url = EndpointUrl::parse("https://hooks.example.com/in", &AddressPolicy::new()).unwrap();
-    let subscription =
-        Subscription::new("org_1", url, EventFilter::all()).with_secret(Secret::from_random([7; 32]));
-    store.put_subscription(&subscription).await.unwrap();
+    let subscription = Subscription::new("org_1", &Contract::allison(), url, EventFilter::all())
+        .with_secret(Secret::from_random([7; 32]));
+    store.put(&subscription).await.unwrap();
     let with_delivery = |event: NewEvent| event.with_delivery(DeliveryId::generate(), subscription.id);
     store.insert(&events.into_iter().map(with_delivery).collect::<Vec<_>>()).await.unwrap();
     store
@@ -50,14 +51,21 @@ async fn store_with_deliveries(events: impl IntoIterator<Item = NewEvent>) -> Ar
 fn event(number: u32) -> NewEvent {
     let id = format!("evt_{number}");
     let payload = Bytes::from(format!(r#"{{"id":"{id}"}}"#));
-    NewEvent::new("org_1", id.parse().unwrap(), "call.ended".parse().unwrap(), NOON, payload)
+    NewEvent::new(
+        "org_1",
+        &Contract::allison(),
+        id.parse().unwrap(),
+        "call.ended".parse().unwrap(),
+        payload,
+        NOON,
+    )
 }
 
 async fn store_with_a_delivery() -> (Arc<MemoryStore>, DeliveryId) {
     let store = store_with_deliveries([event(1)]).await;
-    let organizations = store.subscriptions("org_1").await.unwrap();
-    let deliveries = store.deliveries(organizations[0].id, None, 1).await.unwrap();
-    (store, deliveries[0].id)
+    let subscriptions = store.subscriptions("org_1").await.unwrap();
+    let delivery = deliveries(&store, "org_1", subscriptions[0].id).await[0].id;
+    (store, delivery)
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,7 +74,7 @@ async fn a_date_to_wait_for_is_a_wait_from_the_answer_and_not_from_the_request()
     let clock = TokioClock::new(NOON);
     let dispatcher = Dispatcher::new(Arc::clone(&store), busy(), Contract::allison()).with_clock(clock);
     dispatcher.run(tokio::time::sleep(Duration::from_secs(60))).await;
-    let due_at = store.delivery(id).await.unwrap().unwrap().due_at;
+    let due_at = store.find_delivery("org_1", id).await.unwrap().unwrap().due_at;
     assert_eq!(due_at, Some(datetime!(2026-04-17 12:05 UTC)));
 }
 
@@ -80,7 +88,7 @@ async fn an_idle_dispatcher_wakes_for_its_looks_and_for_nothing_else() {
             clock.now()
         }
     };
-    // Short leases are extended often, while there are any.
+    // Short leases would be extended often, if there were any.
     let dispatcher = Dispatcher::new(MemoryStore::new(), busy(), Contract::allison())
         .with_clock(clock)
         .with_lease(Duration::from_secs(3))
@@ -108,7 +116,7 @@ async fn what_is_in_flight_at_a_shutdown_keeps_its_lease_while_it_ends() {
     };
     tokio::join!(first.run(seconds(2)), other);
     assert_eq!(client.recorded().len(), 1, "nobody else was given it");
-    assert_eq!(store.attempts(id).await.unwrap().len(), 1);
+    assert_eq!(store.list_attempts(id).await.unwrap().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,13 +127,13 @@ async fn a_dispatcher_with_a_lease_of_no_time_sends_what_it_claims() {
     let dispatcher = Dispatcher::new(Arc::clone(&store), client.clone(), Contract::allison())
         .with_lease(Duration::ZERO)
         .with_clock(move || {
-            // What was claimed and handed back at once is claimed again at once, for ever.
+            // A delivery that is handed back at once would be claimed again at once, for ever.
             assert!(reads.fetch_add(1, Ordering::Relaxed) < 1_000, "it turns in a circle");
             clock.now()
         });
     dispatcher.run(tokio::time::sleep(Duration::from_secs(1))).await;
     assert_eq!(client.recorded().len(), 1);
-    assert_eq!(store.attempts(id).await.unwrap().len(), 1);
+    assert_eq!(store.list_attempts(id).await.unwrap().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,11 +148,11 @@ async fn what_a_claim_brings_after_its_lease_has_ended_is_handed_back_and_not_se
     store.claims_take(Duration::from_secs(31));
     dispatcher.run(tokio::time::sleep(Duration::from_secs(10))).await;
     assert_eq!(client.recorded().len(), 0);
-    let delivery = store.delivery(id).await.unwrap().unwrap();
+    let delivery = store.plain().find_delivery("org_1", id).await.unwrap().unwrap();
     assert_eq!(
         (delivery.attempts, delivery.due_at),
-        (0, Some(NOON + Duration::from_secs(31))),
-        "due at once"
+        (0, Some(NOON + Duration::from_secs(32))),
+        "due after a second, so that a slow store is not asked again and again"
     );
 
     store.claims_take(Duration::ZERO);

@@ -1,4 +1,4 @@
-//! What the SQL driver reports on this thread: its statements, and the server's notices.
+//! The SQL driver's reports on this thread: statements and server notices.
 
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
@@ -6,20 +6,23 @@ use std::sync::{Arc, Mutex};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::DefaultGuard;
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Metadata, Subscriber};
 
-/// Everything reported since it was made, until it is dropped.
+/// Collects all reports from its creation until it is dropped.
 pub(crate) struct DriverLog {
     lines: Arc<Mutex<Vec<String>>>,
     _guard: DefaultGuard,
+    /// With one subscriber alone, another test's thread may switch a call site off: see `log_lines`.
+    _second: Dispatch,
 }
 
 impl DriverLog {
-    /// For a runtime of one thread, which is where a driver without threads of its own reports.
+    /// Works in a runtime with one thread, and for a driver that reports on the caller's thread.
     pub(crate) fn of_this_thread() -> Self {
         let lines = Arc::<Mutex<Vec<String>>>::default();
+        let second = Dispatch::new(tracing_subscriber::registry());
         let guard = tracing::subscriber::set_default(Lines(Arc::clone(&lines)));
-        Self { lines, _guard: guard }
+        Self { lines, _guard: guard, _second: second }
     }
 
     /// The reports since the last call.

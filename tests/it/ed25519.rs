@@ -1,6 +1,7 @@
 //! Standard Webhooks `v1a`: Ed25519 keys and signatures.
 
-use hookwire::{ErrorKind, Part, Scheme, Secret, Signer, Verifier, VerifyError};
+use hookwire::signature::Part;
+use hookwire::{ErrorKind, Scheme, Secret, Signer, Verifier, VerifyError};
 use http::HeaderMap;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -76,7 +77,7 @@ fn keys_of_a_wrong_length_or_encoding_are_refused() {
 
 #[test]
 fn a_weak_public_key_is_refused() {
-    // The identity point: every message has a signature under it.
+    // The identity point: under this key, every message has a valid signature.
     let mut identity = [0; 32];
     identity[0] = 1;
     let weak: Secret = format!("whpk_{}", encode(&identity)).parse().unwrap();
@@ -118,7 +119,7 @@ fn while_moving_both_kinds_sign_and_either_verifies() {
     }
 }
 
-/// The forgery that killed JWT libraries: a public key is public, so an HMAC keyed with it must prove nothing.
+/// A forgery known from JWT libraries: the public key is public, so an HMAC keyed with it must prove nothing.
 #[test]
 fn an_hmac_keyed_with_the_public_key_is_refused() {
     let verifier = Verifier::new(ED25519, &public(7)).unwrap();

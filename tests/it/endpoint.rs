@@ -1,4 +1,4 @@
-//! A customer's endpoint on loopback: real HTTP, answers as told, keeps what it got.
+//! A customer's endpoint on loopback: it uses real HTTP, answers from a script, and records its requests.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -26,12 +26,12 @@ struct Shared {
     requests: Mutex<Vec<(HeaderMap, Bytes)>>,
     answers: Mutex<VecDeque<Answer>>,
     arrived: Notify,
-    /// What is answered when the list is used up; 0 is 200.
+    /// The answer when the list is used up; 0 means 200.
     status: AtomicU16,
-    /// How many had been answered when each arrived.
+    /// For each request, the number of answers before it arrived.
     answered_before: Mutex<Vec<usize>>,
     answered: AtomicUsize,
-    /// With what those that hang are answered, once they are.
+    /// The status that ends hanging requests, once it is set.
     let_go: watch::Sender<Option<u16>>,
 }
 
@@ -60,17 +60,17 @@ impl Endpoint {
         self.shared.requests.lock().unwrap()
     }
 
-    /// Answers so from now on, where the list is used up.
+    /// Sets the status that is answered when the list is used up.
     pub(crate) fn answers(&self, status: u16) {
         self.shared.status.store(status, Ordering::SeqCst);
     }
 
-    /// Of each request, how many had been answered when it arrived.
+    /// For each request, the number of answers before it arrived.
     pub(crate) fn answered_before(&self) -> Vec<usize> {
         self.shared.answered_before.lock().unwrap().clone()
     }
 
-    /// Answers those that hang, and those that would.
+    /// Answers all hanging requests, also future ones.
     pub(crate) fn let_go(&self, status: u16) {
         self.shared.let_go.send_replace(Some(status));
     }
@@ -83,7 +83,7 @@ impl Endpoint {
     }
 }
 
-/// What tests of this machine need.
+/// A policy that allows this machine's endpoints.
 pub(crate) fn loopback() -> AddressPolicy {
     AddressPolicy::new().allow_loopback().allow_plain_http()
 }

@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hookwire::event::{Catalogue, EnvelopeFormat, EventPattern, Field, TimePrecision};
 use hookwire::{
-    Catalogue, DataError, Envelope, EnvelopeFormat, EventData, EventId, EventPattern, EventType, Field,
-    RawEvent, TimePrecision, allison, allo, allo_v1, nectar_desk, recept_ai,
+    Contract, DataError, Envelope, EventData, EventId, EventType, RawEvent, allison, allo, allo_v1,
+    nectar_desk, recept_ai,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use time::macros::datetime;
 
 // Samples.
 
-// After a wanted change, the failing test prints what each file should hold.
+// After an intended change, the failing test prints the new content of each file.
 #[test]
 fn every_sample_is_the_golden_file_byte_for_byte() {
     let mut faults = Vec::new();
@@ -657,7 +658,10 @@ fn an_allo_call_derives_its_concatenated_transcript() {
         allo_v1::Call::new("c", allo_v1::Direction::Outbound, OffsetDateTime::UNIX_EPOCH, Duration::ZERO);
     assert_eq!(call.concatenated_transcript, "");
     let call = call.with_transcriptions([turn("One."), turn("Two.")]);
-    assert_eq!((call.transcriptions.len(), call.concatenated_transcript.as_str()), (2, "One. Two."));
+    assert_eq!(
+        (call.transcriptions.len(), call.concatenated_transcript.as_str()),
+        (2, "AGENT: One.\nAGENT: Two.")
+    );
     assert_eq!(call.with_transcriptions([]).concatenated_transcript, "");
 }
 
@@ -826,7 +830,7 @@ fn a_recept_ai_field_is_never_written_twice() {
     assert_eq!(written, r#"{"id":"typed","status":null}"#);
 }
 
-// A catalogue of one's own.
+// A custom catalogue.
 
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 struct OrderPaid {
@@ -840,7 +844,7 @@ struct Parcel {
 }
 
 hookwire::catalogue! {
-    /// What happens in the shop.
+    /// The shop's events.
     enum ShopEvent {
         /// An order was paid,
         /// in full.
@@ -936,7 +940,7 @@ fn json_value() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         any::<u64>().prop_map(Value::from),
-        // Few digits: serde_json reads back the shortest form of these exactly.
+        // Few digits, because serde_json reads back exactly the shortest form of these.
         (-1_000_000i32..1_000_000).prop_map(|thousandths| Value::from(f64::from(thousandths) / 1000.0)),
         ".*".prop_map(Value::from),
         prop::sample::select(vec![
@@ -964,17 +968,17 @@ fn json_value() -> impl Strategy<Value = Value> {
 
 // Helpers.
 
-fn platforms() -> [(&'static str, Catalogue); 5] {
-    [
-        ("allison", allison::Event::CATALOGUE),
-        ("allo", allo::Event::CATALOGUE),
-        ("allo_v1", allo_v1::Event::CATALOGUE),
-        ("nectar_desk", nectar_desk::Event::CATALOGUE),
-        ("recept_ai", recept_ai::Event::CATALOGUE),
-    ]
+/// The catalogues that publish types, with the names of their contracts.
+fn platforms() -> impl Iterator<Item = (&'static str, Catalogue)> {
+    let catalogues = Contract::NAMES.iter().map(|name| (*name, *contract(name).catalogue()));
+    catalogues.filter(|(_, catalogue)| !catalogue.is_open())
 }
 
-/// The field that data of this type cannot do without.
+fn contract(name: &str) -> Contract {
+    name.parse().unwrap()
+}
+
+/// The required field of an event type's data.
 fn required(platform: &str, event_type: &str) -> Option<&'static str> {
     match (platform, event_type) {
         ("allison", "contact.created") => Some("contact_id"),

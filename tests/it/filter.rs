@@ -1,8 +1,9 @@
-//! What events a filter lets pass beyond their type.
+//! Event filters that judge more than the type.
 
 use std::collections::BTreeMap;
 
-use hookwire::{Candidate, Condition, Contract, Envelope, EventFilter, RawEvent, Subject};
+use hookwire::subscription::{Candidate, Condition, Subject};
+use hookwire::{Contract, Envelope, EventFilter, RawEvent};
 use serde_json::{Value, json};
 
 #[test]
@@ -43,6 +44,66 @@ fn a_condition_is_met_by_any_of_its_values_at_its_place() {
     assert!(passes_with(whole("/api_version", json!("v1")), &data));
     assert!(passes_with(whole("/data/duration", json!(5)), &data));
     assert!(!passes_with(whole("/duration", json!(5)), &data));
+}
+
+#[test]
+fn a_condition_reads_what_other_parsers_read() {
+    let deep = |levels: usize, inner: &str| format!("{}{inner}{}", "[".repeat(levels), "]".repeat(levels));
+    let odd = format!(
+        r#"{{"huge": 1e400, "deep": {}, "half": "\ud800", "\ud800": 1, "big": 18446744073709551616,
+            "minus": -0, "last": 7, "twice": 1, "twice": 2, "exact": 9007199254740993, "zeros": 5.000,
+            "tenth": 0.10000000000000000555, "text": "\u0061\ud83e\udd8a", "inner": {{"twice": 3, "twice": [4]}},
+            "list": [1e400, "\udc00", [1], 8]}}"#,
+        deep(400, "1")
+    );
+    let meets = |pointer: &str, value: Value| {
+        let filter = EventFilter::all().with_condition(Condition::data(pointer, [value]).unwrap()).unwrap();
+        let data = serde_json::value::RawValue::from_string(odd.clone()).unwrap();
+        let contract = Contract::standard_webhooks();
+        let body = contract.encode(&Envelope::new(RawEvent::new("odd", data).unwrap())).unwrap();
+        filter.passes(&Candidate::new(&contract, "odd", &body, &BTreeMap::new()))
+    };
+    for (pointer, value, expected) in [
+        ("/last", json!(7), true),
+        ("/huge", json!(7), false),
+        ("/huge", json!(f64::MAX), false),
+        ("/big", json!(18_446_744_073_709_551_616.0), true),
+        ("/big", json!(u64::MAX), false),
+        ("/minus", json!(0), true),
+        ("/minus", json!(-0.0), true),
+        ("/twice", json!(2), true),
+        ("/twice", json!(1), false),
+        ("/inner/twice", json!(4), true),
+        ("/inner/twice", json!(3), false),
+        ("/exact", json!(9_007_199_254_740_993_u64), true),
+        ("/exact", json!(9_007_199_254_740_992_u64), false),
+        ("/zeros", json!(5), true),
+        ("/tenth", json!(0.1), true),
+        ("/half", json!("\u{fffd}"), false),
+        ("/text", json!("a\u{1f98a}"), true),
+        ("/list", json!(8), true),
+        ("/list/3", json!(8), true),
+        ("/list/03", json!(8), false),
+        ("/list/2", json!(1), true),
+    ] {
+        assert_eq!(meets(pointer, value.clone()), expected, "{pointer} {value}");
+    }
+    assert!(!meets(&format!("/deep{}", "/0".repeat(200)), json!(1)), "lists are inside");
+    let whole = Condition::envelope("/type", ["odd"]).unwrap();
+    let data = serde_json::value::RawValue::from_string(deep(2_000, "1e999")).unwrap();
+    let contract = Contract::standard_webhooks();
+    let body = contract.encode(&Envelope::new(RawEvent::new("odd", data).unwrap())).unwrap();
+    let filter = EventFilter::all().with_condition(whole).unwrap();
+    assert!(filter.passes(&Candidate::new(&contract, "odd", &body, &BTreeMap::new())));
+}
+
+#[test]
+fn bytes_that_are_no_json_meet_no_condition() {
+    let contract = Contract::standard_webhooks();
+    let filter = EventFilter::all().with_condition(Condition::data("/a", [1]).unwrap()).unwrap();
+    for body in [&b"\xff"[..], b"", b"{", b"{\"data\": {\"a\": 1}", b"[1"] {
+        assert!(!filter.passes(&Candidate::new(&contract, "odd", body, &BTreeMap::new())));
+    }
 }
 
 #[test]

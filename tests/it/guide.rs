@@ -1,4 +1,4 @@
-//! The guide's verifiers in other languages, run as they stand in `docs/signing.md` and held against this crate's own.
+//! Runs the verifiers of `docs/signing.md` in other languages, and compares them with this crate's own.
 
 use std::fs;
 use std::io::Write as _;
@@ -36,7 +36,7 @@ fn the_verifier_in_python_judges_as_this_crate_does() {
 
 fn judged_alike(interpreter: &str, file: &str, program: &str) {
     if !Command::new(interpreter).arg("--version").output().is_ok_and(|output| output.status.success()) {
-        // Not by `eprintln`, which the harness keeps to itself when a test passes.
+        // The harness hides the output of `eprintln` if a test passes.
         let told = format!(
             "\nSKIPPED: {interpreter} is not installed, so the guide's verifier for it was not run\n"
         );
@@ -65,7 +65,7 @@ fn judged_alike(interpreter: &str, file: &str, program: &str) {
     }
 }
 
-/// What to judge, by name, and what this crate makes of it.
+/// The cases: a name, a request, and this crate's verdict.
 fn cases() -> Vec<(String, Value, bool)> {
     let mut cases = Vec::new();
     let vectors = super::vectors::vectors();
@@ -100,7 +100,7 @@ fn cases() -> Vec<(String, Value, bool)> {
 
 type Change = fn(&mut Value, [&str; 3]);
 
-/// What is done to a genuine request.
+/// Changes to a genuine request.
 const CHANGES: [(&str, Change); 30] = [
     ("nothing", |_, _| ()),
     ("300 s old", |case, _| later(case, 300)),
@@ -155,7 +155,7 @@ fn genuine(scheme: Scheme, names: [&str; 3]) -> Value {
 fn verdict(scheme: Scheme, case: &Value) -> bool {
     let mut headers = HeaderMap::new();
     for (name, value) in case["headers"].as_object().unwrap() {
-        // What no server hands over, no verifier sees.
+        // No server passes an invalid header to a verifier.
         let Ok(value) = HeaderValue::from_bytes(value.as_str().unwrap().as_bytes()) else { return false };
         headers.insert(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value);
     }
@@ -174,7 +174,7 @@ fn edit(case: &mut Value, header: &str, edit: fn(&str) -> String) {
     *value = edit(value.as_str().unwrap()).into();
 }
 
-/// The one block of this language in the guide.
+/// The only block of this language in the guide.
 fn fenced(language: &str) -> &'static str {
     let start = format!("\n```{language}\n");
     let mut parts = include_str!("../../docs/signing.md").split(start.as_str());

@@ -1,4 +1,4 @@
-//! The hyper client: the rules of every client, and what it alone can do.
+//! The hyper client: the rules of every client, and its own features.
 
 use std::io;
 use std::net::IpAddr;
@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use hookwire::rustls::pki_types::CertificateDer;
 use hookwire::rustls::{ClientConfig, RootCertStore, crypto::ring};
-use hookwire::{AddressPolicy, ErrorClass, ErrorKind, HttpClient, HyperClient, Resolve, SystemResolver};
+use hookwire::transport::hyper::{Resolve, SystemResolver};
+use hookwire::{AddressPolicy, ErrorClass, ErrorKind, HttpClient, HyperClient};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
@@ -119,7 +120,10 @@ async fn a_tls_configuration_of_ones_own_is_used() {
 fn settings_that_cannot_work_are_refused() {
     let agent = HyperClient::builder().with_user_agent("line\nbreak").build().unwrap_err();
     assert_eq!(agent.kind(), ErrorKind::Client);
-    assert_eq!(agent.to_string(), "user agent is no header value, expected visible ASCII");
+    assert_eq!(
+        agent.to_string(),
+        "user agent is not a header value, expected visible ASCII; see `with_user_agent`"
+    );
     let root = HyperClient::builder().with_root_certificates([CertificateDer::from(vec![1, 2, 3])]).build();
     assert_eq!(root.unwrap_err().kind(), ErrorKind::Client);
 }
@@ -286,7 +290,7 @@ async fn requests_that_begin_together_end_up_on_one_http_2_connection() {
     assert!(ended.try_recv().is_err());
 }
 
-/// A server that answers all requests, and what tells when one of its connections was closed.
+/// A server that answers all requests, and a channel that gets a message for each closed connection.
 async fn telling_of_ends() -> (Server, mpsc::UnboundedReceiver<()>) {
     let (ended, has_ended) = mpsc::unbounded_channel();
     let server = Server::start(move |mut stream, _| {
@@ -300,7 +304,7 @@ async fn telling_of_ends() -> (Server, mpsc::UnboundedReceiver<()>) {
     (server, has_ended)
 }
 
-/// The same over HTTP/2.
+/// The same as [`telling_of_ends`], over HTTP/2.
 async fn over_http_2(identity: &Identity) -> (Server, mpsc::UnboundedReceiver<()>) {
     let (ended, has_ended) = mpsc::unbounded_channel();
     let acceptor = identity.acceptor(&[b"h2"]);
@@ -320,7 +324,7 @@ async fn over_http_2(identity: &Identity) -> (Server, mpsc::UnboundedReceiver<()
     (server, has_ended)
 }
 
-/// Answers the first question at once, and the others when they are released.
+/// Resolves the first query at once, and later queries when it is released.
 struct OnceThenReleased {
     asked: AtomicUsize,
     looked_up: mpsc::UnboundedSender<()>,

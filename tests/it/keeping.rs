@@ -1,4 +1,4 @@
-//! Store-then-acknowledge: what a receiver keeps and answers, and what a worker makes of it.
+//! Store first, handle later: stored requests, their answers, and the worker that handles them.
 
 mod away;
 mod keep;
@@ -21,7 +21,7 @@ use time::macros::datetime;
 type Failure = Box<dyn StdError + Send + Sync>;
 type Arrived = Result<Envelope<allison::Event>, Box<DataError>>;
 
-/// A receiver of the tests' secret that keeps in `intake`.
+/// A receiver with the tests' secret that stores requests in `intake`.
 fn receiver<I: hookwire::Intake>(intake: I) -> Receiver<I> {
     Receiver::signed(Contract::allison(), &secret()).unwrap().with_intake(intake)
 }
@@ -36,13 +36,13 @@ struct Request {
     body: Vec<u8>,
 }
 
-/// A call that ended, signed at `at`.
+/// A `call.ended` event, signed at `at`.
 fn call(id: &str, at: OffsetDateTime) -> Request {
     let envelope = Envelope::from_parts(id.parse().unwrap(), at, allison::CallEnded::new(id));
     signed(id, at, Contract::allison().encode(&envelope).unwrap().to_vec())
 }
 
-/// An event of this type with these data, which need not fit it.
+/// An event of this type. Its data need not fit the type.
 fn event(id: &str, event_type: &str, data: serde_json::Value, at: OffsetDateTime) -> Request {
     let raw = RawEvent::new(event_type, data).unwrap();
     let envelope = Envelope::from_parts(id.parse().unwrap(), at, raw);
@@ -55,7 +55,7 @@ fn signed(id: &str, at: OffsetDateTime, body: Vec<u8>) -> Request {
     Request { headers, body }
 }
 
-/// What happened, in order.
+/// The events of a test, in order.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 

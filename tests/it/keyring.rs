@@ -1,14 +1,15 @@
-//! Key rings: what is sealed opens in its place and nowhere else, and shows nothing.
+//! Key rings: a sealed secret opens only in its own place, and its text shows nothing.
 
 use hookwire::keyring::{Key, KeyRing, OpenError};
-use hookwire::{
-    Authentication, Error, ErrorKind, Options, SealedSecret, Secret, SecretUse, StoredSecret, SubscriptionId,
-};
+use hookwire::signature::{SealedSecret, SecretUse, StoredSecret};
+use hookwire::subscription::{Authentication, Options};
+use hookwire::{Error, ErrorKind, Secret, SubscriptionId};
 use proptest::prelude::*;
 
 #[test]
 fn the_stored_form_is_the_one_that_an_independent_implementation_wrote() {
-    // By a separate program after RFC 8439 and draft-irtf-cfrg-xchacha-03, itself tried on that draft's vector A.3.1.
+    // Written by a separate program after RFC 8439 and draft-irtf-cfrg-xchacha-03; that program passes the
+    // draft's vector A.3.1.
     let ring = KeyRing::new("2026-11", Key::from_bytes(std::array::from_fn(|at| at as u8))).unwrap();
     let nonce = std::array::from_fn(|at| at as u8);
     let written = [
@@ -65,7 +66,7 @@ fn no_flipped_bit_is_taken() {
             for bit in 0..8 {
                 let mut bytes = sealed.as_str().as_bytes().to_vec();
                 bytes[at] ^= 1 << bit;
-                // The highest bit makes it no UTF-8, which no store can hand out as text.
+                // A flipped highest bit is invalid UTF-8, which no store can return as text.
                 let Ok(text) = String::from_utf8(bytes) else {
                     assert_eq!(bit, 7);
                     continue;
@@ -118,7 +119,7 @@ fn one_key_seals_and_all_open() {
     assert!(matches!(&error, OpenError::UnknownKey { id, .. } if id == "new"), "{error:?}");
     assert_eq!(
         error.to_string(),
-        "secret is sealed with key new, which is not in the key ring; expected a ring with that key"
+        "secret is sealed with key new, which is not in the key ring, expected a ring with that key"
     );
     assert_eq!(ring.ids().collect::<Vec<_>>(), ["new", "old", "older"]);
     assert!(!ring.is_current(&SealedSecret::from_text("v1.new")), "it is of no form");
@@ -141,7 +142,7 @@ fn a_later_version_is_told_as_one_that_cannot_be_read() {
     assert_eq!(error.kind(), ErrorKind::KeyRing);
     assert_eq!(
         error.to_string(),
-        "sealed secret cannot be read, expected the form v1 and none of it missing"
+        "sealed secret is damaged or of a newer version, expected a complete v1 text"
     );
     let source = std::error::Error::source(&error).unwrap();
     assert_eq!(source.downcast_ref::<OpenError>(), Some(&OpenError::Malformed));
@@ -236,7 +237,10 @@ fn a_sealed_credential_is_sent_by_nobody_who_has_not_opened_it() {
     assert_eq!(options.authentication().secret(), Some(&sealed.into()));
     let mut headers = http::HeaderMap::new();
     let error = options.apply(&mut headers, None).unwrap_err();
-    assert_eq!(error.to_string(), "credentials are sealed, expected them opened by their key ring");
+    assert_eq!(
+        error.to_string(),
+        "credentials are sealed, expected them opened by their key ring (`Dispatcher::with_key_ring`)"
+    );
     assert!(headers.is_empty());
     assert!(options.with_header("authorization", "Basic x").is_err(), "it still has its header");
 }
@@ -289,7 +293,8 @@ fn subscription(authentication: Authentication) -> hookwire::Subscription {
     let url =
         hookwire::EndpointUrl::parse("https://hooks.example.com/", &hookwire::AddressPolicy::new()).unwrap();
     let options = Options::new().with_authentication(authentication).unwrap();
-    hookwire::Subscription::new("org_1", url, hookwire::EventFilter::all()).with_options(options)
+    hookwire::Subscription::new("org_1", &hookwire::Contract::allison(), url, hookwire::EventFilter::all())
+        .with_options(options)
 }
 
 fn ring() -> KeyRing {

@@ -1,13 +1,21 @@
-//! Everything the crate promises, a module per subject.
+//! All tests, one module per subject.
 #![allow(clippy::unwrap_used, reason = "tests state their expectations by unwrapping, helpers too")]
 
+#[cfg(feature = "endpoint")]
 mod address;
+#[cfg(all(feature = "dispatch", feature = "memory"))]
+mod bounds;
 #[cfg(feature = "hyper")]
 mod client_peers;
 #[cfg(feature = "hyper")]
 mod client_rules;
 mod contract;
+#[cfg(all(feature = "dispatch", feature = "memory", feature = "testing"))]
+mod contracts;
+#[cfg(feature = "endpoint")]
 mod delivery;
+#[cfg(all(feature = "dispatch", feature = "memory", feature = "reqwest"))]
+mod descriptors;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
 mod dispatcher;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
@@ -25,17 +33,28 @@ mod engine;
 mod envelope;
 mod events;
 mod examples;
+#[cfg(all(feature = "dispatch", feature = "memory", feature = "testing"))]
+mod fairness;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "postgres", feature = "sqlite"))]
 mod faults;
 mod guide;
 #[cfg(all(feature = "axum", feature = "memory"))]
 mod hostile;
+mod house_rules;
 #[cfg(feature = "hyper")]
 mod hyper_client;
 #[cfg(all(feature = "dispatch", feature = "memory", feature = "testing"))]
 mod keeping;
-#[cfg(feature = "keyring")]
+#[cfg(all(feature = "endpoint", feature = "keyring"))]
 mod keyring;
+#[cfg(all(
+    feature = "dispatch",
+    feature = "hyper",
+    feature = "metrics",
+    feature = "sqlite",
+    feature = "tracing"
+))]
+mod log_lines;
 #[cfg(all(
     feature = "keyring",
     feature = "manage",
@@ -55,12 +74,14 @@ mod manage;
     feature = "testing"
 ))]
 mod management;
-#[cfg(feature = "hyper")]
+#[cfg(feature = "reqwest")]
 mod names;
 #[cfg(all(feature = "postgres", feature = "testing"))]
 #[cfg(all(feature = "dispatch", feature = "memory", feature = "testing"))]
 mod outbox;
-#[cfg(all(feature = "memory", feature = "sqlite"))]
+#[cfg(all(feature = "dispatch", feature = "hyper", feature = "memory", feature = "sqlite"))]
+mod own_faults;
+#[cfg(all(feature = "endpoint", feature = "memory", feature = "sqlite"))]
 mod paging;
 #[cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]
 mod postgres_order;
@@ -71,6 +92,7 @@ mod postgres_order;
 mod postgres_server;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite", unix))]
 mod process;
+mod providers;
 #[cfg(all(
     feature = "axum",
     feature = "dispatch",
@@ -79,12 +101,20 @@ mod process;
     feature = "testing"
 ))]
 mod receive_axum;
+#[cfg(all(feature = "axum", feature = "memory", feature = "testing"))]
+mod receive_tower;
+#[cfg_attr(
+    not(all(feature = "dispatch", feature = "postgres", feature = "sqlite", feature = "testing")),
+    allow(dead_code, reason = "its helpers serve all the tests together")
+)]
+mod received;
 mod receiver;
 #[cfg(all(feature = "memory", feature = "postgres", feature = "sqlite"))]
 mod receiving;
 #[cfg(feature = "reqwest")]
 mod reqwest_client;
 mod retry;
+mod retry_settings;
 #[cfg(feature = "memory")]
 mod round_trips;
 mod secrets;
@@ -101,6 +131,14 @@ mod store_parts;
 mod store_postgres;
 #[cfg(all(feature = "sqlite", feature = "testing"))]
 mod store_sqlite;
+mod stored_texts;
+#[cfg(any(feature = "memory", feature = "postgres", feature = "sqlite"))]
+#[cfg_attr(
+    not(all(feature = "dispatch", feature = "hyper", feature = "sqlite")),
+    allow(dead_code, reason = "its functions are those of all the tests together")
+)]
+mod stores;
+#[cfg(feature = "endpoint")]
 mod subscription;
 #[cfg(all(
     feature = "dispatch",
@@ -114,6 +152,15 @@ mod telemetry;
 mod testing;
 mod transport;
 mod vectors;
+#[cfg(all(
+    feature = "hyper",
+    feature = "manage",
+    feature = "memory",
+    feature = "postgres",
+    feature = "sqlite",
+    feature = "testing"
+))]
+mod versions;
 #[cfg(all(
     feature = "dispatch",
     any(all(feature = "hyper", feature = "sqlite"), all(feature = "memory", feature = "testing"))

@@ -1,14 +1,18 @@
-//! A name that does not resolve is its endpoint's fault; a resolver that answers nobody is not.
+//! A client reports a name that got no answer, so that the dispatcher can tell silent name servers from a
+//! resolver that does not work.
 
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookwire::{ErrorClass, HttpClient, HyperClient, Limits, Resolve};
+use hookwire::transport::OwnFault;
+use hookwire::transport::hyper::Resolve;
+use hookwire::{ErrorClass, HttpClient, HyperClient, Limits, ReqwestClient};
 use http::Request;
 
-/// Answers by the name's first label.
+/// Resolves by the name's first label.
+#[derive(Clone)]
 struct Answers;
 
 impl Resolve for Answers {
@@ -17,46 +21,35 @@ impl Resolve for Answers {
             Some("silent") => Err(io::Error::new(io::ErrorKind::TimedOut, "no server answered")),
             Some("missing") => Err(io::Error::new(io::ErrorKind::NotFound, "no such name")),
             Some("hanging") => std::future::pending().await,
-            // Answered, and denied.
+            // The name resolves, but the address is denied.
             _ => Ok(vec![IpAddr::from([10, 0, 0, 1])]),
         }
     }
 }
 
-async fn classes(hosts: &[&str]) -> Vec<ErrorClass> {
-    let client = HyperClient::builder().with_resolver(Answers).build().unwrap();
-    let mut classes = Vec::new();
-    for host in hosts {
-        let url = format!("https://{host}.example.com/");
-        let request = Request::post(url).body(Bytes::new()).unwrap();
-        let error = client.send(request, &Limits::new(Duration::from_secs(10))).await.unwrap_err();
-        assert!(!error.maybe_sent());
-        classes.push(error.class());
-    }
-    classes
-}
-
-#[tokio::test]
-async fn names_that_all_get_no_answer_are_this_sides_fault() {
-    use ErrorClass::{AddressDenied, Dns, Internal};
-    let hosts = ["silent-1", "silent-2", "silent-3", "silent-1", "answered", "silent-1"];
-    assert_eq!(classes(&hosts).await, [Dns, Dns, Internal, Internal, AddressDenied, Dns]);
-}
-
-#[tokio::test]
-async fn one_name_without_an_answer_says_nothing_of_the_resolver() {
-    assert_eq!(classes(&["silent-1"; 5]).await, [ErrorClass::Dns; 5]);
-}
-
 #[tokio::test(start_paused = true)]
-async fn names_whose_look_ups_all_hang_are_this_sides_fault() {
-    use ErrorClass::{Internal, Timeout};
-    assert_eq!(classes(&["hanging-1", "hanging-2", "hanging-3"]).await, [Timeout, Timeout, Internal]);
-    assert_eq!(classes(&["hanging-1"; 4]).await, [Timeout; 4]);
+async fn only_silence_is_reported_as_a_possible_fault_of_the_resolver() {
+    let hyper = HyperClient::builder().with_resolver(Answers).build().unwrap();
+    let reqwest = ReqwestClient::from_builder_with_resolver(ReqwestClient::builder(), Answers).unwrap();
+    let silence = Some(OwnFault::Resolver);
+    let expected = [
+        ("silent-1", ErrorClass::Dns, silence),
+        ("silent-2", ErrorClass::Dns, silence),
+        ("silent-3", ErrorClass::Dns, silence),
+        ("silent-4", ErrorClass::Dns, silence),
+        ("hanging-1", ErrorClass::Timeout, silence),
+        ("missing-1", ErrorClass::Dns, None),
+        ("answered", ErrorClass::AddressDenied, None),
+    ];
+    for (host, class, fault) in expected {
+        assert_eq!(failure(&hyper, host).await, (class, fault), "{host} by hyper");
+        assert_eq!(failure(&reqwest, host).await, (class, fault), "{host} by reqwest");
+    }
 }
 
-#[tokio::test]
-async fn that_a_name_does_not_exist_is_an_answer() {
-    let hosts = ["silent-1", "silent-2", "missing-1", "silent-3", "missing-2", "missing-3", "missing-4"];
-    assert_eq!(classes(&hosts).await, [ErrorClass::Dns; 7]);
+async fn failure(client: &impl HttpClient, host: &str) -> (ErrorClass, Option<OwnFault>) {
+    let request = Request::post(format!("https://{host}.example.com/")).body(Bytes::new()).unwrap();
+    let error = client.send(request, &Limits::new(Duration::from_secs(10))).await.unwrap_err();
+    assert!(!error.maybe_sent());
+    (error.class(), error.own_fault())
 }

@@ -1,4 +1,4 @@
-//! How an outbox asks for subscriptions, in paused time.
+//! How an outbox reads subscriptions, in paused time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,15 +7,17 @@ use futures_util::future::join_all;
 use hookwire::allison::CallEnded;
 use hookwire::dispatch::Outbox;
 use hookwire::{
-    AddressPolicy, Contract, EndpointUrl, Envelope, EventFilter, MemoryStore, Store as _, Subscription,
+    AddressPolicy, Contract, EndpointUrl, Envelope, EventFilter, MemoryStore, Secret, Subscription,
+    Subscriptions,
 };
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::stores::Tested as _;
 use crate::watched_store::Watched;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A store that takes a second to tell what subscriptions there are.
+/// A store that takes a second to read subscriptions.
 fn slow() -> (Watched<MemoryStore>, Outbox<Watched<MemoryStore>>) {
     let store = Watched::new(Arc::new(MemoryStore::new()));
     store.readings_take(SECOND);
@@ -24,7 +26,8 @@ fn slow() -> (Watched<MemoryStore>, Outbox<Watched<MemoryStore>>) {
 
 async fn subscribe(store: &Watched<MemoryStore>) {
     let url = EndpointUrl::parse("https://hooks.example.com/in", &AddressPolicy::new()).unwrap();
-    store.put_subscription(&Subscription::new("org_1", url, EventFilter::all())).await.unwrap();
+    let subscription = Subscription::new("org_1", &Contract::allison(), url, EventFilter::all());
+    store.plain().put(&subscription.with_secret(Secret::generate())).await.unwrap();
 }
 
 async fn emit(outbox: &Outbox<Watched<MemoryStore>>, organization: &str) -> usize {
@@ -40,7 +43,7 @@ async fn many_events_of_one_moment_share_a_reading_of_the_subscriptions() {
     assert_eq!(emitted, [1; 100]);
     assert_eq!(store.readings(), 2, "one for the first, one for all who came while it was under way");
     assert_eq!(began.elapsed(), 2 * SECOND);
-    // Others' are others', and nobody waits for them.
+    // Emits of different organizations do not wait for each other.
     let began = Instant::now();
     let others = ["org_1", "org_2", "org_3"].map(|organization| emit(&outbox, organization));
     assert_eq!(join_all(others).await, [1, 0, 0]);
@@ -63,7 +66,8 @@ async fn an_event_goes_to_every_subscription_that_was_there_before_it() {
 async fn one_who_gives_up_has_another_ask_for_those_who_wait() {
     let (store, outbox) = slow();
     subscribe(&store).await;
-    // The first gives up while it asks, the second while it waits, the third asks for itself and the last two.
+    // The first emit is cancelled while it reads, the second while it waits. The third reads for itself and
+    // the last two.
     let (first, second) =
         (timeout(SECOND / 2, emit(&outbox, "org_1")), timeout(SECOND / 4, emit(&outbox, "org_1")));
     let others = join_all((0..3).map(|_| emit(&outbox, "org_1")));
@@ -71,7 +75,7 @@ async fn one_who_gives_up_has_another_ask_for_those_who_wait() {
     assert!(first.is_err() && second.is_err());
     assert_eq!(others, [1; 3]);
     assert_eq!(store.readings(), 2);
-    // Nobody is left behind who would keep the next from asking.
+    // No cancelled reading blocks the next emit.
     assert_eq!(emit(&outbox, "org_1").await, 1);
 }
 

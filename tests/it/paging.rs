@@ -1,16 +1,19 @@
-//! Pages of whatever there is, in whatever sizes, while more comes in between.
+//! Pages of any list, of any size, while more items are inserted.
 
 use std::collections::BTreeSet;
 
+use hookwire::store::implement::NewEvent;
 use hookwire::store::sqlite::SqliteStore;
-use hookwire::store::{Cursor, DeliveryQuery, NewEvent};
+use hookwire::store::{Cursor, DeliveryQuery};
 use hookwire::{
     AddressPolicy, DeliveryId, DeliveryState, EndpointUrl, EventFilter, MemoryStore, Records, Subscription,
-    SubscriptionId,
+    SubscriptionId, Subscriptions,
 };
 use proptest::prelude::*;
 use time::OffsetDateTime;
 use time::macros::datetime;
+
+use crate::stores::Whole;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
@@ -20,7 +23,7 @@ proptest! {
         block_on(async { check(&MemoryStore::new(), &plan).await });
     }
 
-    /// Whatever a client makes up is a page or a refusal.
+    /// Any cursor that a client invents gives a page or a refusal.
     #[test]
     fn no_cursor_is_too_strange(text in "[0-9a-f-]{0,70}", major in any::<u128>(), minor in any::<u128>()) {
         let made = Cursor::new(major, minor);
@@ -32,7 +35,7 @@ proptest! {
             let query = DeliveryQuery::new(subscription_id());
             assert!(store.list_deliveries(ORG, &query, Some(cursor), 9).await.unwrap().items.len() <= 2);
             assert!(store.list_events(ORG, Some(cursor), 9).await.unwrap().items.len() <= 2);
-            assert!(store.list_subscriptions(ORG, Some(cursor), 9).await.unwrap().items.len() <= 1);
+            assert!(store.list(ORG, Some(cursor), 9).await.unwrap().items.len() <= 1);
             assert!(store.list_dead_letters(ORG, Some(cursor), 9).await.unwrap().items.is_empty());
         });
     }
@@ -50,7 +53,7 @@ proptest! {
     }
 }
 
-/// What is there before the first page, what comes between two, and how many items each page may have.
+/// The items before the first page, the items between pages, and the sizes of the pages.
 #[derive(Debug)]
 struct Plan {
     before: Vec<Item>,
@@ -58,7 +61,7 @@ struct Plan {
     limits: Vec<u32>,
 }
 
-/// The millisecond and the number of a delivery, and whether its event is of the other type.
+/// The millisecond and the number of a delivery, and whether its event has the other type.
 type Item = (u8, u16, bool);
 
 fn plan() -> impl Strategy<Value = Plan> {
@@ -70,7 +73,7 @@ fn plan() -> impl Strategy<Value = Plan> {
     })
 }
 
-async fn check(store: &impl Records, plan: &Plan) {
+async fn check(store: &impl Whole, plan: &Plan) {
     let before = fill(store, &plan.before).await;
     let other = "contact.created".parse().unwrap();
     let queries = [
@@ -116,11 +119,19 @@ async fn check(store: &impl Records, plan: &Plan) {
     assert!(before.iter().all(|(id, _)| seen.contains(&format!("evt_{id}"))));
 }
 
-/// Writes those of them that are new; all of them with what they are.
-async fn fill(store: &impl Records, items: &[Item]) -> BTreeSet<(DeliveryId, bool)> {
+/// Inserts the new ones among these items, and returns all of them.
+async fn fill(store: &impl Whole, items: &[Item]) -> BTreeSet<(DeliveryId, bool)> {
     let url = EndpointUrl::parse("https://hooks.example.com/", &AddressPolicy::new()).unwrap();
-    let subscription = Subscription::from_parts(subscription_id(), START, ORG, url, EventFilter::all());
-    store.put_subscription(&subscription).await.unwrap();
+    let subscription = Subscription::from_parts(
+        subscription_id(),
+        START,
+        ORG,
+        &hookwire::Contract::allison(),
+        url,
+        EventFilter::all(),
+    )
+    .with_secret(hookwire::Secret::from_random([7; 32]));
+    store.put(&subscription).await.unwrap();
     let mut written = BTreeSet::new();
     for (milli, number, is_other) in items {
         let mut random = [0; 10];
@@ -129,7 +140,14 @@ async fn fill(store: &impl Records, items: &[Item]) -> BTreeSet<(DeliveryId, boo
         let id = DeliveryId::from_parts(START + time::Duration::milliseconds((*milli).into()), random);
         let name = if *is_other { "contact.created" } else { "call.ended" };
         let event_id = format!("evt_{id}").parse().unwrap();
-        let event = NewEvent::new(ORG, event_id, name.parse().unwrap(), START, "{}".into());
+        let event = NewEvent::new(
+            ORG,
+            &hookwire::Contract::allison(),
+            event_id,
+            name.parse().unwrap(),
+            "{}".into(),
+            START,
+        );
         store.insert(&[event.with_delivery(id, subscription_id())]).await.unwrap();
         written.insert((id, *is_other));
     }

@@ -1,29 +1,123 @@
-//! Ordering keys in PostgreSQL while everything happens at once: nothing is stranded, and no two of a key are in flight.
+//! Ordering keys in PostgreSQL under concurrent calls: no delivery is stranded, and no two of a key are in
+//! flight.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hookwire::delivery::Next;
 use hookwire::sqlx::postgres::{PgPool, PgPoolOptions};
 use hookwire::sqlx::{self, AssertSqlSafe, Connection as _, Row as _};
+use hookwire::store::implement::{InsertOutcome, Leased, NewDelivery, NewEvent, Settled, Settlement, Share};
 use hookwire::store::postgres::PostgresStore;
-use hookwire::store::{Claim, Claimed, Inserted, NewEvent, Settled, Settlement, Share};
 use hookwire::{
-    Attempt, DeadReason, DeliveryId, ErrorClass, Next, Outcome, Store as _, SubscriptionId,
-    TransactionalStore as _,
+    Attempt, DeadReason, DeliveryId, DisabledReason, ErrorClass, Outcome, Records, Store as _,
+    SubscriptionId, SubscriptionStatus, Subscriptions, TransactionalStore as _,
 };
 use tokio::task::yield_now;
 
 use crate::postgres_server::{self, prefix};
 use crate::store_parts::{LEASE, NOW, delivery_id, event, subscription_of};
+use crate::stores::{claim_of, poll};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_delivery_ends_and_those_of_a_key_one_after_the_other() {
-    // As many as fit into a test; HOOKWIRE_TEST_ROUNDS asks for more.
+    // The default fits into a test run; HOOKWIRE_TEST_ROUNDS sets another number.
     let rounds = std::env::var("HOOKWIRE_TEST_ROUNDS").map_or(4, |rounds| rounds.parse().unwrap());
     for seed in 1..=rounds {
         Round::new(seed).await.run().await;
+    }
+}
+
+/// Whatever ends deliveries locks their order group first, and waits for no row then: a settlement, which has
+/// locked rows and waits for the group or for the next head, can go on.
+#[tokio::test]
+async fn ending_a_blocked_delivery_never_deadlocks_with_a_settlement() {
+    for holds_row in [false, true] {
+        for ending in [Ending::Cancel, Ending::Expunge, Ending::Delete, Ending::Expire] {
+            let prefix = prefix();
+            let store = PostgresStore::builder()
+                .with_prefix(&prefix)
+                .with_caller_time()
+                .connect(postgres_server::url());
+            let store = store.await.unwrap();
+            let mut subscription = subscription_of(1);
+            if let Ending::Expire = ending {
+                subscription.status = SubscriptionStatus::disabled(DisabledReason::Manual, NOW);
+            }
+            store.put(&subscription).await.unwrap();
+            for number in 1..=2 {
+                let mut event = event(number).with_ordering_key("a".to_owned());
+                event.deliveries = vec![NewDelivery::new(delivery_id(number), subscription.id)];
+                store.insert(&[event]).await.unwrap();
+            }
+            let mut settlement = sqlx::PgConnection::connect(postgres_server::url()).await.unwrap();
+            let group = format!("SELECT order_group FROM {prefix}deliveries WHERE seq = 2");
+            let group: i64 =
+                sqlx::query(AssertSqlSafe(group)).fetch_one(&mut settlement).await.unwrap().get(0);
+            let lock_group = format!("SELECT {prefix}lock_order_groups_1(ARRAY[{group}]::bigint[])");
+            let touch = |seq| format!("UPDATE {prefix}deliveries SET attempts = attempts WHERE seq = {seq}");
+            // A settlement has locked its own row and then its group, or has not come to the group yet.
+            let (first, then) =
+                if holds_row { (touch(1), lock_group.clone()) } else { (lock_group.clone(), touch(2)) };
+            for sql in ["BEGIN".to_owned(), "SET LOCAL lock_timeout = '20s'".to_owned(), first] {
+                sqlx::query(AssertSqlSafe(sql)).execute(&mut settlement).await.unwrap();
+            }
+            let ended = tokio::spawn(async move { ending.call(&store, subscription.id).await });
+            if !holds_row {
+                let waits = format!(
+                    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
+                     AND classid::bigint = hashtext('{prefix}')::bigint & 4294967295"
+                );
+                while sqlx::query(AssertSqlSafe(waits.clone()))
+                    .fetch_one(&mut settlement)
+                    .await
+                    .unwrap()
+                    .get::<i64, _>(0)
+                    == 0
+                {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            }
+            for sql in [then, "COMMIT".to_owned()] {
+                let done = sqlx::query(AssertSqlSafe(sql)).execute(&mut settlement).await;
+                done.unwrap_or_else(|error| panic!("{ending:?} against a settlement: {error}"));
+            }
+            assert!(ended.await.unwrap(), "{ending:?}");
+            let left = format!("SELECT count(*) FROM {prefix}deliveries WHERE seq = 2 AND state = 'pending'");
+            let left: i64 = sqlx::query(AssertSqlSafe(left)).fetch_one(&mut settlement).await.unwrap().get(0);
+            assert_eq!(left, 0, "{ending:?}");
+        }
+    }
+}
+
+/// The calls that end a blocked delivery.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Cancel,
+    Expunge,
+    Delete,
+    Expire,
+}
+
+impl Ending {
+    async fn call(self, store: &PostgresStore, subscription: SubscriptionId) -> bool {
+        match self {
+            Self::Cancel => store.cancel(delivery_id(2), NOW).await.unwrap(),
+            Self::Expunge => {
+                let (id, contract) = ("evt_2".parse().unwrap(), hookwire::Contract::allison());
+                store.expunge("org_1", contract.name(), &id, NOW).await.unwrap()
+            }
+            Self::Delete => store.delete(subscription, NOW).await.unwrap(),
+            Self::Expire => {
+                let mut expired = 0;
+                while expired < 2 {
+                    expired += store.expire(LEASE, 100, NOW + LEASE).await.unwrap();
+                }
+                true
+            }
+        }
     }
 }
 
@@ -32,7 +126,7 @@ struct Round {
     prefix: String,
     pool: PgPool,
     store: PostgresStore,
-    // What happened before what, by the tests' own count.
+    // A logical clock that orders the events of a run.
     clock: AtomicU64,
     next: AtomicU32,
     producing: AtomicU32,
@@ -44,11 +138,11 @@ struct Seen {
     made: BTreeMap<DeliveryId, Made>,
     in_flight: BTreeMap<(SubscriptionId, u64), DeliveryId>,
     cancelled: BTreeSet<DeliveryId>,
-    /// When the first attempt began.
+    /// The time at which the first attempt began.
     begun: BTreeMap<DeliveryId, u64>,
 }
 
-/// When the call that inserted a delivery began, and when it was known to be committed.
+/// The start of the call that inserted a delivery, and the time at which the commit was known.
 #[derive(Clone, Copy)]
 struct Made {
     lane: (SubscriptionId, u64),
@@ -62,7 +156,7 @@ impl Round {
         let prefix = prefix();
         let store = PostgresStore::builder().with_prefix(&prefix).open_pool(pool.clone()).await.unwrap();
         for number in 1..=SUBSCRIPTIONS {
-            store.put_subscription(&subscription_of(number)).await.unwrap();
+            store.put(&subscription_of(number)).await.unwrap();
         }
         Arc::new(Self {
             seed,
@@ -103,7 +197,7 @@ impl Round {
             let is_kept = match chance.below(10) {
                 0..6 => {
                     let told = self.store.insert(&events).await.unwrap();
-                    assert!(told.iter().all(|told| *told == Inserted::New));
+                    assert!(told.iter().all(|told| *told == InsertOutcome::New));
                     true
                 }
                 chosen => {
@@ -126,7 +220,7 @@ impl Round {
                 continue;
             }
             for (event, lane) in &batch {
-                let (delivery, _) = event.deliveries[0];
+                let delivery = event.deliveries[0].id;
                 self.seen.lock().unwrap().made.insert(delivery, Made { lane: *lane, from, to });
                 if chance.below(12) == 0 {
                     self.seen.lock().unwrap().cancelled.insert(delivery);
@@ -140,9 +234,9 @@ impl Round {
     async fn work(&self, mut chance: Chance) {
         loop {
             let is_last = self.producing.load(Ordering::SeqCst) == 0;
-            let look = self.store.look(NOW, 10).await.unwrap();
+            let look = self.store.look(&poll(10, NOW)).await.unwrap();
             if look.ready.is_empty() {
-                // Nothing is leased for longer than a worker holds it, and nobody waits for time.
+                // No lease outlives its worker's turn, and no delivery waits for its time.
                 if is_last && look.wait.is_none() {
                     return;
                 }
@@ -151,7 +245,7 @@ impl Round {
             }
             let limit = 1 + u32::try_from(chance.below(6)).unwrap();
             let shares = look.ready.iter().map(|id| Share::new(*id, limit)).collect();
-            let claims = self.store.claim(&Claim::new(NOW, LEASE, shares)).await.unwrap();
+            let claims = self.store.claim(&claim_of(LEASE, shares, NOW)).await.unwrap();
             assert!(claims.unreadable.is_empty());
             for claimed in &claims.deliveries {
                 self.begin(claimed);
@@ -163,13 +257,13 @@ impl Round {
                 claims.deliveries.iter().map(|claimed| self.end(claimed, &mut chance)).collect();
             let told = self.store.settle(&settlements).await.unwrap();
             for (settlement, told) in settlements.iter().zip(told) {
-                let is_cancelled = self.seen.lock().unwrap().cancelled.contains(&settlement.delivery);
+                let is_cancelled = self.seen.lock().unwrap().cancelled.contains(&settlement.key);
                 assert!(told == Settled::Done || is_cancelled, "seed {}", self.seed);
             }
         }
     }
 
-    fn begin(&self, claimed: &Claimed) {
+    fn begin(&self, claimed: &Leased) {
         let lane = lane_of(claimed);
         let now = self.tick();
         let mut seen = self.seen.lock().unwrap();
@@ -181,8 +275,8 @@ impl Round {
         seen.begun.entry(claimed.delivery).or_insert(now);
     }
 
-    /// What becomes of a delivery; from here on another of its key may begin.
-    fn end(&self, claimed: &Claimed, chance: &mut Chance) -> Settlement {
+    /// Ends a delivery. From now on, another one of its key may begin.
+    fn end(&self, claimed: &Leased, chance: &mut Chance) -> Settlement {
         if let Some(lane) = lane_of(claimed) {
             let mut seen = self.seen.lock().unwrap();
             if seen.in_flight.get(&lane) == Some(&claimed.delivery) {
@@ -193,9 +287,9 @@ impl Round {
         let attempt = Attempt::new(1, NOW, Duration::ZERO, Outcome::Failed(ErrorClass::Reset));
         match chance.below(10) {
             0 => Settlement::hand_back(delivery, lease, NOW),
-            1 => Settlement::new(delivery, lease, NOW, attempt, Next::retry(Duration::from_micros(300))),
-            2 => Settlement::new(delivery, lease, NOW, attempt, Next::dead(DeadReason::Refused)),
-            _ => Settlement::new(delivery, lease, NOW, attempt, Next::Delivered),
+            1 => Settlement::new(delivery, lease, attempt, Next::retry(Duration::from_micros(300)), NOW),
+            2 => Settlement::new(delivery, lease, attempt, Next::dead(DeadReason::Refused), NOW),
+            _ => Settlement::new(delivery, lease, attempt, Next::Done, NOW),
         }
     }
 
@@ -204,7 +298,7 @@ impl Round {
         let stranded: i64 = sqlx::query(AssertSqlSafe(sql)).fetch_one(&self.pool).await.unwrap().get(0);
         assert_eq!(stranded, 0, "seed {}", self.seed);
         let seen = self.seen.lock().unwrap();
-        // Of two of a key, the one that was there when the other's insertion began, begins first.
+        // If a delivery was committed before another one of the same key was inserted, it has to begin first.
         for (one, first) in seen.made.iter().filter(|(_, made)| made.lane.1 != NO_KEY) {
             for (other, second) in &seen.made {
                 let (Some(a), Some(b)) = (seen.begun.get(one), seen.begun.get(other)) else { continue };
@@ -222,7 +316,7 @@ impl Round {
         let key = chance.below(4);
         let mut event = event(number).with_ordering_key((key != NO_KEY).then(|| key.to_string()));
         event.payload = key.to_string().into();
-        event.deliveries = vec![(delivery_id(number), subscription)];
+        event.deliveries = vec![NewDelivery::new(delivery_id(number), subscription)];
         (event, (subscription, key))
     }
 
@@ -231,13 +325,13 @@ impl Round {
     }
 }
 
-/// The payload tells the key.
-fn lane_of(claimed: &Claimed) -> Option<(SubscriptionId, u64)> {
+/// The payload contains the key.
+fn lane_of(claimed: &Leased) -> Option<(SubscriptionId, u64)> {
     let key = std::str::from_utf8(&claimed.payload).unwrap().parse().unwrap();
     (key != NO_KEY).then_some((claimed.subscription.id, key))
 }
 
-/// Numbers that a seed repeats (splitmix64).
+/// Random numbers that follow from a seed (SplitMix64).
 struct Chance(u64);
 
 impl Chance {
@@ -252,5 +346,5 @@ const SUBSCRIPTIONS: u32 = 2;
 const PRODUCERS: u32 = 6;
 const BATCHES: u32 = 20;
 const WORKERS: u64 = 4;
-/// Deliveries without an ordering key are among the others.
+/// The key of deliveries without an ordering key, which are mixed in.
 const NO_KEY: u64 = 0;

@@ -1,4 +1,4 @@
-//! A real PostgreSQL server for the tests: one that all share, and private ones that a test may stop and kill.
+//! Real PostgreSQL servers for the tests: a shared one, and private ones that a test may stop and kill.
 
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
@@ -11,7 +11,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Where the shared server is; the first call starts it, unless `HOOKWIRE_TEST_POSTGRES` names one that runs already.
+/// The URL of the shared server. The first call starts it, unless `HOOKWIRE_TEST_POSTGRES` has the URL of a
+/// running one.
 pub(crate) fn url() -> &'static str {
     static URL: OnceLock<String> = OnceLock::new();
     static SERVER: OnceLock<Server> = OnceLock::new();
@@ -21,7 +22,7 @@ pub(crate) fn url() -> &'static str {
     })
 }
 
-/// A prefix that no other test has.
+/// A table prefix that no other test uses.
 pub(crate) fn prefix() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     static RUN: OnceLock<u64> = OnceLock::new();
@@ -29,30 +30,30 @@ pub(crate) fn prefix() -> String {
     format!("t{:08x}_{}_", run & 0xffff_ffff, NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A server of one's own, in a temporary directory, which goes with the process that started it, however that ends.
+/// A private server in a temporary directory. It ends with the process that started it, however that ends.
 pub(crate) struct Server {
     directory: PathBuf,
     bin: PathBuf,
     port: u16,
-    /// The size of a file system of its own, at `small` in the directory.
+    /// The size of the server's own small file system, at `small` in the directory.
     small: Option<&'static str>,
     // Stops the server and removes the directory when its standard input ends.
     warden: Child,
 }
 
 impl Server {
-    /// A new, empty server that runs.
+    /// Starts a new, empty server.
     pub(crate) fn start() -> Self {
         Self::start_with("", None)
     }
 
-    /// A server that keeps what it committed whatever happens to it.
+    /// Starts a server that keeps every committed transaction, whatever happens to it.
     pub(crate) fn start_durable() -> Self {
         Self::start_with(DURABLE, None)
     }
 
-    /// The same beside a directory that holds no more than `size`, where one may be mounted: in a name space of the server's own,
-    /// with which it goes.
+    /// Starts a server with a directory that holds at most `size`. Returns `None` if no file system can be
+    /// mounted. The directory is mounted in the server's own namespace and disappears with it.
     pub(crate) fn start_beside_small_disk(size: &'static str) -> Option<(Self, PathBuf)> {
         let tried = Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).output();
         if !is_root() || !tried.is_ok_and(|tried| tried.status.success()) {
@@ -79,7 +80,7 @@ impl Server {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // An interrupt from the keyboard goes to the whole group.
+            // An interrupt from the keyboard goes to the whole process group.
             .process_group(0)
             .spawn()
             .unwrap();
@@ -88,7 +89,7 @@ impl Server {
             .arg(&data));
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let mut file = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).unwrap();
-        // Of a setting that is there twice the last one counts.
+        // If a setting stands twice, the last one counts.
         write!(file, "\nport = {port}\n{SETTINGS}{settings}").unwrap();
         if small.is_some() {
             fs::create_dir(directory.join("small")).unwrap();
@@ -107,27 +108,27 @@ impl Server {
         run(self.pg_ctl().args(["-m", "fast", "-w", "stop"]));
     }
 
-    /// Ends the server as a fault would: at once, by SIGKILL. Its sessions see that and end by themselves.
+    /// Kills the server with SIGKILL, as a fault would. Its sessions notice and end by themselves.
     pub(crate) fn kill(&self) {
         let (server, sessions) = self.processes();
         run(Command::new("kill").args(["-9", &server]));
         wait_for_the_end_of(&sessions);
     }
 
-    /// Ends the server with all of its processes, in the middle of whatever they do.
+    /// Kills the server and all its processes, in the middle of their work.
     pub(crate) fn kill_all(&self) {
-        // Stopped first, so that it starts no others in the meantime.
+        // Stop it first, so that it starts no other process in the meantime.
         run(Command::new("kill").args(["-STOP", &self.processes().0]));
         let (server, mut ending) = self.processes();
         ending.push(server);
-        // One may end by itself before its turn.
+        // A process may end by itself before its turn.
         let _ = Command::new("kill").arg("-9").args(&ending).stderr(Stdio::null()).status();
         wait_for_the_end_of(&ending);
-        // Until somebody asks what became of it, a process that has ended looks to the next server like one that runs.
+        // Until its parent waits for it, the ended process looks like a running one to the next server.
         fs::remove_file(self.directory.join("data/postmaster.pid")).unwrap();
     }
 
-    /// The server's process, and those that it has started.
+    /// The server's process, and its children.
     fn processes(&self) -> (String, Vec<String>) {
         let file = fs::read_to_string(self.directory.join("data/postmaster.pid")).unwrap();
         let server = file.lines().next().unwrap().to_owned();
@@ -138,10 +139,11 @@ impl Server {
         (server, started)
     }
 
-    /// Runs again after [`stop`](Self::stop), [`kill`](Self::kill) or [`kill_all`](Self::kill_all).
+    /// Starts the server again after [`stop`](Self::stop), [`kill`](Self::kill) or
+    /// [`kill_all`](Self::kill_all).
     pub(crate) fn restart(&self) {
         for _ in 0..600 {
-            // After a kill the sessions end on their own, and only then the next server begins.
+            // After a kill, the sessions end by themselves. The next server can only start after that.
             let log = self.directory.join("log");
             if self.pg_ctl().args(["-w", "-s", "-l"]).arg(log).arg("start").status().unwrap().success() {
                 return;
@@ -176,7 +178,8 @@ impl Drop for Server {
     }
 }
 
-/// Where the server's programs are: the newest of Debian's, or what the path has.
+/// The folder of the server's programs: Debian's newest version, or the first folder of `PATH` that has
+/// `initdb`.
 fn binaries() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest = versions
@@ -189,7 +192,8 @@ fn binaries() -> PathBuf {
         .expect("these tests need a PostgreSQL server: apt-get install postgresql, or set HOOKWIRE_TEST_POSTGRES to a URL")
 }
 
-/// A command as oneself, or as `postgres` where oneself is root, as whom no server starts.
+/// A command that runs as the current user, or as `postgres` for root, because PostgreSQL refuses to run as
+/// root.
 fn as_owner(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);
@@ -205,10 +209,10 @@ fn wait_for_the_end_of(processes: &[String]) {
     }
 }
 
-/// What `/proc` says of a process that there is.
+/// The state and the parent of a process, from `/proc`; `None` if it is gone.
 fn state_and_parent(id: &str) -> Option<(String, String)> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-    // The name stands in parentheses and may hold some itself.
+    // The name is in parentheses and may contain parentheses itself.
     let mut words = stat.rsplit_once(')')?.1.split_whitespace().map(str::to_owned);
     Some((words.next()?, words.next()?))
 }
@@ -228,7 +232,7 @@ const BESIDE: &str = r#"mount -t tmpfs -o "size=$1" tmpfs "$2" && chown postgres
 
 const WARDEN: &str = r#"cd /; cat >/dev/null; $4 "$1" -D "$2" -m immediate stop; rm -rf "$3""#;
 
-/// Nothing of a test has to survive the machine; what was committed survives the server.
+/// The data need not survive the machine, but commits survive the server.
 const SETTINGS: &str = "\
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''

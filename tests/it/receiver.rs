@@ -1,12 +1,12 @@
-//! The receiver without an inbox: what is proven, what is not, and the answer to each.
+//! The receiver without an inbox: proofs, refusals, and their answers.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use hookwire::event::DecodeError;
 use hookwire::receive::{Arrival, Guard, HeaderGuard, NoInbox, Received, Receiver, Rejection};
 use hookwire::{
-    Contract, DecodeError, Envelope, EventData, EventId, RawEvent, Secret, StoreError, VerifyError, allison,
-    allo_v1,
+    Contract, Envelope, EventData, EventId, RawEvent, Secret, StoreError, VerifyError, allison, allo_v1,
 };
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -14,13 +14,15 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
+use crate::received::received;
+
 // Signed.
 
 #[tokio::test]
 async fn a_signed_event_is_verified_and_typed() {
     let (receiver, headers, body) = signed(allison::CallEnded::new("c"));
     let Received::Event { envelope, receipt, .. } =
-        receiver.receive::<allison::Event>(&headers, &body, NOW).await.unwrap()
+        received::<allison::Event, _>(&receiver, Arrival::post(&headers), &body, NOW).await.unwrap()
     else {
         panic!("expected an event");
     };
@@ -34,7 +36,8 @@ async fn a_signed_event_is_verified_and_typed() {
 async fn without_an_inbox_every_copy_is_handled() {
     let (receiver, headers, body) = signed(allison::CallEnded::new("c"));
     for _ in 0..2 {
-        let received = receiver.receive::<allison::Event>(&headers, &body, NOW).await.unwrap();
+        let received =
+            received::<allison::Event, _>(&receiver, Arrival::post(&headers), &body, NOW).await.unwrap();
         let Received::Event { receipt, .. } = received else { panic!("expected an event") };
         assert!(receipt.release().await.unwrap());
     }
@@ -120,7 +123,7 @@ async fn a_type_that_nobody_knows_is_an_event_like_any_other() {
     let (receiver, headers, body) =
         signed(RawEvent::new("call_order.status_changed", json!({"a": 1})).unwrap());
     let Received::Event { envelope, receipt, .. } =
-        receiver.receive::<allison::Event>(&headers, &body, NOW).await.unwrap()
+        received::<allison::Event, _>(&receiver, Arrival::post(&headers), &body, NOW).await.unwrap()
     else {
         panic!("expected an event");
     };
@@ -132,7 +135,8 @@ async fn a_type_that_nobody_knows_is_an_event_like_any_other() {
 async fn a_type_that_was_not_asked_for_is_no_fault_of_the_senders() {
     let (receiver, headers, body) =
         signed(RawEvent::new("contact.created", json!({"contact_id": "c"})).unwrap());
-    let received = receiver.receive::<allison::CallEnded>(&headers, &body, NOW).await.unwrap();
+    let received =
+        received::<allison::CallEnded, _>(&receiver, Arrival::post(&headers), &body, NOW).await.unwrap();
     let Received::OtherType { event_type, .. } = received else { panic!("expected another type") };
     assert_eq!(event_type, "contact.created");
 }
@@ -141,7 +145,7 @@ async fn a_type_that_was_not_asked_for_is_no_fault_of_the_senders() {
 async fn data_that_does_not_fit_is_handed_over_and_not_refused() {
     let (receiver, headers, body) = signed(RawEvent::new("call.ended", json!({"call_id": 5})).unwrap());
     let Received::Undecodable { error, receipt, .. } =
-        receiver.receive::<allison::Event>(&headers, &body, NOW).await.unwrap()
+        received::<allison::Event, _>(&receiver, Arrival::post(&headers), &body, NOW).await.unwrap()
     else {
         panic!("expected data that does not fit");
     };
@@ -156,7 +160,7 @@ async fn a_verifier_of_ones_own_accepts_the_old_secret_too() {
     let contract = Contract::allison();
     let verifier = contract.verifier(&Secret::generate()).unwrap().with_secret(&secret()).unwrap();
     let receiver = Receiver::verified(contract.clone(), verifier);
-    assert!(receiver.receive::<allison::Event>(&headers, &body, NOW).await.is_ok());
+    assert!(received::<allison::Event, _>(&receiver, Arrival::post(&headers), &body, NOW).await.is_ok());
 
     let receiver = Receiver::verified(contract.clone(), contract.verifier(&Secret::generate()).unwrap());
     assert_eq!(
@@ -178,11 +182,14 @@ fn a_contract_that_signs_nothing_has_no_signed_receiver() {
 #[tokio::test]
 async fn a_bearer_token_admits_what_is_unsigned() {
     let receiver = guarded(HeaderGuard::bearer(&token()));
-    let Received::Event { envelope, receipt, .. } = receiver
-        .receive::<allo_v1::Event>(&headers(AUTHORIZATION, &["Bearer a-long-random-token"]), BODY, NOW)
-        .await
-        .unwrap()
-    else {
+    let Received::Event { envelope, receipt, .. } = received::<allo_v1::Event, _>(
+        &receiver,
+        Arrival::post(&headers(AUTHORIZATION, &["Bearer a-long-random-token"])),
+        BODY,
+        NOW,
+    )
+    .await
+    .unwrap() else {
         panic!("expected an event");
     };
     assert_eq!(envelope.id, EventId::of_body(BODY));
@@ -223,7 +230,10 @@ async fn a_guard_admits_exactly_its_secret_shown_exactly_once() {
         (&api_key, KEY, &[], false),
         (&api_key, AUTHORIZATION, &["a-long-random-token"], false),
     ] {
-        let received = receiver.receive::<allo_v1::Event>(&headers(name, values), BODY, NOW).await.map(drop);
+        let received =
+            received::<allo_v1::Event, _>(receiver, Arrival::post(&headers(name, values)), BODY, NOW)
+                .await
+                .map(drop);
         match received {
             Ok(()) => assert!(admitted, "{values:?}"),
             Err(rejection) => {
@@ -253,8 +263,8 @@ async fn a_guard_of_ones_own_sees_path_and_peer() {
 
     let receiver = guarded(Unguessable);
     let headers = HeaderMap::new();
-    let whole = Arrival::new(&headers).with_path("/hooks/9f2c").with_peer(Ipv4Addr::LOCALHOST.into());
-    assert!(receiver.receive_arrival::<allo_v1::Event>(&whole, BODY, NOW).await.is_ok());
+    let whole = Arrival::post(&headers).with_path("/hooks/9f2c").with_peer(Ipv4Addr::LOCALHOST.into());
+    assert!(received::<allo_v1::Event, _>(&receiver, whole, BODY, NOW).await.is_ok());
     let rejection = refused::<allo_v1::Event>(&receiver, &headers, BODY, NOW).await;
     assert_eq!(rejection.to_string(), "request is not admitted by guard `unguessable`");
 }
@@ -270,11 +280,13 @@ async fn a_guarded_body_that_is_no_event_is_answered_400() {
 #[tokio::test]
 async fn unguarded_takes_anything_from_anybody() {
     let receiver = Receiver::dangerous_unguarded(Contract::allo_v1());
-    assert!(receiver.receive::<allo_v1::Event>(&HeaderMap::new(), BODY, NOW).await.is_ok());
+    assert!(
+        received::<allo_v1::Event, _>(&receiver, Arrival::post(&HeaderMap::new()), BODY, NOW).await.is_ok()
+    );
     let (_, mut headers, body) = signed(allison::CallEnded::new("c"));
     headers.remove("x-allison-signature");
     let receiver = Receiver::dangerous_unguarded(Contract::allison());
-    assert!(receiver.receive::<allison::Event>(&headers, &body, NOW).await.is_ok());
+    assert!(received::<allison::Event, _>(&receiver, Arrival::post(&headers), &body, NOW).await.is_ok());
 }
 
 // Answers.
@@ -307,7 +319,7 @@ fn receivers_are_shared_between_threads() {
     let receiver = guarded(HeaderGuard::bearer(&token()));
     shared(&receiver);
     let headers = HeaderMap::new();
-    sent(receiver.receive::<allo_v1::Event>(&headers, BODY, NOW));
+    sent(received::<allo_v1::Event, _>(&receiver, Arrival::post(&headers), BODY, NOW));
 }
 
 // Helpers.
@@ -329,7 +341,7 @@ async fn refused<T: EventData>(
     body: &[u8],
     now: OffsetDateTime,
 ) -> Rejection {
-    receiver.receive::<T>(headers, body, now).await.map(drop).unwrap_err()
+    received::<T, _>(receiver, Arrival::post(headers), body, now).await.map(drop).unwrap_err()
 }
 
 fn headers(name: HeaderName, values: &[&'static str]) -> HeaderMap {

@@ -1,4 +1,4 @@
-//! The reqwest client: the rules of every client, and what becomes of settings that would break them.
+//! The reqwest client: the rules of every client, and settings that would break them.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -7,7 +7,8 @@ use bytes::Bytes;
 use hookwire::reqwest::dns::{Addrs, Name, Resolving};
 use hookwire::reqwest::{Certificate, Client, ClientBuilder, Proxy, dns, redirect, retry};
 use hookwire::rustls::pki_types::CertificateDer;
-use hookwire::{AddressPolicy, ErrorClass, ErrorKind, HttpClient, ReqwestClient, Resolve};
+use hookwire::transport::hyper::Resolve;
+use hookwire::{AddressPolicy, ErrorClass, ErrorKind, HttpClient, ReqwestClient};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -40,7 +41,7 @@ impl Tested for ReqwestClient {
 
     fn trusting(root: &CertificateDer<'static>, resolver: impl Resolve + 'static) -> Self {
         let root = Certificate::from_der(root).unwrap();
-        // TLS of reqwest's own making, on the provider of the process.
+        // reqwest builds this TLS configuration itself, with the process's default provider.
         Self::from_builder_with_resolver(Client::builder().tls_certs_only([root]), resolver).unwrap()
     }
 }
@@ -82,7 +83,7 @@ async fn a_builder_that_follows_redirects_and_tries_again_does_neither() {
 #[tokio::test]
 async fn a_builder_with_a_proxy_connects_without_it() {
     let server = Server::answering(OK).await;
-    // Nothing listens at port 9.
+    // Nothing listens on port 9.
     let builder = ReqwestClient::builder().proxy(Proxy::all("http://127.0.0.1:9").unwrap());
     from(builder).send(post(&server.url("/")), &lax()).await.unwrap();
 }
@@ -206,7 +207,7 @@ async fn a_request_without_a_body_is_sent() {
 async fn settings_that_cannot_work_are_told() {
     let error = ReqwestClient::from_builder(ReqwestClient::builder().user_agent("line\nbreak")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Client);
-    // A setting of the caller's that the request breaks says nothing about the endpoint.
+    // If the request contradicts one of the caller's settings, the error says nothing about the endpoint.
     let server = Server::answering(OK).await;
     let error =
         from(ReqwestClient::builder().https_only(true)).send(post(&server.url("/in?token=t")), &lax()).await;
@@ -220,7 +221,7 @@ fn from(builder: ClientBuilder) -> ReqwestClient {
     ReqwestClient::from_builder(builder).unwrap()
 }
 
-/// A resolver by reqwest's own trait.
+/// A resolver that implements reqwest's own trait.
 struct ToLoopback;
 
 impl dns::Resolve for ToLoopback {

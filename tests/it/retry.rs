@@ -269,7 +269,7 @@ mod jitter {
                 waits.dedup();
                 waits.len()
             };
-            // A constant delay leaves decorrelated jitter no range.
+            // With a constant delay, decorrelated jitter has no range.
             let expected = if matches!(jitter, Jitter::Decorrelated) { 1 } else { 100 };
             assert_eq!(waits(0..100, 1..2), expected, "{jitter:?}");
             assert_eq!(waits(7..8, 1..101), expected, "{jitter:?}");
@@ -432,7 +432,7 @@ mod header_value {
             ("18446744073709551616", Some(u64::MAX)),
             (&digits, Some(u64::MAX)),
             (&zeros, Some(7)),
-            // The three forms of section 5.6.7, and a past date in each.
+            // The three date forms of RFC 9110 section 5.6.7, each with a future and a past date.
             ("Fri, 17 Apr 2026 19:14:03 GMT", Some(120)),
             ("Friday, 17-Apr-26 19:14:03 GMT", Some(120)),
             ("Fri Apr 17 19:14:03 2026", Some(120)),
@@ -640,7 +640,7 @@ mod refused {
         refuses(RetryPolicy::exponential(MINUTE, 2.0).with_max_attempts(u32::MAX).build(), message);
         refuses(RetryPolicy::exponential(MINUTE, f64::MAX).with_max_attempts(3).build(), message);
         refuses(RetryPolicy::exponential(MINUTE, 2.0).with_max_elapsed(Duration::MAX).build(), message);
-        // One minute doubled nineteen times, the wait after attempt 20, is 364 days.
+        // One minute doubled 19 times, the wait after attempt 20, is 364 days.
         assert!(RetryPolicy::exponential(MINUTE, 2.0).with_max_attempts(21).build().is_ok());
         let policy = RetryPolicy::exponential(MINUTE, 2.0).with_max_attempts(22).build();
         refuses(policy, message);
@@ -750,7 +750,7 @@ fn exponential() -> hookwire::retry::Exponential {
     RetryPolicy::exponential(Duration::from_secs(30), 2.0).with_max_delay(HOUR)
 }
 
-/// Any policy that can be built.
+/// Any valid policy.
 fn policy() -> impl Strategy<Value = RetryPolicy> {
     let jitter = prop_oneof![
         Just(Jitter::None),
@@ -777,7 +777,7 @@ fn policy() -> impl Strategy<Value = RetryPolicy> {
     let elapsed = prop_oneof![(1_u64..400 * 86_400).prop_map(Duration::from_secs), any::<Duration>()];
     (plan, jitter, prop::option::of(attempts), prop::option::of(elapsed)).prop_map(
         |(policy, jitter, attempts, elapsed)| {
-            // A limit that doesn't go with the plan is left out.
+            // Skip a limit that is invalid for the plan.
             let policy = policy.with_jitter(jitter).unwrap();
             let policy = attempts.and_then(|n| policy.clone().with_max_attempts(n).ok()).unwrap_or(policy);
             elapsed.and_then(|max| policy.clone().with_max_elapsed(max).ok()).unwrap_or(policy)

@@ -1,15 +1,19 @@
-//! Every event type of every platform, from its sender's encoding through a receiver: typed, proven, and handled once.
+//! Passes every event type of every platform from its sender's encoding through a receiver: typed, verified,
+//! handled once.
 
 use std::fmt::Debug;
 
+use hookwire::event::Catalogue;
 use hookwire::receive::{Arrival, HeaderGuard, Received, Receiver};
 use hookwire::{
-    Catalogue, Contract, Envelope, EventData, EventId, MemoryStore, RawEvent, Secret, allison, allo, allo_v1,
+    Contract, Envelope, EventData, EventId, MemoryStore, RawEvent, Secret, allison, allo, allo_v1,
     nectar_desk, recept_ai,
 };
 use http::{HeaderMap, HeaderName};
 use time::OffsetDateTime;
 use time::macros::datetime;
+
+use crate::received::received;
 
 #[tokio::test]
 async fn every_event_type_of_every_platform_is_received_as_it_was_sent_and_once() {
@@ -21,7 +25,8 @@ async fn every_event_type_of_every_platform_is_received_as_it_was_sent_and_once(
     each(Contract::standard_webhooks(), allison::Event::CATALOGUE, allison::Event::samples()).await;
 }
 
-/// Each event twice: the catalogue's own, and as one that is newer than the receiver's program.
+/// Passes each event twice: decoded with its catalogue, and as a type that is newer than the receiver's
+/// program.
 async fn each<T: EventData + Clone + Debug + PartialEq>(
     contract: Contract,
     catalogue: Catalogue,
@@ -75,13 +80,13 @@ fn sent_by<T: EventData>(contract: &Contract, envelope: &Envelope<T>) -> (Header
     (headers, body)
 }
 
-/// The event, committed; nothing for one that was handled before.
+/// Receives and commits the event. Returns `None` if it was handled before.
 async fn receive<T: EventData + Debug>(
     receiver: &Receiver<MemoryStore>,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Option<Envelope<T>> {
-    match receiver.receive_arrival(&Arrival::new(headers), body, AT).await.unwrap() {
+    match received(receiver, Arrival::post(headers), body, AT).await.unwrap() {
         Received::Event { envelope, receipt, .. } => {
             assert!(receipt.commit(AT).await.unwrap());
             Some(envelope)

@@ -1,4 +1,4 @@
-//! Secrets: what is taken, what is shown, and that nothing leaks.
+//! Secrets: accepted texts, previews, and no leaks.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +21,7 @@ fn a_pasted_version_is_cut_off() {
     assert_eq!(secret("v1,whsec_abc").expose(), "whsec_abc");
     assert_eq!(secret("v1a,whsk_abc").expose(), "whsk_abc");
     assert_eq!(secret("v1a,whpk_abc").expose(), "whpk_abc");
-    // Not what a platform shows, so perhaps part of the secret.
+    // No platform shows this prefix, so it may be a part of the secret.
     assert_eq!(secret("v1a,whsec_abc").expose(), "v1a,whsec_abc");
 }
 

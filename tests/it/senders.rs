@@ -1,4 +1,4 @@
-//! Several senders on one path: whose a request is, and what is answered where it is nobody's.
+//! Several senders on one path: the receiver of each request, and the answer to a request that none proves.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,6 +13,8 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
+use crate::received::handled_by_any;
+
 const NOW: OffsetDateTime = datetime!(2026-04-17 12:00 UTC);
 const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
 const ALLISON: [u8; 32] = [1; 32];
@@ -20,12 +22,12 @@ const ALLO: [u8; 32] = [2; 32];
 const RECEPT_AI: [u8; 32] = [3; 32];
 const PATH: &str = "/hooks/a9c1f4e07b2d4d0c8e5bf003";
 
-/// Who handled what, in order.
+/// The handler and the event of each call, in order.
 type Log = Arc<Mutex<Vec<(&'static str, String)>>>;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Handled = std::future::Ready<Result<(), Failure>>;
 
-/// Two of one scheme, one of another, and one who signs nothing, all on one inbox.
+/// Two senders with one scheme, one with another, and one that does not sign, all with one inbox.
 fn senders(log: &Log) -> Senders {
     let inbox = Arc::new(MemoryStore::new());
     let signed = |contract: Contract, key| {
@@ -34,10 +36,10 @@ fn senders(log: &Log) -> Senders {
     let token: Secret = PATH.rsplit('/').next().unwrap().parse().unwrap();
     let guard = PathGuard::new(&token).unwrap();
     Senders::new()
-        .with(signed(Contract::allison(), ALLISON), into::<allison::Event>(log, "allison"))
-        .with(signed(Contract::allo(), ALLO), into::<allo::Event>(log, "allo"))
-        .with(signed(Contract::recept_ai(), RECEPT_AI), into::<recept_ai::Event>(log, "recept_ai"))
-        .with(
+        .with_handler(signed(Contract::allison(), ALLISON), into::<allison::Event>(log, "allison"))
+        .with_handler(signed(Contract::allo(), ALLO), into::<allo::Event>(log, "allo"))
+        .with_handler(signed(Contract::recept_ai(), RECEPT_AI), into::<recept_ai::Event>(log, "recept_ai"))
+        .with_handler(
             Receiver::guarded(Contract::nectar_desk(), guard).with_inbox(inbox),
             into::<nectar_desk::Event>(log, "nectar_desk"),
         )
@@ -61,8 +63,8 @@ fn sample(contract: Contract, key: [u8; 32], event_type: &str, id: &str) -> Requ
 }
 
 async fn answer(senders: &Senders, request: &Request<Bytes>) -> Result<Answer, Rejection> {
-    let arrival = Arrival::new(request.headers()).with_path(PATH);
-    senders.answer(&Method::POST, &arrival, request.body(), NOW).await
+    let arrival = Arrival::post(request.headers()).with_path(PATH);
+    handled_by_any(senders, arrival, request.body(), NOW).await
 }
 
 #[tokio::test]
@@ -92,13 +94,13 @@ async fn each_request_is_handled_by_the_receiver_that_proves_it_and_once() {
 async fn what_nobody_proves_is_answered_by_the_one_it_claims_and_blocks_no_real_one() {
     let log = Log::default();
     let senders = Senders::new()
-        .with(
+        .with_handler(
             Receiver::signed(Contract::allo(), &Secret::from_random(ALLO))
                 .unwrap()
                 .with_inbox(MemoryStore::new()),
             into::<allo::Event>(&log, "allo"),
         )
-        .with(
+        .with_handler(
             Receiver::signed(Contract::allison(), &Secret::from_random(ALLISON))
                 .unwrap()
                 .with_inbox(MemoryStore::new()),
@@ -113,14 +115,14 @@ async fn what_nobody_proves_is_answered_by_the_one_it_claims_and_blocks_no_real_
     assert_eq!(answer(&senders, &real).await.unwrap(), Answer::OK);
     assert_eq!(log.lock().unwrap().len(), 1);
 
-    // A stranger who signs nothing, and nobody at all to prove anything.
-    let arrival = |headers| Arrival::new(headers);
+    // A stranger without a signature, where no receiver is unsigned.
+    let arrival = |headers| Arrival::post(headers);
     let empty = HeaderMap::new();
-    let rejection = senders.answer(&Method::POST, &arrival(&empty), b"{}", NOW).await.unwrap_err();
+    let rejection = handled_by_any(&senders, arrival(&empty), b"{}", NOW).await.unwrap_err();
     assert_eq!(rejection.status(), StatusCode::UNAUTHORIZED);
-    let nobody = Senders::new().answer(&Method::POST, &arrival(&empty), b"", NOW).await.unwrap_err();
+    let nobody = handled_by_any(&Senders::new(), arrival(&empty), b"", NOW).await.unwrap_err();
     assert_eq!(nobody.status(), StatusCode::UNAUTHORIZED);
-    let method = senders.answer(&Method::GET, &arrival(&empty), b"{}", NOW).await.unwrap_err();
+    let method = handled_by_any(&senders, Arrival::new(&Method::GET, &empty), b"{}", NOW).await.unwrap_err();
     assert_eq!(method.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
 
@@ -129,16 +131,18 @@ async fn what_one_cannot_read_is_refused_and_not_offered_to_the_next() {
     let log = Log::default();
     let key = Secret::from_random(ALLISON);
     let senders = Senders::new()
-        .with(Receiver::signed(Contract::allison(), &key).unwrap(), into::<allison::Event>(&log, "allison"))
-        .with(
+        .with_handler(
+            Receiver::signed(Contract::allison(), &key).unwrap(),
+            into::<allison::Event>(&log, "allison"),
+        )
+        .with_handler(
             Receiver::dangerous_unguarded(Contract::nectar_desk()),
             into::<nectar_desk::Event>(&log, "anybody"),
         );
     let body = br#"{"id":"evt_00000000000000000000000000000001","event":"Call Ended","data":{}}"#;
     let headers =
         Contract::allison().signer(&key).unwrap().sign("evt_00000000000000000000000000000001", NOW, body);
-    let rejection =
-        senders.answer(&Method::POST, &Arrival::new(&headers.unwrap()), body, NOW).await.unwrap_err();
+    let rejection = handled_by_any(&senders, Arrival::post(&headers.unwrap()), body, NOW).await.unwrap_err();
     assert_eq!(rejection.status(), StatusCode::BAD_REQUEST);
     assert!(log.lock().unwrap().is_empty());
 }
@@ -149,12 +153,14 @@ async fn one_that_takes_less_or_is_retired_leaves_the_others_be() {
     let allo = Receiver::signed(Contract::allo(), &Secret::from_random(ALLO)).unwrap();
     let allison = Receiver::signed(Contract::allison(), &Secret::from_random(ALLISON)).unwrap();
     let senders = Senders::new()
-        .with(allo.with_max_body(10), into::<allo::Event>(&log, "allo"))
-        .with(
-            Receiver::signed(Contract::recept_ai(), &Secret::from_random(RECEPT_AI)).unwrap().retired(),
+        .with_handler(allo.with_max_body(10), into::<allo::Event>(&log, "allo"))
+        .with_handler(
+            Receiver::signed(Contract::recept_ai(), &Secret::from_random(RECEPT_AI))
+                .unwrap()
+                .with_retirement(),
             into::<recept_ai::Event>(&log, "recept_ai"),
         )
-        .with(allison, into::<allison::Event>(&log, "allison"));
+        .with_handler(allison, into::<allison::Event>(&log, "allison"));
     assert_eq!(senders.max_body(), 1024 * 1024, "of the one that takes most");
     let id = "evt_00000000000000000000000000000001";
     let request = sample(Contract::allison(), ALLISON, "call.ended", id);
@@ -170,32 +176,33 @@ async fn one_that_takes_less_or_is_retired_leaves_the_others_be() {
 async fn a_retired_one_before_its_successor_takes_nothing_from_it_and_all_retired_answer_410() {
     let log = Log::default();
     let allison = || Receiver::signed(Contract::allison(), &Secret::from_random(ALLISON)).unwrap();
-    let retired = || Senders::new().with(allison().retired(), into::<allison::Event>(&log, "retired"));
+    let retired =
+        || Senders::new().with_handler(allison().with_retirement(), into::<allison::Event>(&log, "retired"));
     let request = sample(Contract::allison(), ALLISON, "call.ended", "evt_00000000000000000000000000000001");
-    let with_successor = retired().with(allison(), into::<allison::Event>(&log, "successor"));
+    let with_successor = retired().with_handler(allison(), into::<allison::Event>(&log, "successor"));
     assert_eq!(answer(&with_successor, &request).await.unwrap(), Answer::OK);
     assert_eq!(log.lock().unwrap()[..], [("successor", "call.ended".to_owned())]);
 
-    let kept = allison().retired().with_max_body(10).with_intake(MemoryStore::new());
-    let all = retired().with_kept(kept);
+    let kept = allison().with_retirement().with_max_body(10).with_intake(MemoryStore::new());
+    let all = retired().with_store_first(kept);
     assert_eq!(answer(&all, &request).await.unwrap_err().status(), StatusCode::GONE);
     let stranger = Request::new(Bytes::new());
     assert_eq!(answer(&all, &stranger).await.unwrap_err().status(), StatusCode::GONE);
 
-    // One that anybody passes ends nobody's subscription but where all are retired.
-    let anybodys = Receiver::dangerous_unguarded(Contract::nectar_desk()).retired();
+    // An unguarded retired receiver proves everything, so it ends a subscription only if all are retired.
+    let anybodys = Receiver::dangerous_unguarded(Contract::nectar_desk()).with_retirement();
     let senders = Senders::new()
-        .with(allison(), into::<allison::Event>(&log, "allison"))
-        .with(anybodys, into::<nectar_desk::Event>(&log, "retired"));
+        .with_handler(allison(), into::<allison::Event>(&log, "allison"))
+        .with_handler(anybodys, into::<nectar_desk::Event>(&log, "retired"));
     let rotated = sample(Contract::allison(), ALLO, "call.ended", "evt_00000000000000000000000000000002");
     assert_eq!(answer(&senders, &rotated).await.unwrap_err().status(), StatusCode::UNAUTHORIZED);
 
-    // No more of a retired one's requests are looked at than of a live one's.
-    let busy = allison().retired().with_admission(Admission::new().with_max_concurrent(0));
+    // A retired receiver has the same limits as a live one.
+    let busy = allison().with_retirement().with_admission(Admission::new().with_max_concurrent(0));
     let live = Receiver::signed(Contract::allo(), &Secret::from_random(ALLO)).unwrap();
     let senders = Senders::new()
-        .with(busy, into::<allison::Event>(&log, "retired"))
-        .with(live, into::<allo::Event>(&log, "allo"));
+        .with_handler(busy, into::<allison::Event>(&log, "retired"))
+        .with_handler(live, into::<allo::Event>(&log, "allo"));
     assert_eq!(answer(&senders, &request).await.unwrap_err().status(), StatusCode::TOO_MANY_REQUESTS);
 }
 
@@ -216,23 +223,23 @@ async fn one_that_is_busy_or_cannot_look_its_secrets_up_costs_the_others_nothing
     for (first, status) in first.into_iter().zip([429, 503]) {
         let allison = Receiver::signed(Contract::allison(), &Secret::from_random(ALLISON)).unwrap();
         let senders = Senders::new()
-            .with(first, into::<allo::Event>(&log, "allo"))
-            .with(
+            .with_handler(first, into::<allo::Event>(&log, "allo"))
+            .with_handler(
                 Receiver::signed(Contract::recept_ai(), &Secret::from_random(RECEPT_AI)).unwrap(),
                 into::<recept_ai::Event>(&log, "recept_ai"),
             )
-            .with(allison, into::<allison::Event>(&log, "allison"));
+            .with_handler(allison, into::<allison::Event>(&log, "allison"));
         let answer = async |request: &Request<Bytes>| {
-            let arrival = Arrival::new(request.headers()).with_tenant("acme");
-            senders.answer(&Method::POST, &arrival, request.body(), NOW).await
+            let arrival = Arrival::post(request.headers()).with_tenant("acme");
+            handled_by_any(&senders, arrival, request.body(), NOW).await
         };
         let id = "evt_00000000000000000000000000000001";
         let others = sample(Contract::allison(), ALLISON, "call.ended", id);
         assert_eq!(answer(&others).await.unwrap(), Answer::OK);
-        // Nor one whose requests have the same headers, so that their head does not tell them apart.
+        // The same holds for a sender with the same headers, so that the head does not tell them apart.
         let twins = sample(Contract::recept_ai(), RECEPT_AI, "Call Ended", "msg_1");
         assert_eq!(answer(&twins).await.unwrap(), Answer::OK);
-        // Its own is to come again.
+        // The busy receiver's own sender has to repeat the request.
         let own = sample(Contract::allo(), ALLO, "call.completed", "msg_1");
         let rejection = answer(&own).await.unwrap_err();
         assert_eq!(rejection.status().as_u16(), status);
@@ -253,12 +260,12 @@ async fn one_whose_guard_or_tenant_is_missing_leaves_those_behind_it_be() {
     let token: Secret = "another-path-of-22-bytes".parse().unwrap();
     let guarded = Receiver::guarded(Contract::nectar_desk(), PathGuard::new(&token).unwrap());
     let senders = Senders::new()
-        .with(guarded.with_body_deadline(SECOND), into::<nectar_desk::Event>(&log, "nectar_desk"))
-        .with(
+        .with_handler(guarded.with_body_deadline(SECOND), into::<nectar_desk::Event>(&log, "nectar_desk"))
+        .with_handler(
             Receiver::by_tenant(Contract::allison(), Nobody).unwrap().with_body_deadline(3 * SECOND),
             into::<allison::Event>(&log, "tenants"),
         )
-        .with(
+        .with_handler(
             Receiver::signed(Contract::allison(), &Secret::from_random(ALLISON))
                 .unwrap()
                 .with_body_deadline(2 * SECOND),
@@ -267,8 +274,8 @@ async fn one_whose_guard_or_tenant_is_missing_leaves_those_behind_it_be() {
     assert_eq!(senders.body_deadline(), 3 * SECOND, "of the one that waits longest");
     let request = sample(Contract::allison(), ALLISON, "call.ended", "evt_00000000000000000000000000000001");
     assert_eq!(answer(&senders, &request).await.unwrap(), Answer::OK, "it names no tenant");
-    let arrival = Arrival::new(request.headers()).with_tenant("acme");
-    let told = senders.answer(&Method::POST, &arrival, request.body(), NOW).await;
+    let arrival = Arrival::post(request.headers()).with_tenant("acme");
+    let told = handled_by_any(&senders, arrival, request.body(), NOW).await;
     assert_eq!(told.unwrap(), Answer::OK, "it names one that is not known");
     assert_eq!(log.lock().unwrap().iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["allison", "allison"]);
 }
@@ -282,8 +289,9 @@ async fn what_one_keeps_is_answered_at_once_and_handled_by_its_worker() {
     let desk = Arc::new(desk.with_max_body(500).with_intake(Arc::clone(&store)));
     let key = Secret::from_random(ALLISON);
     let allison = Receiver::signed(Contract::allison(), &key).unwrap().with_inbox(Arc::clone(&store));
-    let senders =
-        Senders::new().with(allison, into::<allison::Event>(&log, "allison")).with_kept(Arc::clone(&desk));
+    let senders = Senders::new()
+        .with_handler(allison, into::<allison::Event>(&log, "allison"))
+        .with_store_first(Arc::clone(&desk));
     let kept = sample(Contract::nectar_desk(), [4; 32], "Call Ended", "unsent");
     let handled = sample(Contract::allison(), ALLISON, "call.ended", "evt_00000000000000000000000000000001");
     for request in [&kept, &handled, &kept] {
@@ -291,8 +299,8 @@ async fn what_one_keeps_is_answered_at_once_and_handled_by_its_worker() {
     }
     let names = || log.lock().unwrap().iter().map(|(name, _)| *name).collect::<Vec<_>>();
     assert_eq!(names(), ["allison"], "nothing has handled the other yet");
-    let stranger = Arrival::new(kept.headers()).with_path("/hooks/x");
-    let rejection = senders.answer(&Method::POST, &stranger, kept.body(), NOW).await.unwrap_err();
+    let stranger = Arrival::post(kept.headers()).with_path("/hooks/x");
+    let rejection = handled_by_any(&senders, stranger, kept.body(), NOW).await.unwrap_err();
     assert_eq!(rejection.status(), StatusCode::UNAUTHORIZED);
     let no_event = Request::new(Bytes::from_static(b"[]"));
     assert_eq!(answer(&senders, &no_event).await.unwrap_err().status(), StatusCode::BAD_REQUEST);
@@ -301,14 +309,14 @@ async fn what_one_keeps_is_answered_at_once_and_handled_by_its_worker() {
     let busy = Receiver::guarded(Contract::nectar_desk(), PathGuard::new(&token).unwrap())
         .with_admission(Admission::new().with_max_concurrent(0))
         .with_intake(Arc::clone(&store));
-    let busy = Senders::new().with_kept(busy);
+    let busy = Senders::new().with_store_first(busy);
     assert_eq!(answer(&busy, &kept).await.unwrap_err().status(), StatusCode::TOO_MANY_REQUESTS);
 
-    let all = hookwire::store::Take::new("nectar_desk", NOW, SECOND, 9);
-    let [taken] = &hookwire::Intake::take(&*store, &all).await.unwrap().requests[..] else {
+    let all = hookwire::store::LeaseRequests::new("nectar_desk", SECOND, 9, NOW);
+    let [taken] = &hookwire::Intake::lease_requests(&*store, &all).await.unwrap().requests[..] else {
         panic!("it was kept, once")
     };
-    assert_eq!(&taken.request.body, kept.body());
+    assert_eq!(&taken.body, kept.body());
     #[cfg(feature = "dispatch")]
     {
         let worker = desk.worker(into::<nectar_desk::Event>(&log, "nectar_desk"));
@@ -341,7 +349,7 @@ async fn a_route_of_several_answers_as_they_do_and_tells_what_it_refuses() {
         panic!("an observer that panics costs nothing");
     });
     let mut app: Router = Router::new().route("/hooks", route(shared));
-    // The system's clock is the route's.
+    // The route uses the system's clock.
     let samples = Samples::new(Contract::allo(), &Secret::from_random(ALLO))
         .unwrap()
         .with_uri("/hooks".parse().unwrap());

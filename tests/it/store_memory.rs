@@ -1,4 +1,4 @@
-//! The store and inbox in memory: the rules of every store, and what is its own.
+//! The memory store and inbox: the rules of every store, and its own behaviour.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -7,95 +7,57 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookwire::store::{
-    Claim, Conclusion, InboxKey, KeptRequest, Lease, NewEvent, Replay, RequestSettlement, Retention, Settled,
-    Settlement, Share, Take,
-};
+use hookwire::delivery::Next;
+use hookwire::store::implement::{Claim, InsertOutcome, NewEvent, Settled, Settlement, Share};
+use hookwire::store::{InboxKey, Lease, LeaseRequests, Replay, Retention, StoredRequest};
 use hookwire::{
-    AddressPolicy, Attempt, DeliveryId, EndpointUrl, EventFilter, Intake, MemoryStore, Next, Outcome, Store,
-    Subscription, SubscriptionId,
+    AddressPolicy, Attempt, DeliveryId, EndpointUrl, EventFilter, Intake, MemoryStore, Outcome, Pruning,
+    Records, Store, Subscription, SubscriptionId, Subscriptions,
 };
 use http::StatusCode;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-mod store {
-    hookwire::store_conformance! {
-        #[tokio::test]
-        async { (hookwire::MemoryStore::new(), ()) }
-    }
+use crate::stores::{claim_of, deliveries, poll};
+
+mod plain {
+    crate::stores::every_suite!(crate::store_memory::fresh);
 }
 
-mod shared_store {
-    hookwire::store_conformance! {
-        #[tokio::test]
-        async { (std::sync::Arc::new(hookwire::MemoryStore::new()), ()) }
-    }
+/// The store behind a pointer, which forwards every call.
+mod shared {
+    crate::stores::every_suite!(crate::store_memory::fresh_shared);
 }
 
-mod records {
-    hookwire::records_conformance! {
-        #[tokio::test]
-        async { (hookwire::MemoryStore::new(), ()) }
-    }
+async fn fresh() -> (MemoryStore, ()) {
+    (MemoryStore::new(), ())
 }
 
-mod shared_records {
-    hookwire::records_conformance! {
-        #[tokio::test]
-        async { (std::sync::Arc::new(hookwire::MemoryStore::new()), ()) }
-    }
-}
-
-mod inbox {
-    hookwire::inbox_conformance! {
-        #[tokio::test]
-        async { (hookwire::MemoryStore::new(), ()) }
-    }
-}
-
-mod shared_inbox {
-    hookwire::inbox_conformance! {
-        #[tokio::test]
-        async { (std::sync::Arc::new(hookwire::MemoryStore::new()), ()) }
-    }
-}
-
-mod intake {
-    hookwire::intake_conformance! {
-        #[tokio::test]
-        async { (hookwire::MemoryStore::new(), ()) }
-    }
-}
-
-mod shared_intake {
-    hookwire::intake_conformance! {
-        #[tokio::test]
-        async { (std::sync::Arc::new(hookwire::MemoryStore::new()), ()) }
-    }
+async fn fresh_shared() -> (Arc<MemoryStore>, ()) {
+    (Arc::new(MemoryStore::new()), ())
 }
 
 #[test]
 fn no_runtime_is_asked_for_and_no_call_waits() {
     let store = MemoryStore::new();
-    at_once(store.put_subscription(&subscription(1))).unwrap();
+    at_once(store.put(&subscription(1))).unwrap();
     at_once(store.insert(&[event(1, 0).with_delivery(delivery_id(1), subscription_id(1))])).unwrap();
-    assert_eq!(at_once(store.look(at(0), 1)).unwrap().ready, [subscription_id(1)]);
+    assert_eq!(at_once(store.look(&poll(1, at(0)))).unwrap().ready, [subscription_id(1)]);
 }
 
 #[test]
 fn the_same_calls_are_answered_the_same_down_to_the_ids_of_replays() {
     let replayed = || {
         let store = MemoryStore::new();
-        at_once(store.put_subscription(&subscription(1))).unwrap();
+        at_once(store.put(&subscription(1))).unwrap();
         for number in 1..=2 {
             let event = event(number, 0).with_delivery(delivery_id(number), subscription_id(1));
             at_once(store.insert(&[event])).unwrap();
             at_once(store.cancel(delivery_id(number), at(1))).unwrap();
         }
-        let made = at_once(store.replay(&Replay::Since(subscription_id(1), at(0)), at(2), 10)).unwrap();
+        let made = at_once(store.replay(&Replay::Since(subscription_id(1), at(0)), 10, at(2))).unwrap();
         assert_eq!(made.made, 2);
-        at_once(store.deliveries(subscription_id(1), None, 10)).unwrap()
+        at_once(deliveries(&store, "org_1", subscription_id(1)))
     };
     let deliveries = replayed();
     assert_eq!(deliveries.len(), 4, "every id is one of its own");
@@ -105,7 +67,7 @@ fn the_same_calls_are_answered_the_same_down_to_the_ids_of_replays() {
 #[test]
 fn a_delivery_id_that_is_taken_fails_the_whole_batch() {
     let store = MemoryStore::new();
-    at_once(store.put_subscription(&subscription(1))).unwrap();
+    at_once(store.put(&subscription(1))).unwrap();
     let with = |number: u32, delivery: u32| {
         event(number, 0).with_delivery(delivery_id(delivery), subscription_id(1))
     };
@@ -113,25 +75,25 @@ fn a_delivery_id_that_is_taken_fails_the_whole_batch() {
     for batch in [[with(2, 2), with(3, 1)], [with(2, 2), with(3, 2)]] {
         let error = at_once(store.insert(&batch)).unwrap_err();
         assert!(!error.is_retryable());
-        assert!(at_once(store.delivery(delivery_id(2))).unwrap().is_none());
+        assert!(at_once(store.find_delivery("org_1", delivery_id(2))).unwrap().is_none());
     }
-    assert_eq!(at_once(store.insert(&[with(2, 2)])).unwrap(), [hookwire::store::Inserted::New]);
+    assert_eq!(at_once(store.insert(&[with(2, 2)])).unwrap(), [InsertOutcome::New]);
 }
 
 #[test]
 fn a_delivery_made_for_a_deleted_subscription_is_a_visible_dead_letter() {
     let store = MemoryStore::new();
     at_once(store.insert(&[event(1, 0).with_delivery(delivery_id(1), subscription_id(1))])).unwrap();
-    let delivery = at_once(store.delivery(delivery_id(1))).unwrap().unwrap();
+    let delivery = at_once(store.find_delivery("org_1", delivery_id(1))).unwrap().unwrap();
     assert_eq!(delivery.state.as_str(), "cancelled");
     let all = Retention::new().with_deliveries(Duration::ZERO);
-    assert_eq!(at_once(Store::prune(&store, &all, at(0), 10)).unwrap(), 2, "a delivery and its event");
+    assert_eq!(at_once(store.prune(&all, 10, at(0))).unwrap(), 2, "a delivery and its event");
 }
 
 #[test]
 fn everything_pruned_leaves_nothing_behind() {
     let store = MemoryStore::new();
-    at_once(store.put_subscription(&subscription(1))).unwrap();
+    at_once(store.put(&subscription(1))).unwrap();
     for number in 1..=20 {
         let event = event(number, 0)
             .with_ordering_key(format!("key {}", number % 3))
@@ -141,47 +103,47 @@ fn everything_pruned_leaves_nothing_behind() {
     while let [claimed, ..] = &at_once(store.claim(&wish(1))).unwrap().deliveries[..] {
         at_once(store.settle(&[delivered(claimed.delivery, claimed.lease)])).unwrap();
     }
-    at_once(store.delete_subscription(subscription_id(1), at(1))).unwrap();
+    at_once(store.delete(subscription_id(1), at(1))).unwrap();
     let all = Retention::new().with_deliveries(Duration::ZERO);
-    assert_eq!(at_once(Store::prune(&store, &all, at(1), 100)).unwrap(), 60);
+    assert_eq!(at_once(store.prune(&all, 100, at(1))).unwrap(), 60);
     assert_eq!(format!("{store:?}"), "MemoryStore { subscriptions: 0, events: 0, deliveries: 0, .. }");
 }
 
 #[test]
 fn a_delivery_with_more_attempts_than_the_limit_is_pruned_in_steps() {
     let store = MemoryStore::new();
-    at_once(store.put_subscription(&subscription(1))).unwrap();
+    at_once(store.put(&subscription(1))).unwrap();
     at_once(store.insert(&[event(1, 0).with_delivery(delivery_id(1), subscription_id(1))])).unwrap();
     for number in 1..=5 {
         let claimed = at_once(store.claim(&wish(1))).unwrap().deliveries.remove(0);
-        let next = if number == 5 { Next::Delivered } else { Next::retry(Duration::ZERO) };
+        let next = if number == 5 { Next::Done } else { Next::retry(Duration::ZERO) };
         let settlement = ended(claimed.delivery, claimed.lease, next);
         assert_eq!(at_once(store.settle(&[settlement])).unwrap(), [Settled::Done]);
     }
     let all = Retention::new().with_deliveries(Duration::ZERO);
-    let pruned: Vec<_> = (0..4).map(|_| at_once(Store::prune(&store, &all, at(9), 2)).unwrap()).collect();
+    let pruned: Vec<_> = (0..4).map(|_| at_once(store.prune(&all, 2, at(9))).unwrap()).collect();
     assert_eq!(pruned, [2, 2, 3, 0]);
 }
 
 #[test]
 fn leases_and_delays_without_end_are_no_panic() {
     let store = MemoryStore::new();
-    at_once(store.put_subscription(&subscription(1))).unwrap();
+    at_once(store.put(&subscription(1))).unwrap();
     at_once(store.insert(&[event(1, 0).with_delivery(delivery_id(1), subscription_id(1))])).unwrap();
-    let for_ever = Claim::new(at(0), Duration::MAX, vec![Share::new(subscription_id(1), 1)]);
+    let for_ever = claim_of(Duration::MAX, vec![Share::new(subscription_id(1), 1)], at(0));
     let claimed = at_once(store.claim(&for_ever)).unwrap().deliveries.remove(0);
     let never = Next::retry(Duration::MAX);
     let settlement = ended(claimed.delivery, claimed.lease, never);
     at_once(store.settle(&[settlement.with_pause(Duration::MAX)])).unwrap();
-    assert!(at_once(store.look(at(0), 1)).unwrap().wait.is_some());
+    assert!(at_once(store.look(&poll(1, at(0)))).unwrap().wait.is_some());
     let never = Retention::new().with_deliveries(Duration::MAX).with_payloads(Duration::MAX);
-    assert_eq!(at_once(Store::prune(&store, &never, at(0), 1)).unwrap(), 0);
+    assert_eq!(at_once(store.prune(&never, 1, at(0))).unwrap(), 0);
 }
 
 #[test]
 fn threads_that_share_a_store_share_no_delivery() {
     let store = Arc::new(MemoryStore::new());
-    at_once(store.put_subscription(&subscription(1))).unwrap();
+    at_once(store.put(&subscription(1))).unwrap();
     let events: Vec<_> = (1..=400)
         .map(|number| event(number, 0).with_delivery(delivery_id(number), subscription_id(1)))
         .collect();
@@ -223,19 +185,19 @@ fn at_once<F: Future>(future: F) -> F::Output {
 }
 
 fn delivered(delivery: DeliveryId, lease: Lease) -> Settlement {
-    ended(delivery, lease, Next::Delivered)
+    ended(delivery, lease, Next::Done)
 }
 
 fn ended(delivery: DeliveryId, lease: Lease, next: Next) -> Settlement {
     let attempt = Attempt::new(1, at(0), Duration::ZERO, Outcome::answered(StatusCode::OK));
-    Settlement::new(delivery, lease, at(0), attempt, next)
+    Settlement::new(delivery, lease, attempt, next, at(0))
 }
 
 fn wish(limit: u32) -> Claim {
-    Claim::new(at(0), Duration::from_secs(60), vec![Share::new(subscription_id(1), limit)])
+    claim_of(Duration::from_secs(60), vec![Share::new(subscription_id(1), limit)], at(0))
 }
 
-/// It is remembered for a week that it is done, and there are as many as come in a week.
+/// The inbox remembers a handled request for a week. Its body would fill the memory.
 #[tokio::test]
 async fn the_body_of_a_request_that_is_done_is_let_go_of() {
     struct Body(#[expect(dead_code, reason = "it is counted")] Arc<()>);
@@ -247,29 +209,42 @@ async fn the_body_of_a_request_that_is_done_is_let_go_of() {
     let held = Arc::new(());
     let body = Bytes::from_owner(Body(Arc::clone(&held)));
     let store = MemoryStore::new();
-    let request = KeptRequest::new(InboxKey::new("allison", "evt_1".parse().unwrap()), START, body);
-    store.keep(&[request]).await.unwrap();
+    let request = StoredRequest::new(InboxKey::new("allison", "evt_1".parse().unwrap()), START, body);
+    store.store_requests(&[request]).await.unwrap();
     assert_eq!(Arc::strong_count(&held), 2);
-    let taken = store.take(&Take::new("allison", START, Duration::from_secs(60), 1)).await.unwrap().requests;
-    let (key, lease) = (taken[0].request.key.clone(), taken[0].lease);
+    let taken = store
+        .lease_requests(&LeaseRequests::new("allison", Duration::from_secs(60), 1, START))
+        .await
+        .unwrap()
+        .requests;
+    let (key, lease) = (taken[0].key.clone(), taken[0].lease);
     drop(taken);
-    let done = RequestSettlement::new(key, lease, START, Conclusion::done(Duration::from_secs(60)));
-    assert_eq!(store.settle_taken(&[done]).await.unwrap(), [Settled::Done]);
+    let done = Settlement::handled(key, lease, START);
+    assert_eq!(store.settle_requests(&[done], Duration::from_secs(60)).await.unwrap(), [Settled::Done]);
     assert_eq!(Arc::strong_count(&held), 1);
 }
 
 fn subscription(number: u32) -> Subscription {
     let url = EndpointUrl::parse("https://hooks.example.com/", &AddressPolicy::new()).unwrap();
-    Subscription::from_parts(subscription_id(number), START, "org_1", url, EventFilter::all())
+    Subscription::from_parts(
+        subscription_id(number),
+        START,
+        "org_1",
+        &hookwire::Contract::allison(),
+        url,
+        EventFilter::all(),
+    )
+    .with_secret(hookwire::Secret::from_random([7; 32]))
 }
 
 fn event(number: u32, second: i64) -> NewEvent {
     NewEvent::new(
         "org_1",
+        &hookwire::Contract::allison(),
         format!("evt_{number}").parse().unwrap(),
         "call.ended".parse().unwrap(),
-        at(second),
         Bytes::from(format!("{{\"number\":{number}}}")),
+        at(second),
     )
 }
 

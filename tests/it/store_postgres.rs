@@ -1,4 +1,4 @@
-//! The PostgreSQL store and inbox: the rules of every store, and what is PostgreSQL's own.
+//! The PostgreSQL store and inbox: the rules of every store, and PostgreSQL's own behaviour.
 #![cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]
 #![allow(clippy::unwrap_used, reason = "tests state their expectations by unwrapping, in their helpers too")]
 
@@ -8,98 +8,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use hookwire::delivery::Next;
 use hookwire::sqlx::postgres::{PgConnection, PgPoolOptions};
 use hookwire::sqlx::{self, AssertSqlSafe, Connection as _, Executor as _, Row as _};
 use hookwire::store::conformance::Application;
-use hookwire::store::postgres::{PostgresStore, PostgresStoreBuilder};
-use hookwire::store::{
-    Claim, Claims, Inserted, NewEvent, Notifications as _, Settled, Settlement, Share, StoreErrorKind,
+use hookwire::store::implement::{
+    Claims, InsertOutcome, NewDelivery, NewEvent, NewPayload, Settled, Settlement, Share,
 };
-use hookwire::{DeadReason, DeliveryId, DeliveryState, Next, Store as _, TransactionalStore as _};
+use hookwire::store::postgres::{PostgresStore, PostgresStoreBuilder};
+use hookwire::store::{Notifications as _, StoreErrorKind};
+use hookwire::{ContractId, DeliveryId, Records, Store as _, Subscriptions, TransactionalStore as _};
 
 use crate::driver_log::DriverLog;
 use crate::postgres_server::{self, Server, prefix};
 use crate::store_parts::{
-    LEASE, NOW, SUBSCRIPTION, an_insert_fails_among_others, deliver_all, delivered, delivery_id, event,
-    inserts_of_each_kind_at_once, subscription, subscription_of, wish,
+    LEASE, NOW, SUBSCRIPTION, deliver_all, delivered, delivery_id, event, subscription, subscription_of, wish,
 };
+use crate::stores::{claim_of, poll};
 
-mod store {
-    hookwire::store_conformance! {
-        #[tokio::test]
-        async { super::fresh().await }
-    }
+mod plain {
+    crate::stores::every_suite!(crate::store_postgres::fresh);
+    crate::stores::every_transactional_suite!(crate::store_postgres::fresh_with_handler);
 }
 
-mod shared_store {
-    hookwire::store_conformance! {
-        #[tokio::test]
-        async { super::fresh_shared().await }
-    }
-}
-
-mod records {
-    hookwire::records_conformance! {
-        #[tokio::test]
-        async { super::fresh().await }
-    }
-}
-
-mod shared_records {
-    hookwire::records_conformance! {
-        #[tokio::test]
-        async { super::fresh_shared().await }
-    }
-}
-
-mod inbox {
-    hookwire::inbox_conformance! {
-        #[tokio::test]
-        async { super::fresh().await }
-    }
-}
-
-mod shared_inbox {
-    hookwire::inbox_conformance! {
-        #[tokio::test]
-        async { super::fresh_shared().await }
-    }
-}
-
-mod intake {
-    hookwire::intake_conformance! {
-        #[tokio::test]
-        async { super::fresh().await }
-    }
-}
-
-mod shared_intake {
-    hookwire::intake_conformance! {
-        #[tokio::test]
-        async { super::fresh_shared().await }
-    }
-}
-
-mod transactional_inbox {
-    hookwire::transactional_inbox_conformance! {
-        #[tokio::test]
-        async {
-            let (store, guard) = super::fresh().await;
-            let application = super::Handler(super::application().await);
-            (store, application, guard)
-        }
-    }
-}
-
-mod shared_transactional_inbox {
-    hookwire::transactional_inbox_conformance! {
-        #[tokio::test]
-        async {
-            let (store, guard) = super::fresh_shared().await;
-            let application = super::Handler(super::application().await);
-            (store, application, guard)
-        }
-    }
+/// The store behind a pointer, which forwards every call.
+mod shared {
+    crate::stores::every_suite!(crate::store_postgres::fresh_shared);
+    crate::stores::every_transactional_suite!(crate::store_postgres::fresh_shared_with_handler);
 }
 
 /// A handler that writes in transactions of its own.
@@ -123,7 +58,7 @@ impl Application<PgConnection> for Handler {
     }
 }
 
-/// A store that goes by the tests' time.
+/// A store that uses the tests' time.
 async fn fresh() -> (PostgresStore, ()) {
     (builder().connect(postgres_server::url()).await.expect("store opens"), ())
 }
@@ -133,40 +68,20 @@ async fn fresh_shared() -> (Arc<PostgresStore>, ()) {
     (Arc::new(store), ())
 }
 
+async fn fresh_with_handler() -> (PostgresStore, Handler, ()) {
+    (fresh().await.0, Handler(application().await), ())
+}
+
+async fn fresh_shared_with_handler() -> (Arc<PostgresStore>, Handler, ()) {
+    (fresh_shared().await.0, Handler(application().await), ())
+}
+
 mod transactions {
     use hookwire::allison::CallEnded;
     use hookwire::dispatch::Outbox;
     use hookwire::{Contract, Envelope};
 
     use super::*;
-
-    #[tokio::test]
-    async fn a_transaction_rolled_back_leaves_no_event() {
-        let (store, mut application) = with_subscription().await;
-        let mut transaction = application.begin().await.unwrap();
-        business_row(&mut transaction).await;
-        assert_eq!(store.insert_in(&mut transaction, &[event(1)]).await.unwrap(), [Inserted::New]);
-        transaction.rollback().await.unwrap();
-        assert!(claim(&store).await.deliveries.is_empty());
-        assert_eq!(store.insert(&[event(1)]).await.unwrap(), [Inserted::New]);
-    }
-
-    #[tokio::test]
-    async fn a_transaction_committed_is_delivered_from_then_on() {
-        let (store, mut application) = with_subscription().await;
-        let mut transaction = application.begin().await.unwrap();
-        business_row(&mut transaction).await;
-        let told = store.insert_in(&mut transaction, &[event(1), event(2), event(1)]).await.unwrap();
-        assert_eq!(told, [Inserted::New, Inserted::New, Inserted::Duplicate]);
-        let mut conflict = event(2);
-        conflict.payload = "other".into();
-        assert_eq!(store.insert_in(&mut transaction, &[conflict]).await.unwrap(), [Inserted::Conflict]);
-        assert!(store.look(NOW, 10).await.unwrap().ready.is_empty());
-        transaction.commit().await.unwrap();
-        assert_eq!(store.look(NOW, 10).await.unwrap().ready, [SUBSCRIPTION]);
-        assert_eq!(claim(&store).await.deliveries.len(), 2);
-        assert_eq!(business_rows(&mut application).await, 1);
-    }
 
     #[tokio::test]
     async fn a_batch_that_fails_is_undone_to_the_callers_savepoint() {
@@ -188,7 +103,7 @@ mod transactions {
     async fn an_event_is_emitted_on_the_only_connection_that_there_is() {
         let pool = pool().max_connections(1).connect(postgres_server::url()).await.unwrap();
         let store = builder().open_pool(pool.clone()).await.unwrap();
-        store.put_subscription(&subscription()).await.unwrap();
+        store.put(&subscription()).await.unwrap();
         let outbox = Outbox::new(store.clone(), Contract::allison());
         let mut transaction = pool.begin().await.unwrap();
         let envelope = Envelope::new(CallEnded::new("5f0c6a56-2f0e-4b8e-9a52-0d6a6b6f9a11"));
@@ -219,7 +134,7 @@ mod transactions {
         let keyed = |number| event(number).with_ordering_key("call".to_owned());
         let mut transaction = application.begin().await.unwrap();
         store.insert_in(&mut transaction, &[keyed(1), keyed(2), keyed(3)]).await.unwrap();
-        // Whose lock would be held until the commit.
+        // This insert would wait until the commit if the transaction held the key's lock.
         store.insert(&[keyed(4)]).await.unwrap();
         transaction.commit().await.unwrap();
         let mut order = Vec::new();
@@ -245,7 +160,7 @@ mod schema {
                 (0..8).map(|_| tokio::spawn(builder.clone().connect(postgres_server::url()))).collect();
             for (number, opened) in (1..).zip(opening) {
                 let store = opened.await.unwrap().unwrap();
-                assert_eq!(store.insert(&[event(number)]).await.unwrap(), [Inserted::New]);
+                assert_eq!(store.insert(&[event(number)]).await.unwrap(), [InsertOutcome::New]);
             }
         }
     }
@@ -291,7 +206,7 @@ mod schema {
             .await
             .unwrap();
         let store = PostgresStore::builder().with_prefix(&prefix).open_pool(pool.clone()).await.unwrap();
-        store.put_subscription(&subscription()).await.unwrap();
+        store.put(&subscription()).await.unwrap();
         store.insert(&[event(1).with_ordering_key("call".to_owned())]).await.unwrap();
         assert_eq!(deliver_all(store).await, 1);
         let error = builder().open_pool(pool).await.unwrap_err();
@@ -316,7 +231,7 @@ mod schema {
         }
         let longest = PostgresStore::builder().with_prefix("A".repeat(30));
         let store = longest.with_connections(1).connect(postgres_server::url()).await.unwrap();
-        store.look(NOW, 1).await.unwrap();
+        store.look(&poll(1, NOW)).await.unwrap();
     }
 
     #[tokio::test]
@@ -337,12 +252,12 @@ mod round_trips {
         let store = builder().connect(postgres_server::url()).await.unwrap();
         let many = 20;
         for number in 1..=many {
-            store.put_subscription(&subscription_of(number)).await.unwrap();
+            store.put(&subscription_of(number)).await.unwrap();
         }
         let batch: Vec<_> = (1..=400)
             .map(|number| {
                 let mut event = event(number);
-                event.deliveries[0].1 = subscription_of(number % many + 1).id;
+                event.deliveries[0].subscription = subscription_of(number % many + 1).id;
                 event.with_ordering_key((number % 3 == 0).then(|| (number % 5).to_string()))
             })
             .collect();
@@ -354,15 +269,15 @@ mod round_trips {
         store.insert(&batch).await.unwrap();
         one("insert");
         for shares in [1, 5, many] {
-            let look = store.look(NOW, 1_000).await.unwrap();
+            let look = store.look(&poll(1_000, NOW)).await.unwrap();
             one("look");
             let shares = look.ready.iter().take(usize::try_from(shares).unwrap());
             let shares = shares.map(|subscription| Share::new(*subscription, 50)).collect();
-            let claims = store.claim(&Claim::new(NOW, LEASE, shares)).await.unwrap();
+            let claims = store.claim(&claim_of(LEASE, shares, NOW)).await.unwrap();
             one("claim");
             let leases: Vec<_> =
                 claims.deliveries.iter().map(|claimed| (claimed.delivery, claimed.lease)).collect();
-            store.extend(&leases, NOW, LEASE).await.unwrap();
+            store.extend(&leases, LEASE, NOW).await.unwrap();
             one("extend");
             let disable = |settlement: Settlement| settlement.with_pause(Duration::ZERO);
             let settlements: Vec<_> = delivered(&claims).into_iter().map(disable).take(250).collect();
@@ -379,23 +294,11 @@ mod round_trips {
         let batches: Vec<_> = (1..=100).map(|number| [event(number)]).collect();
         let log = DriverLog::of_this_thread();
         let told = join_all(batches.iter().map(|batch| store.insert(batch))).await;
-        assert!(told.into_iter().all(|told| told.unwrap() == [Inserted::New]));
+        assert!(told.into_iter().all(|told| told.unwrap() == [InsertOutcome::New]));
         let statements = log.take();
-        // A first one may go before the others have come.
+        // The first call may go before the others have arrived.
         assert!(statements.len() <= 2, "{statements:#?}");
         assert_eq!(deliver_all(store).await, 100);
-    }
-
-    #[tokio::test]
-    async fn an_insert_that_fails_fails_no_other() {
-        let (store, _) = with_subscription().await;
-        an_insert_fails_among_others(store).await;
-    }
-
-    #[tokio::test]
-    async fn each_is_told_what_became_of_its_own() {
-        let (store, _) = with_subscription().await;
-        inserts_of_each_kind_at_once(store).await;
     }
 
     #[tokio::test]
@@ -409,7 +312,7 @@ mod round_trips {
         store.insert(&[event.clone()]).await.unwrap();
         let claims = claim(&store).await;
         assert_eq!(claims.deliveries.len(), 200);
-        // Copies of it would not be at one address.
+        // Copies would have different addresses.
         let addresses: BTreeSet<_> =
             claims.deliveries.iter().map(|claimed| claimed.payload.as_ptr().addr()).collect();
         assert_eq!((addresses.len(), &claims.deliveries[7].payload), (1, &event.payload));
@@ -434,12 +337,12 @@ mod plans {
         let store = PostgresStore::builder().with_prefix(&prefix).with_caller_time();
         let store = store.open_pool(pool.clone()).await.unwrap();
         let mut connection = pool.acquire().await.unwrap();
-        for table in ["subscriptions", "events", "deliveries", "attempts"] {
+        for table in ["subscriptions", "events", "payloads", "deliveries", "attempts"] {
             execute(&mut connection, &format!("VACUUM ANALYZE {prefix}{table}")).await;
         }
         drop(connection);
-        // On its one connection every function has its plans now.
-        store.put_subscription(&subscription()).await.unwrap();
+        // Every function has its plans now on the only connection.
+        store.put(&subscription()).await.unwrap();
         exercise(&store, 0).await;
 
         let mut connection = pool.acquire().await.unwrap();
@@ -461,44 +364,58 @@ mod plans {
         }
     }
 
-    /// Each call of the queue, on deliveries of numbers that belong to this `run`.
+    /// Makes each call of the queue, on deliveries with numbers of this `run`.
     async fn exercise(store: &PostgresStore, run: u32) {
         let number = 500_000 + 100 * run;
         let keyed = |number| event(number).with_ordering_key("call".to_owned());
-        let batch = [event(number), event(number + 1), keyed(number + 2), keyed(number + 3)];
-        assert_eq!(store.insert(&batch).await.unwrap(), [Inserted::New; 4]);
-        assert_eq!(store.insert(&[event(number)]).await.unwrap(), [Inserted::Duplicate]);
-        store.look(NOW, 5).await.unwrap();
+        let older = ContractId::new("allison", "v0").unwrap();
+        let versioned = event(number + 4).with_older(NewPayload::new(&older, "old".into()));
+        let mut batch = [
+            event(number),
+            event(number + 1),
+            keyed(number + 2),
+            keyed(number + 3),
+            versioned,
+            event(number + 5),
+        ];
+        batch[4].deliveries[0].version = Some("v0".to_owned());
+        batch[5].deliveries[0].lease = Some(LEASE);
+        let inserted = store.insert(&batch).await.unwrap();
+        assert_eq!(inserted, [InsertOutcome::New; 6]);
+        assert_eq!(inserted[5].leased.len(), 1);
+        assert_eq!(store.insert(&batch[4..5]).await.unwrap(), [InsertOutcome::Duplicate]);
+        assert_eq!(store.insert(&[event(number)]).await.unwrap(), [InsertOutcome::Duplicate]);
+        store.look(&poll(5, NOW)).await.unwrap();
         let claims = store.claim(&wish(NOW, 50)).await.unwrap();
         assert!(claims.deliveries.len() >= 3);
         let leases: Vec<_> =
             claims.deliveries.iter().map(|claimed| (claimed.delivery, claimed.lease)).collect();
-        store.extend(&leases, NOW, LEASE).await.unwrap();
+        store.extend(&leases, LEASE, NOW).await.unwrap();
         let pause = |settlement: Settlement| settlement.with_pause(Duration::ZERO);
         let settlements: Vec<_> = delivered(&claims).into_iter().map(pause).collect();
         let told = store.settle(&settlements).await.unwrap();
         assert!(told.iter().all(|told| *told == Settled::Done));
         store.cancel(delivery_id(number + 3), NOW).await.unwrap();
-        store.expunge("org_1", &event(number + 1).id, NOW).await.unwrap();
+        store.expunge("org_1", "allison", &event(number + 1).id, NOW).await.unwrap();
     }
 
-    /// Deliveries of 1,000 subscriptions, nearly all of one.
+    /// SQL for deliveries of 1,000 subscriptions, nearly all of one.
     fn filled(prefix: &str) -> String {
         format!(
-            "INSERT INTO {prefix}subscriptions (id, organization, url, filter, secrets, status, options, health, created_at) \
-             SELECT ('00000000-0000-0000-0000-' || lpad(to_hex(i), 12, '0'))::uuid, 'org_2', url, filter, secrets, status, \
+            "INSERT INTO {prefix}subscriptions (id, organization, contract, version, url, filter, secrets, status, options, health, created_at) \
+             SELECT ('00000000-0000-0000-0000-' || lpad(to_hex(i), 12, '0'))::uuid, 'org_2', contract, version, url, filter, secrets, status, \
                options, health, i FROM {prefix}subscriptions, generate_series(1, 1000) i; \
-             INSERT INTO {prefix}events (organization, id, type, digest, created_at, payload) \
-             SELECT 'org_2', 'e' || i, 'call.ended', 'x', 0, 'x' FROM generate_series(1, 100000) i; \
-             INSERT INTO {prefix}deliveries (id, event, subscription, lane, due_at, created_at, state) \
-             SELECT gen_random_uuid(), i, s.id, CASE WHEN i % 7 = 0 THEN i END, i, 0, 'pending' \
+             INSERT INTO {prefix}events (organization, contract, version, id, type, digest, created_at, payload) \
+             SELECT 'org_2', 'allison', 'v1', 'e' || i, 'call.ended', 'x', 0, 'x' FROM generate_series(1, 100000) i; \
+             INSERT INTO {prefix}deliveries (id, event, subscription, order_group, due_at, created_at, state, is_retry) \
+             SELECT gen_random_uuid(), i, s.id, CASE WHEN i % 7 = 0 THEN i END, i, 0, 'pending', i % 3 = 0 \
              FROM generate_series(1, 100000) i JOIN {prefix}subscriptions s ON s.id = CASE WHEN i % 50 = 0 \
                THEN ('00000000-0000-0000-0000-' || lpad(to_hex(1 + i % 997), 12, '0'))::uuid \
                ELSE (SELECT id FROM {prefix}subscriptions WHERE organization = 'org_1') END"
         )
     }
 
-    /// No table is walked, sorted or read without a use.
+    /// Checks that the plan scans no table, sorts nothing, and reads nothing in vain.
     fn judge(plan: &str, prefix: &str) {
         assert!(!plan.contains(&format!("Seq Scan on {prefix}")), "{plan}");
         let lines: Vec<_> = plan.lines().map(str::trim_start).collect();
@@ -521,20 +438,61 @@ mod plans {
     }
 }
 
-mod lanes {
+mod leased_inserts {
+    use hookwire::{DisabledReason, SubscriptionStatus};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_insert_that_had_to_wait_leases_by_the_state_that_it_finds_then() {
+        let ((store, prefix), mut application) = fresh_with_application().await;
+        store.put(&subscription()).await.unwrap();
+        let mut other = application.begin().await.unwrap();
+        store.insert_in(&mut other, &[event(1)]).await.unwrap();
+        let mut leasing = event(1);
+        leasing.deliveries = vec![NewDelivery::new(delivery_id(2), SUBSCRIPTION).with_lease(LEASE)];
+        let leasing = [leasing];
+        let mut inserting = pin!(store.insert(&leasing));
+        until_it_waits(inserting.as_mut(), &prefix).await;
+        let disabled = SubscriptionStatus::disabled(DisabledReason::Manual, NOW);
+        assert!(store.set_status(SUBSCRIPTION, &disabled).await.unwrap());
+        other.rollback().await.unwrap();
+        let inserted = inserting.await.unwrap();
+        assert_eq!(inserted, [InsertOutcome::New]);
+        assert!(inserted[0].leased.is_empty(), "it was disabled before the delivery was written");
+        store.set_status(SUBSCRIPTION, &SubscriptionStatus::Enabled).await.unwrap();
+        let claims = claim(&store).await;
+        assert_eq!(claims.deliveries[0].delivery, delivery_id(2));
+    }
+
+    #[tokio::test]
+    async fn a_transaction_of_the_caller_leases_nothing() {
+        let (store, mut application) = with_subscription().await;
+        let mut leasing = event(1);
+        leasing.deliveries[0].lease = Some(LEASE);
+        let mut transaction = application.begin().await.unwrap();
+        let inserted = store.insert_in(&mut transaction, &[leasing]).await.unwrap();
+        assert!(inserted[0].leased.is_empty());
+        transaction.commit().await.unwrap();
+        assert_eq!(claim(&store).await.deliveries.len(), 1);
+    }
+}
+
+mod order_groups {
     use super::*;
 
     #[tokio::test]
     async fn an_end_waits_for_a_claim_that_parks_the_next_and_then_wakes_it() {
         let ((store, prefix), mut application) = fresh_with_application().await;
-        store.put_subscription(&subscription()).await.unwrap();
+        store.put(&subscription()).await.unwrap();
         store.insert_in(&mut application, &[keyed(1), keyed(2)]).await.unwrap();
         let claims = store.claim(&wish(NOW, 1)).await.unwrap();
         let mut parking = application.begin().await.unwrap();
         let subscription = uuid::Uuid::from_u128(SUBSCRIPTION.as_u128());
         let now = NOW.unix_timestamp_nanos() / 1_000;
-        let claim =
-            format!("SELECT {prefix}claim_1({now}, 1, ARRAY['{subscription}'::uuid], ARRAY[9], ARRAY[0])");
+        let claim = format!(
+            "SELECT {prefix}claim_1(ARRAY['allison'], {now}, 1, ARRAY['{subscription}'::uuid], ARRAY[9], ARRAY[0])"
+        );
         execute(&mut parking, &claim).await;
         let settlements = delivered(&claims);
         let mut settling = pin!(store.settle(&settlements));
@@ -547,7 +505,7 @@ mod lanes {
     #[tokio::test]
     async fn an_insert_waits_for_an_end_and_is_due_then() {
         let ((store, prefix), mut application) = fresh_with_application().await;
-        store.put_subscription(&subscription()).await.unwrap();
+        store.put(&subscription()).await.unwrap();
         store.insert(&[keyed(1)]).await.unwrap();
         let mut ending = application.begin().await.unwrap();
         let first = uuid::Uuid::from_u128(delivery_id(1).as_u128());
@@ -556,7 +514,7 @@ mod lanes {
         let mut inserting = pin!(store.insert(&second));
         until_it_waits(inserting.as_mut(), &prefix).await;
         ending.commit().await.unwrap();
-        assert_eq!(inserting.await.unwrap(), [Inserted::New]);
+        assert_eq!(inserting.await.unwrap(), [InsertOutcome::New]);
         assert_eq!(claimed(&store).await, [delivery_id(2)]);
     }
 
@@ -579,9 +537,28 @@ mod lanes {
     }
 
     #[tokio::test]
+    async fn a_retry_fills_the_share_of_a_new_delivery_that_is_not_in_turn() {
+        let (store, mut application) = with_subscription().await;
+        store.insert(&[event(3)]).await.unwrap();
+        let earlier = NOW - Duration::from_secs(1);
+        let failed = |settlement: Settlement| {
+            let again = Next::retry(Duration::ZERO);
+            let log = settlement.log().unwrap().clone();
+            Settlement::new(settlement.key, settlement.lease, log, again, earlier)
+        };
+        let settlements: Vec<_> = delivered(&claim(&store).await).into_iter().map(failed).collect();
+        store.settle(&settlements).await.unwrap();
+        // Both are due as far as the claim can tell before it has their lock.
+        store.insert_in(&mut application, &[keyed(1), keyed(2)]).await.unwrap();
+        let claims = store.claim(&wish(NOW, 2)).await.unwrap();
+        let claimed: Vec<_> = claims.deliveries.iter().map(|claimed| claimed.delivery).collect();
+        assert_eq!(claimed, [delivery_id(1), delivery_id(3)]);
+    }
+
+    #[tokio::test]
     async fn an_end_that_is_undone_lets_nothing_begin() {
         let ((store, prefix), mut application) = fresh_with_application().await;
-        store.put_subscription(&subscription()).await.unwrap();
+        store.put(&subscription()).await.unwrap();
         store.insert_in(&mut application, &[keyed(1), keyed(2)]).await.unwrap();
         let mut ending = application.begin().await.unwrap();
         let first = uuid::Uuid::from_u128(delivery_id(1).as_u128());
@@ -591,7 +568,7 @@ mod lanes {
             [],
             "the first is held, and whether the second is next is not known"
         );
-        assert_eq!(store.look(NOW, 9).await.unwrap().ready, [SUBSCRIPTION]);
+        assert_eq!(store.look(&poll(9, NOW)).await.unwrap().ready, [SUBSCRIPTION]);
         ending.rollback().await.unwrap();
         assert_eq!(claimed(&store).await, [delivery_id(1)]);
     }
@@ -614,7 +591,7 @@ mod workers {
         let builder = PostgresStore::builder().with_prefix(&prefix).with_caller_time();
         let one = builder.clone().connect(postgres_server::url()).await.unwrap();
         let two = builder.connect(postgres_server::url()).await.unwrap();
-        one.put_subscription(&subscription()).await.unwrap();
+        one.put(&subscription()).await.unwrap();
         let batch: Vec<_> = (1..=400).map(event).collect();
         one.insert(&batch).await.unwrap();
         let workers: Vec<_> = [one.clone(), one.clone(), two.clone(), two]
@@ -625,7 +602,7 @@ mod workers {
         for worker in workers {
             taken += worker.await.unwrap();
         }
-        // A worker that found all rows held by others went home; what it did not see is due still.
+        // A worker that found all rows locked by others stopped early. The rest is still due.
         taken += deliver_all(one).await;
         assert_eq!(taken, 400);
     }
@@ -642,7 +619,7 @@ mod workers {
         let claims = store.claim(&wish(NOW, 2)).await.unwrap();
         let taken: Vec<_> = claims.deliveries.iter().map(|claimed| claimed.delivery).collect();
         assert_eq!(taken, [delivery_id(1), delivery_id(701)]);
-        assert_eq!(store.look(NOW, 10).await.unwrap().ready, [], "the rest waits behind the first");
+        assert_eq!(store.look(&poll(10, NOW)).await.unwrap().ready, [], "the rest waits behind the first");
     }
 
     #[tokio::test]
@@ -651,18 +628,20 @@ mod workers {
         let many = 9_000;
         let sql = format!(
             "INSERT INTO {}subscriptions \
-               (id, organization, url, filter, secrets, status, disabled_at, paused_until, options, health, created_at) \
-             SELECT ('00000000-0000-0000-0000-' || lpad(to_hex(i), 12, '0'))::uuid, 'org_1', \
+               (id, organization, contract, version, url, filter, secrets, status, disabled_at, paused_until, options, health, created_at) \
+             SELECT ('00000000-0000-0000-0000-' || lpad(to_hex(i), 12, '0'))::uuid, 'org_1', 'allison', 'v1', \
              'https://hooks.example.com/', '[]', '[]', 'enabled', NULL, 0, '{{}}', '', 0 FROM generate_series(1, {many}) i",
             store.1
         );
         execute(&mut application, &sql).await;
         let mut event = event(1).with_ordering_key("call".to_owned());
         event.deliveries = (1..=many)
-            .map(|number| (delivery_id(number), hookwire::SubscriptionId::from_u128(number.into())))
+            .map(|number| {
+                NewDelivery::new(delivery_id(number), hookwire::SubscriptionId::from_u128(number.into()))
+            })
             .collect();
-        assert_eq!(store.0.insert(&[event.clone()]).await.unwrap(), [Inserted::New]);
-        assert!(store.0.expunge("org_1", &event.id, NOW).await.unwrap());
+        assert_eq!(store.0.insert(&[event.clone()]).await.unwrap(), [InsertOutcome::New]);
+        assert!(store.0.expunge("org_1", "allison", &event.id, NOW).await.unwrap());
         let pending = format!("SELECT count(*) FROM {}deliveries WHERE state = 'pending'", store.1);
         assert_eq!(number(&mut application, &pending).await, 0);
     }
@@ -675,7 +654,7 @@ mod clock {
     async fn a_caller_whose_clock_is_a_day_ahead_claims_nothing_early_and_keeps_nothing_longer() {
         let store = PostgresStore::builder().with_prefix(prefix());
         let store = store.connect(postgres_server::url()).await.unwrap();
-        store.put_subscription(&subscription()).await.unwrap();
+        store.put(&subscription()).await.unwrap();
         let (ahead, behind) = (NOW + 10_000 * DAY, NOW - 10_000 * DAY);
         let mut early = event(1);
         early.inserted_at = ahead;
@@ -690,10 +669,10 @@ mod clock {
         }
         store.settle(&settlements).await.unwrap();
         assert!(store.claim(&wish(ahead, 10)).await.unwrap().deliveries.is_empty(), "due after a minute");
-        let wait = store.look(behind, 10).await.unwrap().wait.unwrap();
+        let wait = store.look(&poll(10, behind)).await.unwrap().wait.unwrap();
         assert!(wait <= LEASE, "{wait:?}");
-        // What a caller says of an attempt is data.
-        assert_eq!(store.attempts(delivery_id(1)).await.unwrap()[0].started_at, NOW);
+        // The times of an attempt are the caller's data.
+        assert_eq!(store.list_attempts(delivery_id(1)).await.unwrap()[0].started_at, NOW);
     }
 
     const DAY: Duration = Duration::from_secs(86_400);
@@ -717,7 +696,7 @@ mod notifications {
         }
         two.notify().await.unwrap();
         one.notified().await.unwrap();
-        // Its own three came before that of the other.
+        // It has seen its own three notifications already.
         assert!(timeout(Duration::from_millis(200), one.notified()).await.is_err());
         two.notify().await.unwrap();
         one.notified().await.unwrap();
@@ -752,7 +731,7 @@ mod faults {
         let server = Server::start();
         let store =
             builder().with_acquire_timeout(Duration::from_millis(500)).connect(&server.url()).await.unwrap();
-        store.put_subscription(&subscription()).await.unwrap();
+        store.put(&subscription()).await.unwrap();
         for (number, end) in [(1, Server::stop as fn(&Server)), (2, Server::kill)] {
             end(&server);
             for _ in 0..2 {
@@ -766,7 +745,7 @@ mod faults {
                     told = store.insert(&[event(number)]).await;
                 }
             }
-            assert_eq!(told.unwrap(), [Inserted::New]);
+            assert_eq!(told.unwrap(), [InsertOutcome::New]);
         }
         assert_eq!(claim(&store).await.deliveries.len(), 2);
     }
@@ -780,7 +759,7 @@ mod faults {
                 options.application_name(&name).options([("default_transaction_isolation", isolation)]);
             let pool = pool().max_connections(2).connect_with(options).await.unwrap();
             let store = builder().open_pool(pool).await.unwrap();
-            store.put_subscription(&subscription()).await.unwrap();
+            store.put(&subscription()).await.unwrap();
             let batch: Vec<_> = (1..=50).map(event).collect();
             for polls in 1..8 {
                 drop_before(polls, store.insert(&batch)).await;
@@ -788,7 +767,7 @@ mod faults {
                 drop_before(polls, store.claim(&wish)).await;
             }
             assert!(store.insert(&batch).await.is_ok());
-            store.look(NOW, 1).await.unwrap();
+            store.look(&poll(1, NOW)).await.unwrap();
             let idle = format!(
                 "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{name}' AND state LIKE 'idle in%'"
             );
@@ -805,7 +784,7 @@ mod faults {
         let pool = pool.connect(postgres_server::url()).await.unwrap();
         let store = PostgresStore::builder().with_prefix(&prefix).with_caller_time();
         let store = store.open_pool(pool).await.unwrap();
-        store.put_subscription(&subscription()).await.unwrap();
+        store.put(&subscription()).await.unwrap();
         store.insert(&[event(1), event(2)]).await.unwrap();
         let claims = claim(&store).await;
         let settlements = delivered(&claims);
@@ -818,7 +797,8 @@ mod faults {
         };
         let mut transaction = application.begin().await.unwrap();
         execute(&mut transaction, &lock(2)).await;
-        // It takes the first and waits for the second; the other waits for the first then.
+        // The settlement holds the first row and waits for the second. Then the other session waits for the
+        // first.
         let settling = store.settle(&settlements);
         let locking = async {
             until_it_waits(std::future::pending::<()>(), &prefix).await;
@@ -840,7 +820,7 @@ mod faults {
         });
         let pool = pool.connect(postgres_server::url()).await.unwrap();
         let store = builder().open_pool(pool).await.unwrap();
-        store.put_subscription(&subscription()).await.unwrap();
+        store.put(&subscription()).await.unwrap();
         let batch: Vec<_> = (1..=50).map(event).collect();
         store.insert(&batch).await.unwrap();
         let log = DriverLog::of_this_thread();
@@ -876,59 +856,24 @@ mod faults {
         ];
         for damage in damages {
             let ((store, prefix), mut application) = fresh_with_application().await;
-            store.put_subscription(&subscription()).await.unwrap();
+            store.put(&subscription()).await.unwrap();
             store.insert(&[event(1), event(2), event(3)]).await.unwrap();
             execute(&mut application, &damage.replace("{p}", &prefix)).await;
             let claims = claim(&store).await;
             let read: Vec<_> = claims.deliveries.iter().map(|claimed| claimed.delivery).collect();
             assert_eq!(read, [delivery_id(1), delivery_id(3)], "{damage}");
             let [unreadable] = &claims.unreadable[..] else { panic!("{damage}") };
-            assert_eq!(unreadable.delivery, delivery_id(2));
+            assert_eq!(unreadable.key, delivery_id(2));
             assert_eq!(unreadable.error.kind(), StoreErrorKind::Corrupt);
         }
         let ((store, prefix), mut application) = fresh_with_application().await;
-        store.put_subscription(&subscription()).await.unwrap();
+        store.put(&subscription()).await.unwrap();
         store.insert(&[event(1), event(2)]).await.unwrap();
         execute(&mut application, &format!("UPDATE {prefix}subscriptions SET url = 'nonsense'")).await;
         assert_eq!(claim(&store).await.unreadable.len(), 2);
     }
 
-    #[tokio::test]
-    async fn texts_of_any_kind_are_values_or_refused() {
-        let (store, _) = with_subscription().await;
-        for (number, organization) in (10..).zip(["'; DROP TABLE hookwire_events; --", "", "\u{feff}é🦀"])
-        {
-            let mut odd = event(number).with_ordering_key("nul\0inside".to_owned());
-            odd.organization = organization.to_owned();
-            odd.id = "~!'\"%_\\".parse().unwrap();
-            odd.attributes.insert("nul\0".to_owned(), vec!["\0".to_owned()]);
-            assert_eq!(store.insert(&[odd.clone()]).await.unwrap(), [Inserted::New]);
-            assert_eq!(store.insert(&[odd.clone()]).await.unwrap(), [Inserted::Duplicate]);
-            odd.payload = "other".into();
-            assert_eq!(store.insert(&[odd]).await.unwrap(), [Inserted::Conflict]);
-        }
-        assert_eq!(deliver_all(store.clone()).await, 3);
-        for organization in ["nul\0inside".to_owned(), "o".repeat(1_001)] {
-            let mut odd = event(20);
-            odd.organization.clone_from(&organization);
-            let error = store.insert(&[odd]).await.unwrap_err();
-            assert_eq!(error.kind(), StoreErrorKind::Backend);
-            assert!(store.subscriptions(&organization).await.unwrap().is_empty());
-            assert!(!store.expunge(&organization, &event(20).id, NOW).await.unwrap());
-        }
-    }
-
-    #[tokio::test]
-    async fn a_delivery_for_a_subscription_that_is_not_there_is_cancelled() {
-        let (store, ()) = fresh().await;
-        store.insert(&[event(1)]).await.unwrap();
-        let state = store.delivery(delivery_id(1)).await.unwrap().unwrap().state;
-        assert_eq!(state, DeliveryState::Dead(DeadReason::Cancelled));
-        store.put_subscription(&subscription()).await.unwrap();
-        assert!(claim(&store).await.deliveries.is_empty());
-    }
-
-    /// As [`drop_after`], of a future that may have ended by then.
+    /// Like [`drop_after`], for a future that may have ended by then.
     async fn drop_before<T>(polls: u32, future: impl Future<Output = T>) {
         let mut future = Box::pin(future);
         for _ in 0..polls {
@@ -951,25 +896,25 @@ fn pool() -> PgPoolOptions {
 
 async fn with_subscription() -> (PostgresStore, PgConnection) {
     let (store, ()) = fresh().await;
-    store.put_subscription(&subscription()).await.unwrap();
+    store.put(&subscription()).await.unwrap();
     (store, application().await)
 }
 
-/// A store, its prefix, and a connection of the application's own.
+/// A store, its prefix, and a connection of the application.
 async fn fresh_with_application() -> ((PostgresStore, String), PgConnection) {
     let prefix = prefix();
     let store = builder().with_prefix(&prefix).connect(postgres_server::url()).await.unwrap();
     ((store, prefix), application().await)
 }
 
-/// A connection of the application's own, with a table of its own.
+/// A connection of the application, with a table of its own.
 async fn application() -> PgConnection {
     let mut connection = PgConnection::connect(postgres_server::url()).await.unwrap();
     connection.execute("CREATE TEMP TABLE calls (id int)").await.unwrap();
     connection
 }
 
-/// Until a call of the store of this prefix waits for a lock, which it has to.
+/// Waits until a call of this prefix's store waits for a lock. The call must do that.
 async fn until_it_waits(call: impl Future, prefix: &str) {
     let mut call = pin!(call);
     let mut watcher = application().await;

@@ -1,10 +1,12 @@
-//! How a subscription's requests are sent, and how its endpoint fares.
+//! A subscription's options, and the health of its endpoint.
 
 use std::time::Duration;
 
+use hookwire::contract::AutoDisable;
+use hookwire::subscription::{Authentication, Health, Options, Rate, TokenSource};
 use hookwire::{
-    AddressPolicy, Authentication, AutoDisable, Contract, EndpointUrl, Error, ErrorKind, EventFilter, Health,
-    Jitter, Options, Rate, Scheme, Secret, Subscription, SubscriptionId, TokenSource,
+    AddressPolicy, Contract, EndpointUrl, Error, ErrorKind, EventFilter, Jitter, Scheme, Secret,
+    Subscription, SubscriptionId,
 };
 use http::HeaderMap;
 use proptest::prelude::*;
@@ -52,13 +54,13 @@ fn retries_of_its_own_stand_in_for_the_contracts_and_are_spread_as_those_are() {
     assert_refused(Options::new().with_retry_delays([Duration::ZERO]), "");
 }
 
-/// What was the newest signs on beside the new one, and the older ones until their time as before.
+/// The newest secret keeps signing beside the added one, and the older ones keep their end times.
 #[test]
 fn a_secret_that_is_added_moves_no_time_to_another() {
     let url = EndpointUrl::parse("https://hooks.example.com/", &AddressPolicy::new()).unwrap();
     let secrets = [1, 2, 3].map(|byte| Secret::from_random([byte; 32]));
     let start = datetime!(2026-04-17 19:12 UTC);
-    let mut subscription = Subscription::new("org_1", url, EventFilter::all());
+    let mut subscription = Subscription::new("org_1", &Contract::allison(), url, EventFilter::all());
     for secret in &secrets[..2] {
         subscription = subscription.with_secret(secret.clone());
     }
@@ -231,7 +233,7 @@ fn credentials_that_could_not_be_sent_are_refused() {
 
 #[test]
 fn credentials_are_sent_as_their_rfc_has_it() {
-    // RFC 7617 section 2, its own example, and section 2.1, its example of UTF-8.
+    // The examples of RFC 7617 section 2, and of section 2.1 for UTF-8.
     for (user, password, sent) in [
         ("Aladdin", "open sesame", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
         ("test", "123\u{a3}", "Basic dGVzdDoxMjPCow=="),
@@ -240,7 +242,7 @@ fn credentials_are_sent_as_their_rfc_has_it() {
         let options = with(Authentication::basic(user, secret(password)).unwrap());
         assert_eq!(applied(&options)["authorization"], sent);
     }
-    // RFC 6750 section 2.1, its own example.
+    // The example of RFC 6750 section 2.1.
     let options = with(Authentication::bearer(secret("mF_9.B5f-4.1JqM")).unwrap());
     assert_eq!(applied(&options)["authorization"], "Bearer mF_9.B5f-4.1JqM");
     with(Authentication::bearer(secret("aZ0-._~+/==")).unwrap());
@@ -405,17 +407,17 @@ fn allos_timer_needs_three_failures_half_a_day_apart_within_a_day() {
         (&[0.0, 12.0, 12.0], true),
         (&[0.0, 20.0, 24.1], false),
         (&[0.0, 10.0, 11.0, 24.1], true),
-        // Each day's failures close together, and never half a day apart within one day.
+        // The failures of each day are close together, never half a day apart within a day.
         (&[0.0, 1.0, 2.0, 24.9], true),
         (&[0.0, 1.0, 2.0, 25.9, 26.1, 26.2], false),
-        // The first of a burst has left the window, its last has not.
+        // The first failure of a burst has left the window, the last has not.
         (&[0.0, 0.5, 0.9, 24.1], true),
         (&[0.0, 25.0, 50.0, 75.0], false),
     ] {
         let last = hours.last().unwrap();
         let health = failing(&rule, hours.iter().map(|hour| at(*hour)));
-        assert!(!health.is_hopeless(at(last + 119.9), &rule), "{hours:?}");
-        assert_eq!(health.is_hopeless(at(last + 120.0), &rule), starts, "{hours:?}");
+        assert!(!health.is_hopeless(&rule, at(last + 119.9)), "{hours:?}");
+        assert_eq!(health.is_hopeless(&rule, at(last + 120.0)), starts, "{hours:?}");
     }
 }
 
@@ -423,11 +425,11 @@ fn allos_timer_needs_three_failures_half_a_day_apart_within_a_day() {
 fn a_brief_outage_starts_no_timer_however_many_attempts_fail() {
     let rule = allo();
     let mut health = failing(&rule, (0..10_000).map(|number| at(f64::from(number) * 11.9 / 10_000.0)));
-    assert!(!health.is_hopeless(at(10_000.0), &rule));
+    assert!(!health.is_hopeless(&rule, at(10_000.0)));
     assert_eq!(health.failures(), 10_000);
     health = health.succeeded();
     assert_eq!(health, Health::default());
-    assert!(!failing_on(health, &rule, [12.0, 13.0, 14.0].map(at)).is_hopeless(at(10_000.0), &rule));
+    assert!(!failing_on(health, &rule, [12.0, 13.0, 14.0].map(at)).is_hopeless(&rule, at(10_000.0)));
 }
 
 #[test]
@@ -435,7 +437,7 @@ fn one_success_clears_a_running_timer() {
     let rule = allo();
     let health = failing(&rule, [0.0, 6.0, 12.0].map(at)).succeeded();
     let health = failing_on(health, &rule, [130.0, 131.0, 132.0].map(at));
-    assert!(!health.is_hopeless(at(132.0), &rule));
+    assert!(!health.is_hopeless(&rule, at(132.0)));
     assert_eq!(health.failing_since(), Some(at(130.0)));
 }
 
@@ -443,31 +445,31 @@ fn one_success_clears_a_running_timer() {
 fn a_rule_without_a_trigger_counts_from_the_first_failure() {
     let rule = AutoDisable::failing_for(Duration::from_secs(5 * 86_400));
     let health = failing(&rule, [0.0, 50.0, 119.0].map(at));
-    assert!(!health.is_hopeless(at(119.9), &rule));
-    assert!(health.is_hopeless(at(120.0), &rule));
+    assert!(!health.is_hopeless(&rule, at(119.9)));
+    assert!(health.is_hopeless(&rule, at(120.0)));
 }
 
 #[test]
 fn without_a_rule_failures_are_counted_and_start_nothing() {
     let health = Health::default().failed(at(0.0), None).failed(at(500.0), None);
     assert_eq!((health.failures(), health.failing_since()), (2, Some(at(0.0))));
-    assert!(!health.is_hopeless(at(10_000.0), &allo()));
+    assert!(!health.is_hopeless(&allo(), at(10_000.0)));
 }
 
 #[test]
 fn a_clock_put_back_starts_no_timer_early_and_stops_none_for_ever() {
     let rule = allo();
-    // Failures that were told a year ahead are not half a day before anything.
+    // Failures with a time one year ahead are not half a day before any other.
     let health = failing(&rule, [8_760.0, 8_760.1, 0.0, 0.1].map(at));
-    assert!(!health.is_hopeless(at(10_000.0), &rule));
+    assert!(!health.is_hopeless(&rule, at(10_000.0)));
     assert_eq!(health.failing_since(), Some(at(0.0)));
-    assert!(failing_on(health, &rule, [12.0].map(at)).is_hopeless(at(132.0), &rule));
-    // A timer that was started a year ahead counts from when the clock was right again.
+    assert!(failing_on(health, &rule, [12.0].map(at)).is_hopeless(&rule, at(132.0)));
+    // A timer that was started one year ahead counts from the time at which the clock was right again.
     let health = failing(&rule, [8_760.0, 8_766.0, 8_772.0].map(at));
-    assert!(!health.is_hopeless(at(8_772.0), &rule));
+    assert!(!health.is_hopeless(&rule, at(8_772.0)));
     let health = failing_on(health, &rule, [0.0].map(at));
-    assert!(!health.is_hopeless(at(119.9), &rule));
-    assert!(failing_on(health, &rule, [119.0].map(at)).is_hopeless(at(120.0), &rule));
+    assert!(!health.is_hopeless(&rule, at(119.9)));
+    assert!(failing_on(health, &rule, [119.0].map(at)).is_hopeless(&rule, at(120.0)));
 }
 
 #[test]
@@ -487,7 +489,7 @@ fn stored_health_stays_small_and_unreadable_health_is_an_error() {
 }
 
 proptest! {
-    /// Against the rule's own words, over all failures that there ever were, with a restart after each.
+    /// Compares with the rule's own words over all failures, with a restart after each.
     #[test]
     fn the_timer_starts_exactly_when_the_rule_says(
         steps in prop::collection::vec(prop_oneof![0..120_i64, 0..7_200_i64, 0..90_000_i64], 1..60),
@@ -506,7 +508,7 @@ proptest! {
             health = Health::from_storage(&health.failed(now, Some(&rule)).to_storage()).unwrap();
             let inside: Vec<_> = told.iter().filter(|at| now - **at <= window).collect();
             let starts = inside.len() >= failures as usize && now - *inside[0] >= spread;
-            prop_assert_eq!(health.is_hopeless(now + time::Duration::seconds(1), &rule), starts);
+            prop_assert_eq!(health.is_hopeless(&rule, now + time::Duration::seconds(1)), starts);
             if starts {
                 break;
             }

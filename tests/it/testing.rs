@@ -1,22 +1,25 @@
-//! What `hookwire::testing` gives to whoever tests a receiver or a sender.
+//! `hookwire::testing`, for users who test a receiver or a sender.
 
 use std::collections::HashSet;
 use std::error::Error as _;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hookwire::address::AddressError;
 use hookwire::receive::{
-    Guard as _, HeaderGuard, NetworkGuard, PathGuard, Received, Receiver, Rejection, SecretSource,
+    Arrival, Guard as _, HeaderGuard, NetworkGuard, PathGuard, Received, Receiver, Rejection, SecretSource,
 };
 use hookwire::testing::{Faults, Miss, RecordingClient, RecordingReceiver, Reply, Samples};
 use hookwire::{
-    AddressError, AddressPolicy, Contract, DataError, Envelope, ErrorClass, ErrorKind, HttpClient as _,
-    Limits, MemoryStore, Outcome, RawEvent, Scheme, Secret, allison, allo, nectar_desk,
+    AddressPolicy, Contract, DataError, Envelope, ErrorClass, ErrorKind, HttpClient as _, Limits,
+    MemoryStore, Outcome, RawEvent, Scheme, Secret, allison, allo, nectar_desk,
 };
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Request, StatusCode};
 use time::OffsetDateTime;
 use time::macros::datetime;
+
+use crate::received::received;
 
 // Samples.
 
@@ -28,7 +31,9 @@ async fn every_contract_has_a_request_of_each_of_its_types_that_its_receiver_tak
         let mut ids = HashSet::new();
         for (kind, request) in samples(&contract).requests(NOW).unwrap() {
             let received =
-                receiver.receive::<RawEvent>(request.headers(), request.body(), NOW).await.unwrap();
+                received::<RawEvent, _>(&receiver, Arrival::post(request.headers()), request.body(), NOW)
+                    .await
+                    .unwrap();
             let Received::Event { envelope, receipt, .. } = received else {
                 panic!("{}: {kind:?} is no event", contract.name())
             };
@@ -311,7 +316,7 @@ async fn a_recording_receiver_tells_of_each_request_what_was_handled_and_what_wa
     }
     let recorded = receiver.clone().recorded();
     let answers: Vec<_> = recorded.iter().map(|told| told.answer.status.as_u16()).collect();
-    assert_eq!(answers, [200, 200, 503, 503, 401, 405]);
+    assert_eq!(answers, [200, 200, 503, 200, 401, 405]);
     let handled: Vec<_> = recorded
         .iter()
         .map(|told| told.event.as_ref().map(|event| (event.id.as_str(), event.event_type())))
@@ -334,7 +339,7 @@ async fn a_recording_receiver_tells_of_each_request_what_was_handled_and_what_wa
     assert_eq!(cause, "no room for contacts");
     assert!(matches!(**forged.rejection.as_ref().unwrap(), Rejection::Unverified(_)));
     assert!(!format!("{receiver:?}").contains("[7]"), "{receiver:?}");
-    // What failed was released: its next copy is handled.
+    // The failed event was released, so its next copy is handled.
     assert!(receiver.receive(sample("contact.created", "evt_2"), NOW).await.event.is_some());
 }
 
@@ -370,7 +375,7 @@ async fn a_recording_receivers_requests_come_from_an_address_to_a_path_for_a_ten
     assert_eq!(status(&near.with_tenant("acme")).await, 200);
     let recorded = plain.recorded();
     assert_eq!(recorded.len(), 4, "of all of them");
-    // The id is in the header alone, and proven.
+    // The id stands only in the header, and is signed.
     assert_eq!(recorded[3].event.as_ref().unwrap().id.as_str(), "msg_1");
 }
 
@@ -385,23 +390,24 @@ async fn a_recording_receiver_answers_as_its_receiver_refuses_and_knows_a_misfit
         br#"{"topic":"call.completed","version":"2.0","timestamp":"2026-04-17T12:00:00.000000Z","data":[7]}"#;
     let misfit = samples(&contract).request_with(&body[..], &"msg_7".parse().unwrap(), NOW).unwrap();
     let refused = guarded.receive(misfit.clone(), NOW).await;
-    assert!(challenge.is_some() && refused.answer.challenge == challenge, "{:?}", refused.answer);
+    let shown = refused.answer.header(&WWW_AUTHENTICATE).map(|value| value.to_str().unwrap());
+    assert!(challenge.is_some() && shown == challenge, "{:?}", refused.answer);
     assert!(refused.event.is_none());
     let told = RecordingReceiver::new(receiver_of(&contract), handler).receive(misfit, NOW).await;
-    assert_eq!(told.answer.status, 503);
+    assert_eq!(told.answer.status, 200);
     let event = told.event.expect("the handler was given it");
     assert_eq!((event.id.as_str(), event.data.data().get()), ("msg_7", "[7]"));
 }
 
-/// All that have a name.
+/// All contracts that have a name.
 fn contracts() -> impl Iterator<Item = Contract> {
-    Contract::NAMES.into_iter().map(|name| name.parse().unwrap())
+    Contract::NAMES.iter().map(|name| name.parse().unwrap())
 }
 
-/// The schemes that no contract has by itself.
+/// The schemes that belong to no built-in contract.
 fn schemes() -> impl Iterator<Item = Contract> {
     let schemes = [Scheme::SVIX, Scheme::STRIPE, Scheme::GITHUB, Scheme::SLACK, Scheme::SHOPIFY];
-    // One whose envelopes carry the id, and one whose do not.
+    // A contract with the id in its envelope, and one without.
     schemes.into_iter().flat_map(|scheme| {
         [Contract::allison().with_scheme(scheme), Contract::standard_webhooks().with_scheme(scheme)]
     })

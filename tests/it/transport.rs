@@ -1,4 +1,4 @@
-//! What every HTTP client answers with, and that handles forward to it.
+//! The answers of every HTTP client, and their forwarding through handles.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -6,7 +6,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookwire::{AddressPolicy, ErrorClass, Exchange, HttpClient, Limits, Outcome, Timings, TransportError};
+use hookwire::outcome::Timings;
+use hookwire::{AddressPolicy, ErrorClass, Exchange, HttpClient, Limits, Outcome, TransportError};
 use http::{Request, Response, StatusCode};
 
 #[test]
@@ -63,7 +64,7 @@ async fn send(client: impl HttpClient) -> Result<Exchange, TransportError> {
     client.send(Request::new(Bytes::from_static(b"ping")), &Limits::new(Duration::from_secs(1))).await
 }
 
-/// Nothing here waits, so one poll is enough.
+/// Polls once: no future here ever waits.
 fn now<T>(future: impl Future<Output = T>) -> T {
     match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,

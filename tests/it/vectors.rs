@@ -35,7 +35,7 @@ fn every_valid_vector_is_what_the_signer_writes() {
     }
 }
 
-/// RFC 4231, section 4: all seven cases for HMAC-SHA-256, through a scheme that signs the body alone.
+/// RFC 4231 section 4: all seven cases for HMAC-SHA-256, through a scheme that signs only the body.
 #[test]
 fn the_cases_of_rfc_4231_hold() {
     let cases: [(&[u8], &[u8], &str); 6] = [
@@ -67,7 +67,7 @@ fn the_cases_of_rfc_4231_hold() {
         let signer = Signer::new(Scheme::GITHUB, &Secret::from_bytes(key)).unwrap();
         assert_eq!(signer.signature("", OffsetDateTime::UNIX_EPOCH, data).unwrap(), format!("sha256={tag}"));
     }
-    // Case 5 is a tag cut to 128 bits, which is never accepted.
+    // Case 5 truncates the tag to 128 bits, which is never accepted.
     let mut headers = HeaderMap::new();
     headers
         .insert("x-hub-signature-256", HeaderValue::from_static("sha256=a3b6167473100ee06e0c796c2955552b"));
@@ -75,7 +75,7 @@ fn the_cases_of_rfc_4231_hold() {
     verifier.verify_at(&headers, b"Test With Truncation", OffsetDateTime::UNIX_EPOCH).unwrap_err();
 }
 
-/// One entry of `tests/data/signatures.json`.
+/// An entry of `tests/data/signatures.json`.
 pub(crate) struct Vector {
     name: String,
     pub(crate) scheme: String,

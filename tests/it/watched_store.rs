@@ -1,4 +1,4 @@
-//! A store that counts its calls and fails as told, on top of a real one.
+//! A store that counts its calls and fails on demand, on top of a real one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,23 +6,26 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use hookwire::store::{
-    Claim, Claims, Inserted, Lease, Look, NewEvent, Replay, Replayed, Retention, Settled, Settlement,
-    StoreErrorKind,
+use hookwire::store::implement::{
+    Claim, Claims, HealthWritten, Inserted, NewEvent, Poll, Polled, Settled, Settlement, StoreId,
 };
-use hookwire::{
-    Attempt, Delivery, DeliveryId, EventId, Health, Store, StoreError, Subscription, SubscriptionId,
-    SubscriptionStatus,
-};
+use hookwire::store::{Lease, Scanned, StoreErrorKind};
+use hookwire::subscription::Health;
+use hookwire::{DeliveryId, DisabledReason, Store, StoreError, Subscription, SubscriptionId};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
-/// Clones are the same store.
+use crate::stores::Tested;
+
+/// Clones share the store.
 pub(crate) struct Watched<S>(Arc<Shared<S>>);
 
 struct Shared<S> {
     store: Arc<S>,
     claims: AtomicU32,
+    inserts: AtomicU32,
+    inserted_leased: AtomicU32,
+    handed_back: AtomicU32,
     settles: AtomicU32,
     looks: AtomicU32,
     readings: AtomicU32,
@@ -35,11 +38,13 @@ struct Shared<S> {
     claims_take: Mutex<Duration>,
     is_empty: AtomicBool,
     refused: Mutex<Vec<DeliveryId>>,
+    health_refused: Mutex<Option<SubscriptionId>>,
     troubles: Mutex<HashMap<Call, Trouble>>,
     struck: Notify,
+    let_go: Notify,
 }
 
-/// A call that something may happen to.
+/// A kind of call that may meet trouble.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum Call {
     Insert,
@@ -48,16 +53,18 @@ pub(crate) enum Call {
     Settle,
 }
 
-/// What happens to a call, once.
+/// The trouble of one call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Trouble {
-    /// It is not carried out, and says so.
+    /// The call has no effect and returns an error.
     Fails,
-    /// It is carried out, and says that it was not.
+    /// The call takes effect and returns an error.
     AnswerLost,
-    /// Whoever makes it gets no further, before it is carried out or after.
+    /// The caller is blocked before the call takes effect, or after it.
     StopsBefore,
     StopsAfter,
+    /// The call takes effect once [`Watched::let_go`] is called.
+    Waits,
 }
 
 impl<S> Clone for Watched<S> {
@@ -71,6 +78,9 @@ impl<S: Store> Watched<S> {
         Self(Arc::new(Shared {
             store,
             claims: AtomicU32::new(0),
+            inserts: AtomicU32::new(0),
+            inserted_leased: AtomicU32::new(0),
+            handed_back: AtomicU32::new(0),
             settles: AtomicU32::new(0),
             looks: AtomicU32::new(0),
             readings: AtomicU32::new(0),
@@ -83,19 +93,26 @@ impl<S: Store> Watched<S> {
             claims_take: Mutex::default(),
             is_empty: AtomicBool::new(false),
             refused: Mutex::default(),
+            health_refused: Mutex::default(),
             troubles: Mutex::default(),
             struck: Notify::new(),
+            let_go: Notify::new(),
         }))
     }
 
-    /// The next call of this kind meets `trouble`.
+    /// Lets the next call of this kind meet `trouble`.
     pub(crate) fn meets(&self, call: Call, trouble: Trouble) {
         self.0.troubles.lock().unwrap().insert(call, trouble);
     }
 
-    /// Ready when a call met its trouble.
+    /// Waits until a call has met its trouble.
     pub(crate) async fn struck(&self) {
         self.0.struck.notified().await;
+    }
+
+    /// Lets a call go on that waits.
+    pub(crate) fn let_go(&self) {
+        self.0.let_go.notify_one();
     }
 
     async fn troubled<T>(
@@ -104,23 +121,30 @@ impl<S: Store> Watched<S> {
         carried_out: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let Some(trouble) = self.0.troubles.lock().unwrap().remove(&call) else { return carried_out.await };
+        if matches!(trouble, Trouble::Waits) {
+            self.0.struck.notify_one();
+            self.0.let_go.notified().await;
+            return carried_out.await;
+        }
         let told = match trouble {
             Trouble::Fails | Trouble::StopsBefore => Err(away()),
-            Trouble::AnswerLost | Trouble::StopsAfter => carried_out.await.and_then(|_| Err(away())),
+            Trouble::AnswerLost | Trouble::StopsAfter | Trouble::Waits => {
+                carried_out.await.and_then(|_| Err(away()))
+            }
         };
         self.0.struck.notify_one();
         match trouble {
             Trouble::StopsBefore | Trouble::StopsAfter => std::future::pending().await,
-            Trouble::Fails | Trouble::AnswerLost => told,
+            Trouble::Fails | Trouble::AnswerLost | Trouble::Waits => told,
         }
     }
 
-    /// The next `times` settlements find the database away.
+    /// Lets the next `times` settlements find the database unavailable.
     pub(crate) fn settlements_fail(&self, times: u32) {
         self.0.settlements_fail.store(times, Ordering::SeqCst);
     }
 
-    /// From now on a settlement is carried out, and nothing is told of it.
+    /// Executes settlements from now on without reporting their results.
     pub(crate) fn settlements_are_mute(&self) {
         self.0.settlements_are_mute.store(true, Ordering::SeqCst);
     }
@@ -133,33 +157,52 @@ impl<S: Store> Watched<S> {
         self.0.claims_fail.store(fail, Ordering::SeqCst);
     }
 
-    /// From now on no claim and no settlement ever ends.
+    /// Lets no claim and no settlement end from now on.
     pub(crate) fn hangs(&self) {
         self.0.hangs.store(true, Ordering::SeqCst);
     }
 
-    /// From now on a claim is answered that long after it was made.
+    /// Delays the answers of claims from now on.
     pub(crate) fn claims_take(&self, time: Duration) {
         *self.0.claims_take.lock().unwrap() = time;
     }
 
-    /// From now on an organization's subscriptions are told that long after they were read.
+    /// Delays the answers of subscription reads from now on.
     pub(crate) fn readings_take(&self, time: Duration) {
         *self.0.readings_take.lock().unwrap() = time;
     }
 
-    /// From now on it has nothing due, and says so at once.
+    /// Reports nothing due from now on, without asking the store.
     pub(crate) fn is_empty(&self) {
         self.0.is_empty.store(true, Ordering::SeqCst);
     }
 
-    /// A batch that settles this delivery is refused, now and ever.
+    /// Refuses every batch that settles this delivery, from now on.
     pub(crate) fn refuses(&self, delivery: DeliveryId) {
         self.0.refused.lock().unwrap().push(delivery);
     }
 
+    /// Lets no health of this subscription be written from now on, and that of others again.
+    pub(crate) fn refuses_health_of(&self, subscription: SubscriptionId) {
+        *self.0.health_refused.lock().unwrap() = Some(subscription);
+    }
+
     pub(crate) fn claims(&self) -> u32 {
         self.0.claims.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn inserts(&self) -> u32 {
+        self.0.inserts.load(Ordering::SeqCst)
+    }
+
+    /// How many deliveries inserts have leased.
+    pub(crate) fn inserted_leased(&self) -> u32 {
+        self.0.inserted_leased.load(Ordering::SeqCst)
+    }
+
+    /// How many settlements handed a delivery back untried.
+    pub(crate) fn handed_back(&self) -> u32 {
+        self.0.handed_back.load(Ordering::SeqCst)
     }
 
     pub(crate) fn settles(&self) -> u32 {
@@ -187,15 +230,15 @@ fn away() -> StoreError {
 }
 
 impl<S: Store> Store for Watched<S> {
-    async fn put_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
-        self.0.store.put_subscription(subscription).await
+    fn id(&self) -> Option<StoreId> {
+        self.0.store.id()
     }
 
     async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
         self.0.store.subscription(id).await
     }
 
-    async fn subscriptions(&self, organization: &str) -> Result<Vec<Subscription>, StoreError> {
+    async fn subscriptions(&self, organization: &str) -> Result<Vec<Scanned>, StoreError> {
         self.0.readings.fetch_add(1, Ordering::SeqCst);
         let read = self.0.store.subscriptions(organization).await;
         let time = *self.0.readings_take.lock().unwrap();
@@ -203,32 +246,12 @@ impl<S: Store> Store for Watched<S> {
         read
     }
 
-    async fn subscription_ids(
-        &self,
-        after: Option<SubscriptionId>,
-        limit: u32,
-    ) -> Result<Vec<SubscriptionId>, StoreError> {
-        self.0.store.subscription_ids(after, limit).await
-    }
-
-    async fn replace_subscription(
-        &self,
-        seen: &Subscription,
-        subscription: &Subscription,
-    ) -> Result<bool, StoreError> {
-        self.0.store.replace_subscription(seen, subscription).await
-    }
-
-    async fn set_subscription_status(
-        &self,
-        id: SubscriptionId,
-        status: &SubscriptionStatus,
-    ) -> Result<bool, StoreError> {
-        self.0.store.set_subscription_status(id, status).await
-    }
-
     async fn insert(&self, events: &[NewEvent]) -> Result<Vec<Inserted>, StoreError> {
-        self.troubled(Call::Insert, self.0.store.insert(events)).await
+        self.0.inserts.fetch_add(1, Ordering::SeqCst);
+        let inserted = self.troubled(Call::Insert, self.0.store.insert(events)).await?;
+        let leased: usize = inserted.iter().map(|inserted| inserted.leased.len()).sum();
+        self.0.inserted_leased.fetch_add(u32::try_from(leased).unwrap(), Ordering::SeqCst);
+        Ok(inserted)
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Claims, StoreError> {
@@ -254,32 +277,34 @@ impl<S: Store> Store for Watched<S> {
             return Err(away());
         }
         let refused = self.0.refused.lock().unwrap().clone();
-        if settlements.iter().any(|settlement| refused.contains(&settlement.delivery)) {
+        if settlements.iter().any(|settlement| refused.contains(&settlement.key)) {
             return Err(StoreError::new(StoreErrorKind::Backend, "the store refuses this one"));
         }
         let told = self.troubled(Call::Settle, self.0.store.settle(settlements)).await?;
+        let handed_back = settlements.iter().filter(|settlement| settlement.attempt.is_none()).count();
+        self.0.handed_back.fetch_add(u32::try_from(handed_back).unwrap(), Ordering::SeqCst);
         Ok(if self.0.settlements_are_mute.load(Ordering::SeqCst) { Vec::new() } else { told })
     }
 
-    async fn look(&self, now: OffsetDateTime, limit: u32) -> Result<Look, StoreError> {
+    async fn look(&self, poll: &Poll) -> Result<Polled, StoreError> {
         self.0.looks.fetch_add(1, Ordering::SeqCst);
         self.hang().await;
         if self.0.looks_fail.load(Ordering::SeqCst) {
             return Err(away());
         }
         if self.0.is_empty.load(Ordering::SeqCst) {
-            return Ok(Look::default());
+            return Ok(Polled::default());
         }
-        self.troubled(Call::Look, self.0.store.look(now, limit)).await
+        self.troubled(Call::Look, self.0.store.look(poll)).await
     }
 
     async fn extend(
         &self,
         leases: &[(DeliveryId, Lease)],
-        now: OffsetDateTime,
         lease: Duration,
+        now: OffsetDateTime,
     ) -> Result<Vec<Settled>, StoreError> {
-        self.0.store.extend(leases, now, lease).await
+        self.0.store.extend(leases, lease, now).await
     }
 
     async fn put_health(
@@ -287,49 +312,24 @@ impl<S: Store> Store for Watched<S> {
         id: SubscriptionId,
         seen: &Health,
         health: &Health,
-    ) -> Result<bool, StoreError> {
-        self.0.store.put_health(id, seen, health).await
-    }
-
-    async fn delete_subscription(&self, id: SubscriptionId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.0.store.delete_subscription(id, now).await
-    }
-
-    async fn cancel(&self, id: DeliveryId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.0.store.cancel(id, now).await
-    }
-
-    async fn replay(&self, replay: &Replay, now: OffsetDateTime, limit: u32) -> Result<Replayed, StoreError> {
-        self.0.store.replay(replay, now, limit).await
-    }
-
-    async fn expunge(
-        &self,
-        organization: &str,
-        event: &EventId,
+        disable: Option<DisabledReason>,
         now: OffsetDateTime,
-    ) -> Result<bool, StoreError> {
-        self.0.store.expunge(organization, event, now).await
+    ) -> Result<HealthWritten, StoreError> {
+        if *self.0.health_refused.lock().unwrap() == Some(id) {
+            return Err(away());
+        }
+        self.0.store.put_health(id, seen, health, disable, now).await
     }
 
-    async fn prune(&self, retention: &Retention, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
-        self.0.store.prune(retention, now, limit).await
+    async fn expire(&self, age: Duration, limit: u32, now: OffsetDateTime) -> Result<u64, StoreError> {
+        self.0.store.expire(age, limit, now).await
     }
+}
 
-    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
-        self.0.store.delivery(id).await
-    }
+impl<S: Tested> Tested for Watched<S> {
+    type Plain = S::Plain;
 
-    async fn deliveries(
-        &self,
-        subscription: SubscriptionId,
-        after: Option<DeliveryId>,
-        limit: u32,
-    ) -> Result<Vec<Delivery>, StoreError> {
-        self.0.store.deliveries(subscription, after, limit).await
-    }
-
-    async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
-        self.0.store.attempts(delivery).await
+    fn plain(&self) -> &S::Plain {
+        self.0.store.plain()
     }
 }

@@ -17,10 +17,6 @@ struct State {
 }
 
 impl Queue for BareMemory {
-    fn gathers(&self) -> bool {
-        false
-    }
-
     async fn insert(&self, rows: Vec<Row>) {
         self.state.lock().expect("nobody panics with the queue").due.extend(rows);
     }

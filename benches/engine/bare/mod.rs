@@ -1,5 +1,5 @@
-//! The pipeline as somebody would write it by hand for one purpose: insert, claim, sign, POST, attempt row, done. It commits
-//! in groups on both sides and keeps its connections; it has no subscriptions, no filters, no retries and no policy.
+//! A handwritten pipeline for one purpose: insert, claim, sign, POST, attempt row, done. It settles and
+//! claims in groups and reuses its connections. It has no subscriptions, filters, retries or policy.
 
 mod memory;
 mod post;
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 pub(crate) use self::memory::BareMemory;
@@ -22,15 +22,12 @@ pub(crate) use self::sqlite::BareSqlite;
 use crate::event;
 use crate::pipeline::{Endpoints, IN_FLIGHT, Pipeline};
 
-/// What the pipeline keeps its deliveries in.
+/// The storage of the pipeline's deliveries.
 pub(crate) trait Queue: Send + Sync + 'static {
-    /// Whether callers are gathered, and what they bring is inserted at once.
-    fn gathers(&self) -> bool;
-
-    /// Returns when they are durable.
+    /// Returns when the rows are durable.
     fn insert(&self, rows: Vec<Row>) -> impl Future<Output = ()> + Send;
 
-    /// Writes attempts and marks their deliveries done; then takes up to `limit` that are due.
+    /// Writes attempts and marks their deliveries done, then claims up to `limit` due deliveries.
     fn turn(&self, done: &[Done], limit: usize) -> impl Future<Output = Vec<Row>> + Send;
 }
 
@@ -40,6 +37,13 @@ pub(crate) struct Row {
     event: u64,
     endpoint: usize,
     body: Bytes,
+}
+
+impl Row {
+    /// The row of an event to the first endpoint.
+    pub(crate) fn new(event: u64, body: Vec<u8>) -> Self {
+        Self { id: event as i64, event, endpoint: 0, body: Bytes::from(body) }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -53,15 +57,11 @@ pub(crate) struct Done {
 pub(crate) struct Bare<Q> {
     queue: Arc<Q>,
     endpoints: usize,
-    inserts: mpsc::Sender<Insert>,
     work: Arc<Work>,
     tasks: JoinSet<()>,
 }
 
-/// The rows of an event, and who waits for them.
-type Insert = (Vec<Row>, oneshot::Sender<()>);
-
-/// Tells the dispatching task of new rows.
+/// Wakes the dispatching task when there are new rows.
 #[derive(Default)]
 struct Work {
     notify: Notify,
@@ -79,18 +79,14 @@ impl<Q: Queue> Bare<Q> {
     pub(crate) fn start(queue: Q, endpoints: &Endpoints) -> Self {
         let queue = Arc::new(queue);
         let work = Arc::new(Work::default());
-        let (inserts, inserted) = mpsc::channel(10 * BATCH);
         let mut tasks = JoinSet::new();
-        if queue.gathers() {
-            tasks.spawn(insert(Arc::clone(&queue), inserted, Arc::clone(&work)));
-        }
         let posts: Vec<_> = endpoints
             .with_offsets()
             .map(|(address, offset)| Arc::new(Endpoint::new(address, offset)))
             .collect();
         let endpoints = posts.len();
         tasks.spawn(dispatch(Arc::clone(&queue), posts, Arc::clone(&work)));
-        Self { queue, endpoints, inserts, work, tasks }
+        Self { queue, endpoints, work, tasks }
     }
 }
 
@@ -105,14 +101,8 @@ impl<Q: Queue> Pipeline for Bare<Q> {
                 body: body.clone(),
             };
             let rows = (0..self.endpoints).map(row).collect();
-            if self.queue.gathers() {
-                let (answer, answered) = oneshot::channel();
-                drop(self.inserts.send((rows, answer)).await);
-                answered.await.expect("the inserting task answers");
-            } else {
-                self.queue.insert(rows).await;
-                self.work.tell();
-            }
+            self.queue.insert(rows).await;
+            self.work.tell();
         })
     }
 
@@ -121,20 +111,7 @@ impl<Q: Queue> Pipeline for Bare<Q> {
     }
 }
 
-/// One transaction for all who wait.
-async fn insert<Q: Queue>(queue: Arc<Q>, mut inserted: mpsc::Receiver<Insert>, work: Arc<Work>) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while inserted.recv_many(&mut batch, BATCH).await > 0 {
-        let (rows, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-        queue.insert(rows.concat()).await;
-        work.tell();
-        for answer in answers {
-            _ = answer.send(());
-        }
-    }
-}
-
-/// One transaction for all that ended and all that there is room for.
+/// Settles all ended attempts and claims as many deliveries as there is room for, in one transaction.
 async fn dispatch<Q: Queue>(queue: Arc<Q>, endpoints: Vec<Arc<Endpoint>>, work: Arc<Work>) {
     let (ended, mut ends) = mpsc::unbounded_channel();
     let mut done = Vec::with_capacity(IN_FLIGHT);
@@ -165,7 +142,7 @@ async fn dispatch<Q: Queue>(queue: Arc<Q>, endpoints: Vec<Arc<Endpoint>>, work: 
     }
 }
 
-/// Few sizes of claims, so that their statements stay prepared.
+/// Rounds the free room down to one of a few sizes, so that the claims' statements stay prepared.
 fn room(in_flight: usize) -> usize {
     [BATCH, 25, 5, 1].into_iter().find(|size| *size <= IN_FLIGHT - in_flight).unwrap_or(0)
 }

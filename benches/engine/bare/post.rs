@@ -1,4 +1,4 @@
-//! Signing and sending by hand: a keyed hash that is cloned, hyper's connections, kept.
+//! Signing and sending by hand: a keyed hash that is cloned, and hyper connections that are reused.
 
 use std::net::SocketAddr;
 use std::sync::Mutex;

@@ -1,4 +1,5 @@
-//! The queue in PostgreSQL: one statement, and so one transaction and one round trip, for each group.
+//! The queue in PostgreSQL. An event is one statement on the connection of its producer; what is settled and
+//! claimed is another. Each is one transaction and one round trip.
 
 use sqlx::postgres::{PgConnection, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, Row as _};
@@ -31,30 +32,27 @@ macro_rules! turn {
 }
 
 pub(crate) struct BarePostgres {
-    gathers: bool,
     inserters: PgPool,
     worker: Mutex<PgConnection>,
 }
 
 impl BarePostgres {
-    pub(crate) async fn open(url: &str, gathers: bool) -> Self {
-        let size = if gathers { 1 } else { INSERTERS };
-        let pool =
-            PgPoolOptions::new().min_connections(size).max_connections(size).test_before_acquire(false);
+    /// Opens a connection for each producer.
+    pub(crate) async fn open(url: &str, producers: u32) -> Self {
+        let pool = PgPoolOptions::new()
+            .min_connections(producers)
+            .max_connections(producers)
+            .test_before_acquire(false);
         let inserters = pool.connect(url).await.expect("the server answers");
         let mut worker = PgConnection::connect(url).await.expect("the server answers");
         sqlx::raw_sql(SCHEMA).execute(&mut worker).await.expect("the schema is SQL");
-        // Planned while the table is empty, the statements would read all of it later.
+        // Statements planned while the table is empty would scan the whole table later.
         sqlx::raw_sql(INDEXED).execute(&mut worker).await.expect("the settings are PostgreSQL's");
-        Self { gathers, inserters, worker: Mutex::new(worker) }
+        Self { inserters, worker: Mutex::new(worker) }
     }
 }
 
 impl Queue for BarePostgres {
-    fn gathers(&self) -> bool {
-        self.gathers
-    }
-
     async fn insert(&self, rows: Vec<Row>) {
         let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
         let events: Vec<_> = rows.iter().map(|row| row.event as i64).collect();
@@ -92,7 +90,7 @@ fn now() -> i64 {
     (OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000) as i64
 }
 
-/// The limits are no parameters: under one the plan may become a scan of the table.
+/// The limit is part of the SQL text: with a parameter, the plan may become a scan of the table.
 fn turn_sql(limit: usize) -> &'static str {
     match limit {
         0 => concat!(done!(), " SELECT 1 WHERE false"),
@@ -102,9 +100,6 @@ fn turn_sql(limit: usize) -> &'static str {
         _ => turn!(100),
     }
 }
-
-/// As many handlers of a web back end commit at once.
-const INSERTERS: u32 = 16;
 
 const LEASE: i64 = 60_000_000;
 

@@ -1,98 +1,134 @@
-//! The queue in a SQLite file: WAL, synchronous FULL, one transaction for each group.
+//! The queue in a SQLite file: WAL, synchronous FULL. One thread writes through SQLite's own interface, and
+//! each of its transactions has all that waited when it began.
 
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+use rusqlite::{Connection, Statement, params};
 use time::OffsetDateTime;
-use tokio::sync::Mutex;
+use tokio::sync::oneshot;
 
 use super::{Done, Queue, Row};
 
-macro_rules! insert {
-    ($($row:literal)*) => {
-        concat!("INSERT INTO deliveries (id, event, endpoint, body, due_at, attempts) VALUES (?,?,?,?,?,0)", $($row),*)
-    };
+pub(crate) struct BareSqlite {
+    writes: mpsc::Sender<Write>,
 }
 
-pub(crate) struct BareSqlite {
-    // Whoever writes holds it, so that nobody polls the file's lock.
-    connection: Mutex<SqliteConnection>,
+/// A part of the next transaction.
+enum Write {
+    Insert(Vec<Row>, oneshot::Sender<()>),
+    Turn(Vec<Done>, usize, oneshot::Sender<Vec<Row>>),
 }
 
 impl BareSqlite {
-    pub(crate) async fn open(path: &Path) -> Self {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full);
-        let mut connection = options.connect().await.expect("the folder takes a database");
-        sqlx::raw_sql(SCHEMA).execute(&mut connection).await.expect("the schema is SQL");
-        Self { connection: Mutex::new(connection) }
+    pub(crate) fn open(path: &Path) -> Self {
+        let connection = Connection::open(path).expect("the folder takes a database");
+        connection.execute_batch(SCHEMA).expect("the schema is SQL");
+        let (writes, waiting) = mpsc::channel();
+        // It ends when the queue is dropped.
+        thread::spawn(move || Writer::new(&connection).run(&waiting));
+        Self { writes }
+    }
+
+    async fn wait_for<T>(&self, write: impl FnOnce(oneshot::Sender<T>) -> Write) -> T {
+        let (reply, replied) = oneshot::channel();
+        self.writes.send(write(reply)).expect("the writer runs");
+        replied.await.expect("the writer replies")
     }
 }
 
 impl Queue for BareSqlite {
-    fn gathers(&self) -> bool {
-        true
-    }
-
     async fn insert(&self, rows: Vec<Row>) {
-        let now = now();
-        let mut rows = &rows[..];
-        let mut connection = self.connection.lock().await;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.expect("SQLite writes");
-        // In statements of few sizes, so that they stay prepared.
-        while !rows.is_empty() {
-            let (size, sql) = INSERTS.into_iter().find(|(size, _)| *size <= rows.len()).expect("one fits");
-            let (some, rest) = rows.split_at(size);
-            let mut query = sqlx::query(sql);
-            for row in some {
-                query = query
-                    .bind(row.id)
-                    .bind(row.event as i64)
-                    .bind(row.endpoint as i64)
-                    .bind(&row.body[..])
-                    .bind(now);
-            }
-            query.execute(&mut *transaction).await.expect("SQLite writes");
-            rows = rest;
-        }
-        transaction.commit().await.expect("SQLite writes");
+        self.wait_for(|reply| Write::Insert(rows, reply)).await;
     }
 
     async fn turn(&self, done: &[Done], limit: usize) -> Vec<Row> {
-        let mut connection = self.connection.lock().await;
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.expect("SQLite writes");
-        if !done.is_empty() {
-            let done: Vec<_> =
-                done.iter().map(|done| (done.id, done.started_at, done.duration, done.status)).collect();
-            let json = serde_json::to_string(&done).expect("numbers are JSON");
-            for sql in [ATTEMPTS, DONE] {
-                sqlx::query(sql).bind(&json).execute(&mut *transaction).await.expect("SQLite writes");
+        self.wait_for(|reply| Write::Turn(done.to_vec(), limit, reply)).await
+    }
+}
+
+/// The statements of the writing thread.
+struct Writer<'c> {
+    begin: Statement<'c>,
+    commit: Statement<'c>,
+    insert: Statement<'c>,
+    log: Statement<'c>,
+    end: Statement<'c>,
+    claim: Statement<'c>,
+}
+
+impl<'c> Writer<'c> {
+    fn new(connection: &'c Connection) -> Self {
+        let prepare = |sql| connection.prepare(sql).expect("the statement is SQL");
+        Self {
+            begin: prepare("BEGIN IMMEDIATE"),
+            commit: prepare("COMMIT"),
+            insert: prepare(
+                "INSERT INTO deliveries (id, event, endpoint, body, due_at, attempts) VALUES (?, ?, ?, ?, ?, 0)",
+            ),
+            log: prepare("INSERT INTO attempts (delivery, started_at, duration, status) VALUES (?, ?, ?, ?)"),
+            end: prepare("UPDATE deliveries SET due_at = NULL, attempts = attempts + 1 WHERE id = ?"),
+            claim: prepare(CLAIM),
+        }
+    }
+
+    fn run(mut self, waiting: &mpsc::Receiver<Write>) {
+        while let Ok(first) = waiting.recv() {
+            let writes: Vec<_> = [first].into_iter().chain(waiting.try_iter()).collect();
+            self.begin.execute([]).expect("SQLite writes");
+            // Inserts first, so that what is claimed has them.
+            let (inserts, turns): (Vec<_>, Vec<_>) =
+                writes.into_iter().partition(|write| matches!(write, Write::Insert(..)));
+            let replies: Vec<_> = inserts.into_iter().chain(turns).map(|write| self.write(write)).collect();
+            self.commit.execute([]).expect("SQLite writes");
+            replies.into_iter().for_each(|reply| reply());
+        }
+    }
+
+    /// Returns what sends the reply, for after the commit.
+    fn write(&mut self, write: Write) -> Box<dyn FnOnce()> {
+        match write {
+            Write::Insert(rows, reply) => {
+                self.insert(&rows);
+                Box::new(move || _ = reply.send(()))
+            }
+            Write::Turn(done, limit, reply) => {
+                self.settle(&done);
+                let claimed = if limit > 0 { self.claim(limit) } else { Vec::new() };
+                Box::new(move || _ = reply.send(claimed))
             }
         }
-        let claimed = match limit {
-            0 => Vec::new(),
-            _ => sqlx::query(CLAIM)
-                .bind(now())
-                .bind(now() + LEASE)
-                .bind(limit as i64)
-                .fetch_all(&mut *transaction)
-                .await
-                .expect("SQLite writes"),
-        };
-        transaction.commit().await.expect("SQLite writes");
-        claimed
-            .iter()
-            .map(|row| Row {
-                id: row.get(0),
-                event: row.get::<i64, _>(1) as u64,
-                endpoint: row.get::<i64, _>(2) as usize,
-                body: row.get::<Vec<u8>, _>(3).into(),
+    }
+
+    fn insert(&mut self, rows: &[Row]) {
+        let now = now();
+        for row in rows {
+            let values = params![row.id, row.event as i64, row.endpoint as i64, &row.body[..], now];
+            self.insert.execute(values).expect("SQLite writes");
+        }
+    }
+
+    fn settle(&mut self, done: &[Done]) {
+        for done in done {
+            let values = params![done.id, done.started_at, done.duration, done.status];
+            self.log.execute(values).expect("SQLite writes");
+            self.end.execute([done.id]).expect("SQLite writes");
+        }
+    }
+
+    fn claim(&mut self, limit: usize) -> Vec<Row> {
+        let now = now();
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok(Row {
+                id: row.get(0)?,
+                event: row.get::<_, i64>(1)? as u64,
+                endpoint: row.get::<_, i64>(2)? as usize,
+                body: row.get::<_, Vec<u8>>(3)?.into(),
             })
-            .collect()
+        };
+        let rows = self.claim.query_map(params![now, now + LEASE, limit as i64], read);
+        rows.expect("SQLite writes").map(|row| row.expect("SQLite reads what it wrote")).collect()
     }
 }
 
@@ -103,6 +139,8 @@ fn now() -> i64 {
 const LEASE: i64 = 60_000_000;
 
 const SCHEMA: &str = "\
+PRAGMA journal_mode = wal;
+PRAGMA synchronous = full;
 CREATE TABLE deliveries (
   id INTEGER PRIMARY KEY, event INTEGER NOT NULL, endpoint INTEGER NOT NULL, body BLOB NOT NULL, due_at INTEGER, attempts INTEGER NOT NULL);
 CREATE INDEX deliveries_due ON deliveries (due_at) WHERE due_at IS NOT NULL;
@@ -114,23 +152,3 @@ const CLAIM: &str = "\
 UPDATE deliveries SET due_at = ?2
 WHERE id IN (SELECT id FROM deliveries WHERE due_at <= ?1 ORDER BY due_at LIMIT ?3)
 RETURNING id, event, endpoint, body";
-
-const ATTEMPTS: &str = "\
-INSERT INTO attempts (delivery, started_at, duration, status)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1)";
-
-const DONE: &str = "\
-UPDATE deliveries SET due_at = NULL, attempts = attempts + 1 WHERE id IN (SELECT value ->> 0 FROM json_each(?1))";
-
-const INSERTS: [(usize, &str); 3] = [
-    (
-        25,
-        insert!(
-        ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)"
-        ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)"
-        ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)"
-        ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)"),
-    ),
-    (5, insert!(",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)" ",(?,?,?,?,?,0)")),
-    (1, insert!()),
-];

@@ -19,7 +19,8 @@ fn main() {
     for len in BODY_LENS {
         let subject = Subject::new(len);
         subject.check();
-        // The peers return the signature as text and verify by the system's clock, and so do we here.
+        // The peers return the signature as text and verify by the system's clock, so this crate does the
+        // same here.
         let sign = interleaved(
             len,
             [
@@ -57,7 +58,7 @@ impl Subject {
         let signer = Signer::new(Scheme::STANDARD_WEBHOOKS, &secret).expect("the key is long enough");
         let body: Vec<u8> =
             br#"{"id":"evt_0","type":"call.ended"}"#.iter().copied().cycle().take(len).collect();
-        // Later than now, so that the run stays within the peers' fixed tolerance.
+        // A time in the future, so that the run stays within the peers' fixed tolerance.
         let now = OffsetDateTime::now_utc() + time::Duration::minutes(2);
         Self {
             headers: signer.sign(ID, now, &body).expect("the id and the time are fine"),
@@ -70,7 +71,7 @@ impl Subject {
         }
     }
 
-    /// That all three do the same work, so that none is quick by failing.
+    /// Checks that all three do the same work, so that none is fast because it fails.
     fn check(&self) {
         let ours = self.signer.signature(ID, self.now, &self.body).expect("the id and the time are fine");
         let seconds = self.now.unix_timestamp();
@@ -118,7 +119,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 const BODY_LENS: [usize; 4] = [300, 2 << 10, 16 << 10, 256 << 10];
-/// How many times faster this crate is to be than either peer, from 2 KiB up.
+/// This crate has to be this many times faster than either peer, from 2 KiB up.
 const LEAST_RATIO: f64 = 5.0;
 const CALL_BYTES: usize = 1 << 18;
 const ROUNDS: usize = 201;

@@ -1,6 +1,6 @@
-//! What each operation does with the service.
+//! [`Call`]: carries out each [`Operation`] with the service.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ use super::read::{
 };
 use super::shown::{
     AttemptShown, DeliveryShown, DeliveryWithAttempts, EventShown, EventTypeShown, Many, One, Replayed,
-    StatisticsShown, TestShown, WithSecret,
+    StatisticsShown, SubscriptionsShown, TestShown, WithSecret,
 };
 use crate::delivery::DeliveryState;
 use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::manage::{IdempotencyKey, ManageError, Revision, Rotate, Service, Shown, SubscriptionView};
 use crate::signature::Secret;
-use crate::store::{DeliveryQuery, Period, Records};
+use crate::store::{DeliveryQuery, Period, Records, Store, Subscriptions};
 
-/// A request that may do what it asks for.
+/// An authorized request.
 pub(super) struct Call<'a, R> {
     pub(super) service: &'a Arc<Service<R>>,
     pub(super) organization: &'a str,
@@ -37,101 +37,36 @@ pub(super) struct Call<'a, R> {
     pub(super) body: Bytes,
 }
 
-impl<R: Records + 'static> Call<'_, R> {
-    pub(super) async fn answer(&self, operation: Operation) -> Result<Response, Problem> {
+impl<R: Store + Subscriptions + Records + 'static> Call<'_, R> {
+    pub(super) async fn carry_out(&self, operation: Operation) -> Result<Response, Problem> {
         match operation {
-            Operation::ListSubscriptions => {
-                let (after, limit) = (self.query.after()?, self.query.limit()?);
-                Ok(ok(&Many::of(self.service.list(self.organization, after, limit).await?)))
-            }
+            Operation::ListSubscriptions => self.subscriptions().await,
             Operation::CreateSubscription => self.create().await,
-            Operation::ReadSubscription => {
-                Ok(subscription(&self.service.get(self.organization, self.id()?).await?))
-            }
-            Operation::ReplaceSubscription => {
-                let id = self.id()?;
-                let draft = json_body(self.headers, &self.body)?;
-                let seen = self.seen(id).await?;
-                let replaced = self.service.replace(self.organization, id, draft, seen).await;
-                Ok(subscription(&replaced.map_err(|error| told(error, seen))?))
-            }
-            Operation::UpdateSubscription => {
-                let id = self.id()?;
-                let patch = json_body(self.headers, &self.body)?;
-                let seen = self.seen(id).await?;
-                let updated = self.service.update(self.organization, id, patch, seen).await;
-                Ok(subscription(&updated.map_err(|error| told(error, seen))?))
-            }
-            Operation::DeleteSubscription => {
-                let id = self.id()?;
-                self.seen(id).await?;
-                self.service.delete(self.organization, id).await?;
-                Ok(done())
-            }
+            Operation::ReadSubscription => self.read().await,
+            Operation::ReplaceSubscription => self.replace().await,
+            Operation::UpdateSubscription => self.update().await,
+            Operation::DeleteSubscription => self.delete().await,
             Operation::RotateSecret => self.rotate().await,
             Operation::SendTest => self.test().await,
-            Operation::ReplayDeadLetters => {
-                let replayed = self.service.replay_dead_letters(self.organization, self.id()?).await?;
-                Ok(ok(&One { data: Replayed { replayed } }))
-            }
-            Operation::Recover => {
-                let id = self.id()?;
-                let RecoverBody { since } = json_body(self.headers, &self.body)?;
-                let replayed = self.service.recover(self.organization, id, since).await?;
-                Ok(ok(&One { data: Replayed { replayed } }))
-            }
+            Operation::ReplayDeadLetters => self.replay().await,
+            Operation::Recover => self.recover().await,
             Operation::ReadStatistics => self.statistics().await,
             Operation::ListDeliveries => self.deliveries().await,
-            Operation::ReadDelivery => {
-                let found = self.delivery().await?;
-                let contract = self.service.contract();
-                let attempts = found.attempts.into_iter();
-                Ok(ok(&One {
-                    data: DeliveryWithAttempts {
-                        delivery: found.delivery.into(),
-                        attempt_log: attempts.map(|attempt| AttemptShown::of(attempt, contract)).collect(),
-                    },
-                }))
-            }
-            Operation::RetryDelivery => {
-                self.service.retry(self.organization, self.delivery().await?.delivery.id).await?;
-                Ok(done())
-            }
-            Operation::CancelDelivery => {
-                self.service.cancel(self.organization, self.delivery().await?.delivery.id).await?;
-                Ok(done())
-            }
-            Operation::DiscardDelivery => {
-                let id = self.delivery().await?.delivery.id;
-                let DiscardBody { note } = optional_body(self.headers, &self.body)?;
-                self.service.discard(self.organization, id, &note).await?;
-                Ok(done())
-            }
-            Operation::ListDeadLetters => {
-                let (after, limit) = (self.query.after()?, self.query.limit()?);
-                let page = self.service.dead_letters(self.organization, after, limit).await?;
-                Ok(ok(&Many::of(page.map(DeliveryShown::from))))
-            }
-            Operation::ListEventTypes => {
-                let kinds = self.service.contract().catalogue().iter();
-                Ok(ok(&Many::all(kinds.map(EventTypeShown::of).collect())))
-            }
-            Operation::ListEvents => {
-                let (after, limit) = (self.query.after()?, self.query.limit()?);
-                let page = self.service.events(self.organization, after, limit).await?;
-                Ok(ok(&Many::of(page.map(EventShown::from))))
-            }
-            Operation::ReadEvent => {
-                let event = self.service.event(self.organization, &self.event()?).await?;
-                Ok(ok(&One { data: EventShown::from(event) }))
-            }
-            Operation::ListEventDeliveries => {
-                let event = self.event()?;
-                let (after, limit) = (self.query.after()?, self.query.limit()?);
-                let page = self.service.event_deliveries(self.organization, &event, after, limit).await?;
-                Ok(ok(&Many::of(page.map(DeliveryShown::from))))
-            }
+            Operation::ReadDelivery => self.read_delivery().await,
+            Operation::RetryDelivery => self.retry().await,
+            Operation::CancelDelivery => self.cancel().await,
+            Operation::DiscardDelivery => self.discard().await,
+            Operation::ListDeadLetters => self.dead_letters().await,
+            Operation::ListEventTypes => Ok(self.event_types()),
+            Operation::ListEvents => self.events().await,
+            Operation::ReadEvent => self.read_event().await,
+            Operation::ListEventDeliveries => self.event_deliveries().await,
         }
+    }
+
+    async fn subscriptions(&self) -> Result<Response, Problem> {
+        let (after, limit) = (self.query.after()?, self.query.limit()?);
+        Ok(ok(&SubscriptionsShown::from(self.service.list(self.organization, after, limit).await?)))
     }
 
     async fn create(&self) -> Result<Response, Problem> {
@@ -153,6 +88,33 @@ impl<R: Records + 'static> Call<'_, R> {
         Ok(response)
     }
 
+    async fn read(&self) -> Result<Response, Problem> {
+        Ok(subscription(&self.service.get(self.organization, self.id()?).await?))
+    }
+
+    async fn replace(&self) -> Result<Response, Problem> {
+        let id = self.id()?;
+        let draft = json_body(self.headers, &self.body)?;
+        let seen = self.seen(id).await?;
+        let replaced = self.service.replace(self.organization, id, draft, seen).await;
+        Ok(subscription(&replaced.map_err(|error| problem(error, seen))?))
+    }
+
+    async fn update(&self) -> Result<Response, Problem> {
+        let id = self.id()?;
+        let patch = json_body(self.headers, &self.body)?;
+        let seen = self.seen(id).await?;
+        let updated = self.service.update(self.organization, id, patch, seen).await;
+        Ok(subscription(&updated.map_err(|error| problem(error, seen))?))
+    }
+
+    async fn delete(&self) -> Result<Response, Problem> {
+        let id = self.id()?;
+        self.seen(id).await?;
+        self.service.delete(self.organization, id).await?;
+        Ok(done())
+    }
+
     async fn rotate(&self) -> Result<Response, Problem> {
         let id = self.id()?;
         let body: RotateBody = optional_body(self.headers, &self.body)?;
@@ -163,12 +125,12 @@ impl<R: Records + 'static> Call<'_, R> {
         rotate.seen = seen;
         let rotated = self.service.rotate(self.organization, id, rotate).await;
         let rotated = rotated.map_err(|error| match error {
-            // As the client sent it.
+            // The client calls it by another name.
             ManageError::Refused(mut refusal) if refusal.field == "overlap" => {
                 refusal.field = "overlap_seconds".into();
                 ManageError::Refused(refusal).into()
             }
-            error => told(error, seen),
+            error => problem(error, seen),
         })?;
         Ok(with_secret(StatusCode::OK, &rotated))
     }
@@ -177,12 +139,13 @@ impl<R: Records + 'static> Call<'_, R> {
         let id = self.id()?;
         let TestBody { event_type, wait } = optional_body(self.headers, &self.body)?;
         if !wait {
-            // What can be refused is, before it goes on by itself.
-            self.service.check_test(self.organization, id, event_type.as_deref()).await?;
-            let (service, organization) = (Arc::clone(self.service), self.organization.to_owned());
-            tokio::spawn(async move { service.send_test(&organization, id, event_type.as_deref()).await });
+            // Refuse what can be refused now, because nobody waits for the outcome later.
+            let admitted = self.service.admit_test(self.organization, id, event_type.as_deref()).await?;
+            let service = Arc::clone(self.service);
+            tokio::spawn(async move { service.send_admitted(admitted).await });
             return Ok(StatusCode::ACCEPTED.into_response());
         }
+        let contract = self.service.contract_of(self.organization, id).await?;
         let tested = self.service.send_test(self.organization, id, event_type.as_deref()).await?;
         Ok(ok(&One {
             data: TestShown {
@@ -190,9 +153,21 @@ impl<R: Records + 'static> Call<'_, R> {
                 event_type: tested.event_type.to_string(),
                 delivery_id: tested.delivery,
                 delivered: tested.is_delivered,
-                attempt: AttemptShown::of(tested.attempt, self.service.contract()),
+                attempt: AttemptShown::of(tested.attempt, contract),
             },
         }))
+    }
+
+    async fn replay(&self) -> Result<Response, Problem> {
+        let replayed = self.service.replay_dead_letters(self.organization, self.id()?).await?;
+        Ok(ok(&One { data: Replayed { replayed } }))
+    }
+
+    async fn recover(&self) -> Result<Response, Problem> {
+        let id = self.id()?;
+        let RecoverBody { since } = json_body(self.headers, &self.body)?;
+        let replayed = self.service.recover(self.organization, id, since).await?;
+        Ok(ok(&One { data: Replayed { replayed } }))
     }
 
     async fn statistics(&self) -> Result<Response, Problem> {
@@ -201,48 +176,110 @@ impl<R: Records + 'static> Call<'_, R> {
         let since =
             match self.query.time("since")? {
                 Some(since) => since,
-                // Of a year before 0 RFC 3339 has no text.
+                // RFC 3339 cannot write years before 0.
                 None => until.checked_sub(time::Duration::DAY).filter(|since| since.year() >= 0).ok_or_else(
                     || Problem::field("until", "no day is before it", "a later time, or `since` beside it"),
                 )?,
             };
         let slot = self.query.read("slot_seconds", "a number of seconds from 1 on")?.unwrap_or(3_600);
         let period = Period::new(since, until, Duration::from_secs(slot));
-        let told = self.service.statistics(self.organization, id, &period).await;
-        let told = told.map_err(|error| match error {
+        let counted = self.service.statistics(self.organization, id, &period).await;
+        let counted = counted.map_err(|error| match error {
             ManageError::Refused(mut refusal) if refusal.field == "slot" => {
                 refusal.field = "slot_seconds".into();
                 ManageError::Refused(refusal)
             }
             error => error,
         })?;
-        Ok(ok(&One { data: StatisticsShown::of(told, &period, self.service.contract()) }))
+        let contract = self.service.contract_of(self.organization, id).await?;
+        Ok(ok(&One { data: StatisticsShown::of(counted, &period, contract) }))
     }
 
     async fn deliveries(&self) -> Result<Response, Problem> {
-        let mut asked = DeliveryQuery::new(self.id()?);
+        let mut wanted = DeliveryQuery::new(self.id()?);
         if let Some(text) = self.query.text("state") {
-            let states = || DeliveryState::ALL.map(DeliveryState::as_str).join(", ");
-            let state = DeliveryState::parse(text).ok_or_else(|| {
+            let states = || DeliveryState::ALL.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let state: DeliveryState = text.parse().map_err(|_| {
                 Problem::field("state", "there is no such state", format!("of these: {}", states()))
             })?;
-            asked = asked.with_state(state);
+            wanted = wanted.with_state(state);
         }
         if let Some(event_type) = self.query.read("event_type", "the name of a type of events")? {
-            asked = asked.with_event_type(event_type);
+            wanted = wanted.with_event_type(event_type);
         }
-        (asked.since, asked.until) = (self.query.time("since")?, self.query.time("until")?);
+        (wanted.since, wanted.until) = (self.query.time("since")?, self.query.time("until")?);
         let (after, limit) = (self.query.after()?, self.query.limit()?);
-        let page = self.service.deliveries(self.organization, &asked, after, limit).await?;
+        let page = self.service.deliveries(self.organization, &wanted, after, limit).await?;
         Ok(ok(&Many::of(page.map(DeliveryShown::from))))
     }
 
-    /// The delivery that the path names, if it is that subscription's.
+    async fn read_delivery(&self) -> Result<Response, Problem> {
+        let found = self.delivery().await?;
+        let contract =
+            self.service.terms(&found.delivery.contract).unwrap_or_else(|| self.service.contract());
+        let attempts = found.attempts.into_iter();
+        Ok(ok(&One {
+            data: DeliveryWithAttempts {
+                delivery: found.delivery.into(),
+                attempt_log: attempts.map(|attempt| AttemptShown::of(attempt, contract)).collect(),
+            },
+        }))
+    }
+
+    async fn retry(&self) -> Result<Response, Problem> {
+        self.service.retry(self.organization, self.delivery().await?.delivery.id).await?;
+        Ok(done())
+    }
+
+    async fn cancel(&self) -> Result<Response, Problem> {
+        self.service.cancel(self.organization, self.delivery().await?.delivery.id).await?;
+        Ok(done())
+    }
+
+    async fn discard(&self) -> Result<Response, Problem> {
+        let id = self.delivery().await?.delivery.id;
+        let DiscardBody { note } = optional_body(self.headers, &self.body)?;
+        self.service.discard(self.organization, id, &note).await?;
+        Ok(done())
+    }
+
+    async fn dead_letters(&self) -> Result<Response, Problem> {
+        let (after, limit) = (self.query.after()?, self.query.limit()?);
+        let page = self.service.dead_letters(self.organization, after, limit).await?;
+        Ok(ok(&Many::of(page.map(DeliveryShown::from))))
+    }
+
+    fn event_types(&self) -> Response {
+        let mut names = HashSet::new();
+        let kinds = self.service.contracts().flat_map(|contract| contract.catalogue().iter());
+        let kinds = kinds.filter(|kind| names.insert(kind.name()));
+        ok(&Many::all(kinds.map(EventTypeShown::of).collect()))
+    }
+
+    async fn events(&self) -> Result<Response, Problem> {
+        let (after, limit) = (self.query.after()?, self.query.limit()?);
+        let page = self.service.events(self.organization, after, limit).await?;
+        Ok(ok(&Many::of(page.map(EventShown::from))))
+    }
+
+    async fn read_event(&self) -> Result<Response, Problem> {
+        let event = self.service.event(self.organization, &self.event()?).await?;
+        Ok(ok(&One { data: EventShown::from(event) }))
+    }
+
+    async fn event_deliveries(&self) -> Result<Response, Problem> {
+        let event = self.event()?;
+        let (after, limit) = (self.query.after()?, self.query.limit()?);
+        let page = self.service.event_deliveries(self.organization, &event, after, limit).await?;
+        Ok(ok(&Many::of(page.map(DeliveryShown::from))))
+    }
+
+    /// The delivery that the path names, if it belongs to the path's subscription.
     async fn delivery(&self) -> Result<crate::manage::DeliveryDetail, Problem> {
         let id: DeliveryId = self.named("delivery", "delivery")?;
         let found = self.service.delivery(self.organization, id).await?;
         if found.delivery.subscription != self.id()? {
-            return Err(ManageError::NotFound { what: "delivery" }.into());
+            return Err(ManageError::not_found("delivery").into());
         }
         Ok(found)
     }
@@ -255,24 +292,24 @@ impl<R: Records + 'static> Call<'_, R> {
         self.named("event", "event")
     }
 
-    /// An id that cannot be one is none of this organization's.
+    /// The id that the path names. A text that is no id is answered like an id that is not found.
     fn named<T: std::str::FromStr>(&self, name: &str, what: &'static str) -> Result<T, Problem> {
         let id = self.path.get(name).and_then(|id| id.parse().ok());
-        id.ok_or_else(|| ManageError::NotFound { what }.into())
+        id.ok_or_else(|| ManageError::not_found(what).into())
     }
 
-    /// The revision that the subscription has to have, where the request says so.
+    /// The revision that the subscription must have, if the request has `If-Match`.
     async fn seen(&self, id: SubscriptionId) -> Result<Option<Revision>, Problem> {
         let Some(named) = revisions(self.headers)? else { return Ok(None) };
         let found = self.service.get(self.organization, id).await?.revision;
         match named.contains(&found) {
             true => Ok(Some(found)),
-            false => Err(told(ManageError::Changed, Some(found))),
+            false => Err(problem(ManageError::Changed, Some(found))),
         }
     }
 }
 
-fn told(error: ManageError, seen: Option<Revision>) -> Problem {
+fn problem(error: ManageError, seen: Option<Revision>) -> Problem {
     let is_changed = matches!(error, ManageError::Changed);
     let problem = Problem::from(error);
     if is_changed && seen.is_some() { problem.of_precondition() } else { problem }

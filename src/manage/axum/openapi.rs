@@ -1,7 +1,8 @@
-//! The OpenAPI 3.1 document of the [router](super::router), made from the code that reads the requests and writes the answers: with the
-//! feature `openapi`, `document()` gives it and the router serves it at `/v1/openapi.json`.
+//! The OpenAPI 3.1 document of the [router](super::router), made from the code that reads the requests and
+//! writes the answers.
 //!
-//! It is the one module of management that knows that feature.
+//! With the feature `openapi`, `document` makes it, and the router serves it at `/v1/openapi.json`. This is
+//! the one module of management that knows the feature.
 
 #[cfg(feature = "openapi")]
 pub use imp::document;
@@ -11,8 +12,10 @@ pub(super) use imp::routed;
 mod imp {
     use ::axum::Router;
 
-    /// As it is: there is no document.
-    pub(in super::super) fn routed<S>(router: Router<S>) -> Router<S> {
+    use crate::contract::Contract;
+
+    /// Adds nothing, because there is no document.
+    pub(in super::super) fn routed<S>(router: Router<S>, _: &Contract) -> Router<S> {
         router
     }
 }
@@ -31,12 +34,13 @@ mod imp {
     use http::{Method, StatusCode};
     use serde::Serialize;
     use serde::de::DeserializeOwned;
+    use serde_json::value::to_raw_value;
     use serde_json::{Map, Value, json};
     use time::OffsetDateTime;
     use time::macros::datetime;
 
+    use super::super::access::permitted;
     use super::super::operation::{Body, Operation};
-    use super::super::permitted;
     use super::super::problem::Problem;
     use super::super::read::{DiscardBody, RecoverBody, RotateBody, TestBody};
     use super::super::shown::{
@@ -44,9 +48,10 @@ mod imp {
         StatisticsShown, TestShown,
     };
     use crate::address::{AddressPolicy, EndpointUrl};
-    use crate::contract::Contract;
+    use crate::bounds;
+    use crate::contract::{Contract, FieldTarget, SubscriptionField};
     use crate::delivery::{Attempt, DeadReason, Delivery, DeliveryState};
-    use crate::event::{EventId, schema};
+    use crate::event::{EventId, EventKind, schema};
     use crate::id::{DeliveryId, SubscriptionId};
     use crate::manage::{SubscriptionDraft, SubscriptionPatch, SubscriptionView};
     use crate::outcome::{ErrorClass, Outcome, Timings};
@@ -55,9 +60,12 @@ mod imp {
         Condition, DisabledReason, EventFilter, Health, Options, Subscription, SubscriptionStatus,
     };
 
-    /// Serves the document to whoever may read.
-    pub(in super::super) fn routed<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
-        let text = serde_json::to_vec(&document()).expect("invariant: JSON can be written");
+    /// Serves the document to every caller that may read.
+    pub(in super::super) fn routed<S: Clone + Send + Sync + 'static>(
+        router: Router<S>,
+        contract: &Contract,
+    ) -> Router<S> {
+        let text = serde_json::to_vec(&document(contract)).expect("invariant: JSON can be written");
         let text = Bytes::from(text);
         router.route(
             PATH,
@@ -70,15 +78,21 @@ mod imp {
         )
     }
 
-    /// The document: every route of the [router](super::super::router) with its parameters, body and answers. How callers
-    /// authenticate is the application's to add.
+    /// Makes the document of a [router](super::super::router) for `contract`: every route with its
+    /// parameters, body and answers.
+    ///
+    /// The fields of the contract's own stand in it too. Authentication does not; the application adds its
+    /// own.
     ///
     /// ```
-    /// let document = hookwire::manage::axum::openapi::document();
+    /// use hookwire::Contract;
+    /// use hookwire::manage::axum::openapi::document;
+    ///
+    /// let document = document(&Contract::allison());
     /// assert_eq!(document["openapi"], "3.1.0");
     /// assert!(document["paths"]["/v1/webhook-subscriptions"]["post"].is_object());
     /// ```
-    pub fn document() -> Value {
+    pub fn document(contract: &Contract) -> Value {
         let mut paths = Map::new();
         for operation in Operation::ALL {
             let path = paths.entry(operation.path()).or_insert_with(|| json!({}));
@@ -88,8 +102,8 @@ mod imp {
             PATH.into(),
             json!({"get": {
                 "operationId": "ReadOpenApi",
-                "summary": "This document.",
-                "responses": {"200": {"description": "It.", "content": {"application/json": {"schema": {}}}},
+                "summary": "Reads this document.",
+                "responses": {"200": {"description": "The document.", "content": {"application/json": {"schema": {}}}},
                     "default": problem()},
             }}),
         );
@@ -97,7 +111,7 @@ mod imp {
             "openapi": "3.1.0",
             "info": {"title": "Webhook subscriptions", "version": env!("CARGO_PKG_VERSION")},
             "paths": paths,
-            "components": {"schemas": schemas()},
+            "components": {"schemas": schemas(contract)},
         })
     }
 
@@ -107,10 +121,12 @@ mod imp {
             .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
         let query = operation.query().iter().map(|name| {
             let schema = match *name {
-                "limit" => json!({"type": "integer", "minimum": 1, "maximum": crate::manage::MAX_PAGE}),
+                "limit" => {
+                    json!({"type": "integer", "minimum": 1, "maximum": crate::manage::service::MAX_PAGE})
+                }
                 "slot_seconds" => json!({"type": "integer", "minimum": 1}),
                 "since" | "until" => json!({"type": "string", "format": "date-time"}),
-                "state" => json!({"type": "string", "enum": DeliveryState::ALL.map(DeliveryState::as_str)}),
+                "state" => json!({"type": "string", "enum": DeliveryState::ALL}),
                 _ => json!({"type": "string"}),
             };
             json!({"name": name, "in": "query", "schema": schema})
@@ -167,7 +183,16 @@ mod imp {
         });
         let ok = |schema| vec![(StatusCode::OK, Some(schema))];
         match operation {
-            Operation::ListSubscriptions => ok(page("Subscription")),
+            Operation::ListSubscriptions => {
+                let mut subscriptions = page("Subscription");
+                subscriptions["properties"]["unreadable"] = json!({
+                    "type": "array",
+                    "items": {"type": "string", "format": "uuid"},
+                    "description": "The subscriptions that cannot be read. Their deliveries wait.",
+                });
+                subscriptions["required"] = json!(["data", "next", "unreadable"]);
+                ok(subscriptions)
+            }
             Operation::CreateSubscription => vec![(StatusCode::CREATED, Some(secret))],
             Operation::ReadSubscription | Operation::ReplaceSubscription | Operation::UpdateSubscription => {
                 ok(one("Subscription"))
@@ -192,7 +217,7 @@ mod imp {
         }
     }
 
-    /// The schema of a body, and whether there must be one.
+    /// The name of a body's schema, and whether the body is required.
     const fn body(body: Body) -> Option<(&'static str, bool)> {
         match body {
             Body::None => None,
@@ -205,59 +230,41 @@ mod imp {
         }
     }
 
-    fn schemas() -> Value {
-        let draft = json!({
-            "url": "https://hooks.example.com/calls",
-            "events": ["call.*"],
-            "allo_number": "+49301234",
-            "conditions": [{"part": "data", "pointer": "/location_id", "values": ["loc_1"]}],
-            "attributes": {"contact_list": ["leads"]},
-            "headers": {"x-tenant": "acme"},
-            "authentication": {"type": "bearer", "token": "mF_9.B5f-4.1JqM"},
-            "max_in_flight": 4,
-            "rate": {"per_second": 10.5, "burst": 20},
-            "retry": {"type": "delays", "seconds": [60.5]},
-            "enabled": true,
-        });
-        let mut made = draft.clone();
-        made["secret"] = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".into();
-        let asked = BTreeMap::from([
-            ("SubscriptionDraft", read::<SubscriptionDraft>(made)),
-            ("SubscriptionPatch", read::<SubscriptionPatch>(draft)),
+    fn schemas(contract: &Contract) -> Value {
+        let bodies = BTreeMap::from([
+            ("SubscriptionDraft", draft(contract)),
+            ("SubscriptionPatch", patch(contract)),
             ("Rotate", read::<RotateBody>(json!({"secret": "whsec_", "overlap_seconds": 60}))),
             ("Test", read::<TestBody>(json!({"event_type": "call.ended", "wait": false}))),
             ("Recover", read::<RecoverBody>(json!({"since": "2026-04-17T19:12:03Z"}))),
-            ("Discard", read::<DiscardBody>(json!({"note": "done by hand"}))),
-        ]);
-        let told = BTreeMap::from([
-            ("Subscription", {
-                let mut schema = written(&[subscription(true), subscription(false)]);
-                schema["properties"]["attributes"] = attributes();
-                schema["properties"]["conditions"]["items"]["properties"]["values"]["items"] = json!({});
+            ("Discard", {
+                let mut schema = read::<DiscardBody>(json!({"note": "done by hand"}));
+                bound(&mut schema, "note", "maxLength", bounds::NOTE);
                 schema
             }),
+        ]);
+        let answers = BTreeMap::from([
+            ("Subscription", subscription(contract)),
             ("Delivery", written(&deliveries().map(DeliveryShown::from))),
             ("DeliveryWithAttempts", {
                 let with = |delivery: Delivery| DeliveryWithAttempts {
                     delivery: delivery.into(),
-                    attempt_log: attempts(),
+                    attempt_log: attempts(contract).into(),
                 };
                 written(&deliveries().map(with))
             }),
             ("TestResult", {
-                let [attempt, failed] =
-                    attempts().try_into().unwrap_or_else(|_| unreachable!("there are two"));
-                let test = |delivered, attempt| TestShown {
+                let test = |attempt| TestShown {
                     event_id: event_id(),
                     event_type: "call.ended".to_owned(),
                     delivery_id: DeliveryId::from_u128(1),
-                    delivered,
+                    delivered: true,
                     attempt,
                 };
-                written(&[test(true, attempt), test(false, failed)])
+                written(&attempts(contract).map(test))
             }),
             ("Replayed", written(&[Replayed { replayed: 1 }])),
-            ("Statistics", written(&statistics())),
+            ("Statistics", written(&statistics(contract))),
             ("Event", {
                 let mut schema = written(&events());
                 schema["properties"]["attributes"] = attributes();
@@ -265,10 +272,8 @@ mod imp {
                 schema
             }),
             ("EventType", {
-                let contract = Contract::allison();
-                let kinds: Vec<_> = contract.catalogue().iter().map(EventTypeShown::of).collect();
-                let mut schema = written(&kinds);
-                // Of one platform's types nothing: they are another's with another contract.
+                let mut schema = written(&[EventTypeShown::of(&KIND)]);
+                // Each type has a sample and a schema of its own.
                 schema["properties"]["sample"] = json!({});
                 schema["properties"]["schema"] = json!({"type": "object"});
                 schema
@@ -280,15 +285,96 @@ mod imp {
                 schema
             }),
         ]);
-        json!(asked.into_iter().chain(told).collect::<BTreeMap<_, _>>())
+        json!(bodies.into_iter().chain(answers).collect::<BTreeMap<_, _>>())
     }
 
-    /// Of what is read: by asking the reader.
+    fn draft(contract: &Contract) -> Value {
+        let mut sample = sample(contract);
+        sample["secret"] = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".into();
+        let is_read = |value: &Value| {
+            let draft = serde_json::from_value::<SubscriptionDraft>(value.clone());
+            draft.is_ok_and(|draft| draft.fields.check(contract, SubscriptionDraft::FIELDS).is_ok())
+        };
+        let mut schema = schema::of(&sample, &is_read);
+        // The reader takes a draft without `events`, because they may stand under the contract's own name.
+        match name_of_events(contract) {
+            Some(name) => schema["anyOf"] = json!([{"required": ["events"]}, {"required": [name]}]),
+            None => schema["required"] = json!(["events", "url"]),
+        }
+        described_fields(schema, contract)
+    }
+
+    fn patch(contract: &Contract) -> Value {
+        let is_read = |value: &Value| {
+            let patch = serde_json::from_value::<SubscriptionPatch>(value.clone());
+            patch.is_ok_and(|patch| patch.fields.check(contract, SubscriptionDraft::FIELDS).is_ok())
+        };
+        described_fields(schema::of(&sample(contract), &is_read), contract)
+    }
+
+    /// A draft with every field but the secret.
+    fn sample(contract: &Contract) -> Value {
+        let mut sample = json!({
+            "url": "https://hooks.example.com/calls",
+            "events": ["call.*"],
+            "conditions": [{"part": "data", "pointer": "/location_id", "values": ["loc_1"]}],
+            "attributes": {"contact_list": ["leads"]},
+            "headers": {"x-tenant": "acme"},
+            "authentication": {"type": "bearer", "token": "mF_9.B5f-4.1JqM"},
+            "max_in_flight": 4,
+            "rate": {"per_second": 10.5, "burst": 20},
+            "retry": {"type": "delays", "seconds": [60.5]},
+            "enabled": true,
+            "contract": "acme",
+            "version": "v1",
+        });
+        for field in contract.subscription_fields() {
+            match field.target() {
+                FieldTarget::Text(_) => sample[field.name()] = field.example().into(),
+                FieldTarget::Events | FieldTarget::List(_) => sample[field.name()] = json!([field.example()]),
+            }
+        }
+        sample
+    }
+
+    /// Adds the bounds of fields, and the descriptions of the contract's own, to a schema.
+    fn described_fields(mut schema: Value, contract: &Contract) -> Value {
+        bound(&mut schema, "conditions", "maxItems", bounds::CONDITIONS);
+        bound(&mut schema, "attributes", "maxProperties", bounds::CONDITIONS);
+        bound(&mut schema, "headers", "maxProperties", bounds::HEADERS);
+        let pointer = &mut schema["properties"]["conditions"]["items"];
+        bound(pointer, "pointer", "maxLength", bounds::POINTER);
+        for (name, what) in [
+            (
+                "events",
+                format!("With conditions and attributes, at most {} bytes as JSON.", bounds::FILTER_LEN),
+            ),
+            ("headers", format!("Names and values together have at most {} bytes.", bounds::HEADERS_LEN)),
+        ] {
+            schema["properties"][name]["description"] = what.into();
+        }
+        for field in contract.subscription_fields() {
+            schema["properties"][field.name()]["description"] = field.description().into();
+        }
+        schema
+    }
+
+    fn name_of_events(contract: &Contract) -> Option<&'static str> {
+        let mut fields = contract.subscription_fields().iter();
+        fields.find(|field| field.target() == FieldTarget::Events).map(SubscriptionField::name)
+    }
+
+    /// Adds a bound to a field of a schema.
+    fn bound(schema: &mut Value, field: &str, keyword: &str, most: usize) {
+        schema["properties"][field][keyword] = most.into();
+    }
+
+    /// The schema of a body, found by trying values on its reader.
     fn read<T: DeserializeOwned>(sample: Value) -> Value {
         schema::of(&sample, &|value| serde_json::from_value::<T>(value.clone()).is_ok())
     }
 
-    /// Of what is written: by writing it with everything and with nothing.
+    /// The schema of an answer, found by writing samples with every field and with none.
     fn written<T: Serialize>(samples: &[T]) -> Value {
         let samples: Vec<_> = samples
             .iter()
@@ -297,29 +383,49 @@ mod imp {
         schema::of_samples(&samples.iter().collect::<Vec<_>>())
     }
 
-    fn subscription(is_full: bool) -> SubscriptionView {
+    fn subscription(contract: &Contract) -> Value {
+        let mut schema = written(&[full_view(contract), bare_view(contract)]);
+        schema["properties"]["attributes"] = attributes();
+        schema["properties"]["conditions"]["items"]["properties"]["values"]["items"] = json!({});
+        for field in
+            contract.subscription_fields().iter().filter(|field| field.target().attribute().is_some())
+        {
+            schema["properties"][field.name()]["description"] = field.description().into();
+        }
+        schema
+    }
+
+    fn bare_view(contract: &Contract) -> SubscriptionView {
+        SubscriptionView::of(&bare_subscription(), Some(contract), AT)
+    }
+
+    fn full_view(contract: &Contract) -> SubscriptionView {
+        let mut subscription = bare_subscription();
+        let full = || {
+            let mut filter =
+                EventFilter::all().with_condition(Condition::data("/location_id", ["loc_1"])?)?;
+            for field in contract.subscription_fields() {
+                if let Some(attribute) = field.target().attribute() {
+                    filter = filter.with_attribute(attribute, [field.example()])?;
+                }
+            }
+            let options = Options::new().with_max_in_flight(4)?.with_rate(10.5, 20)?;
+            let options =
+                options.with_retry_delays([Duration::from_millis(500)])?.with_header("x-tenant", "acme")?;
+            Ok::<_, crate::Error>((filter, options))
+        };
+        (subscription.filter, subscription.options) = full().expect("invariant: each of these is taken");
+        subscription = subscription.with_secret(crate::Secret::from_random([1; 32]));
+        subscription.status = SubscriptionStatus::disabled(DisabledReason::Gone, AT);
+        subscription.health = Health::default().failed(AT, None);
+        SubscriptionView::of(&subscription, Some(contract), AT)
+    }
+
+    fn bare_subscription() -> Subscription {
         let url = EndpointUrl::parse("https://hooks.example.com/", &AddressPolicy::new());
         let url = url.expect("invariant: a public https URL is taken");
-        let filter = EventFilter::all();
-        let mut subscription =
-            Subscription::from_parts(SubscriptionId::from_u128(1), AT, "org_1", url, filter);
-        if is_full {
-            let full = || {
-                let filter = subscription.filter.clone().with_attribute("allo_number", ["+49301234"])?;
-                let filter = filter.with_condition(Condition::data("/location_id", ["loc_1"])?)?;
-                let options = Options::new().with_max_in_flight(4)?.with_rate(10.5, 20)?;
-                let options = options
-                    .with_retry_delays([Duration::from_millis(500)])?
-                    .with_header("x-tenant", "acme")?;
-                Ok::<_, crate::Error>((filter, options))
-            };
-            let (filter, options) = full().expect("invariant: each of these is taken");
-            (subscription.filter, subscription.options) = (filter, options);
-            subscription = subscription.with_secret(crate::Secret::from_random([1; 32]));
-            subscription.status = SubscriptionStatus::disabled(DisabledReason::Gone, AT);
-            subscription.health = Health::default().failed(AT, None);
-        }
-        SubscriptionView::of(&subscription, AT)
+        let id = SubscriptionId::from_u128(1);
+        Subscription::from_parts(id, AT, "org_1", &Contract::allison(), url, EventFilter::all())
     }
 
     fn deliveries() -> [Delivery; 2] {
@@ -328,6 +434,7 @@ mod imp {
             Delivery::new(
                 DeliveryId::from_u128(1),
                 SubscriptionId::from_u128(1),
+                Contract::allison().id().clone(),
                 event_id(),
                 event_type.clone(),
                 AT,
@@ -340,42 +447,38 @@ mod imp {
         [delivery(), dead]
     }
 
-    fn attempts() -> Vec<AttemptShown> {
-        let contract = Contract::allison();
+    fn attempts(contract: &Contract) -> [AttemptShown; 2] {
         let mut timings = Timings::new(Duration::from_millis(1));
         timings.dns = Some(Duration::from_millis(1));
         (timings.connect, timings.tls, timings.first_byte) = (timings.dns, timings.dns, timings.dns);
         let answered = Outcome::answered(StatusCode::OK);
         let failed = Outcome::Failed(ErrorClass::Timeout);
-        vec![
-            AttemptShown::of(
-                Attempt::new(1, AT, Duration::from_millis(1), answered).with_timings(timings),
-                &contract,
-            ),
-            AttemptShown::of(Attempt::new(2, AT, Duration::from_millis(1), failed), &contract),
+        [
+            Attempt::new(1, AT, Duration::from_millis(1), answered).with_timings(timings),
+            Attempt::new(2, AT, Duration::from_millis(1), failed),
         ]
+        .map(|attempt| AttemptShown::of(attempt, contract))
     }
 
-    fn statistics() -> [StatisticsShown; 2] {
-        let contract = Contract::allison();
+    fn statistics(contract: &Contract) -> [StatisticsShown; 2] {
         let period = Period::new(AT, AT, Duration::from_secs(60));
         let counts = [Outcome::answered(StatusCode::OK), Outcome::Failed(ErrorClass::Timeout)];
         let mut full = Statistics::from_counts(&period, counts.map(|outcome| (0, Count::new(outcome, 1))));
         full.latency = Latency::of(vec![Duration::from_millis(1)]);
         full.health = Health::default().failed(AT, None);
         full.backlog = Backlog::new(1, Some(AT));
-        [full, Statistics::default()].map(|told| StatisticsShown::of(told, &period, &contract))
+        [full, Statistics::default()].map(|counted| StatisticsShown::of(counted, &period, contract))
     }
 
     fn events() -> [EventShown; 2] {
         let event_type: crate::EventType = "call.ended".parse().expect("invariant: it is a type's name");
-        let mut full = EventRecord::new(event_id(), event_type, AT);
+        let mut full = EventRecord::new(Contract::allison().id().clone(), event_id(), event_type, AT);
         let bare = full.clone();
         full.payload = Some(Bytes::from_static(b"{}"));
         [full.into(), bare.into()]
     }
 
-    /// Names of the application's choice.
+    /// The schema of attributes, with names that the application chooses.
     fn attributes() -> Value {
         json!({"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}})
     }
@@ -390,7 +493,7 @@ mod imp {
 
     fn problem() -> Value {
         json!({
-            "description": "It was not carried out, and why (RFC 9457).",
+            "description": "The call failed, with the reason (RFC 9457).",
             "content": {"application/problem+json": {"schema": named("Problem")}},
         })
     }
@@ -399,6 +502,9 @@ mod imp {
         json!({"name": name, "in": "header", "description": about, "schema": {"type": "string"}})
     }
 
+    /// A sample of an event type.
+    const KIND: EventKind =
+        EventKind::new("call.ended", "", || to_raw_value("").expect("invariant: text is JSON"), |_| Ok(()));
     const PATH: &str = "/v1/openapi.json";
     const AT: OffsetDateTime = datetime!(2026-04-17 19:12:03 UTC);
 }

@@ -1,4 +1,4 @@
-//! [`Operation`]: every call that the router takes, with what is to be known of it.
+//! [`Operation`]: every call of the router, with its method, path, query, scope and body.
 
 use http::Method;
 
@@ -24,7 +24,7 @@ macro_rules! operations {
                 }
             }
 
-            /// The names of its query's parameters.
+            /// The names of the query's parameters.
             pub(super) const fn query(self) -> &'static [&'static str] {
                 match self {
                     $(Self::$name => &[$($query),*],)+
@@ -66,51 +66,51 @@ macro_rules! operations {
 
 operations! {
     ListSubscriptions: GET "/v1/webhook-subscriptions" ["after", "limit"] Read None,
-        "The organization's subscriptions, oldest first.";
+        "Lists the organization's subscriptions, oldest first.";
     CreateSubscription: POST "/v1/webhook-subscriptions" [] Write Draft,
-        "Makes a subscription. The answer shows its secret, this once.";
+        "Makes a subscription. Only this answer shows its secret.";
     ReadSubscription: GET "/v1/webhook-subscriptions/{id}" [] Read None,
-        "A subscription.";
+        "Reads a subscription.";
     ReplaceSubscription: PUT "/v1/webhook-subscriptions/{id}" [] Write Draft,
         "Replaces a subscription; its secrets stay.";
     UpdateSubscription: PATCH "/v1/webhook-subscriptions/{id}" [] Write Patch,
-        "Changes the fields that are named; null takes one out.";
+        "Changes the fields that are named; null takes a field out.";
     DeleteSubscription: DELETE "/v1/webhook-subscriptions/{id}" [] Write None,
-        "Deletes a subscription and cancels what is pending.";
+        "Deletes a subscription and cancels its pending deliveries.";
     RotateSecret: POST "/v1/webhook-subscriptions/{id}/rotate-secret" [] Write Rotate,
-        "Replaces the secret, at once or with an overlap. The answer shows the new one, this once.";
+        "Replaces the secret, at once or with an overlap. Only this answer shows the new one.";
     SendTest: POST "/v1/webhook-subscriptions/{id}/test" [] Write Test,
-        "Sends a sample event and tells what came of it.";
+        "Sends a sample event and answers with the outcome.";
     ReplayDeadLetters: POST "/v1/webhook-subscriptions/{id}/replay" [] Write None,
         "Sends every dead letter again.";
     Recover: POST "/v1/webhook-subscriptions/{id}/recover" [] Write Recover,
-        "Sends everything again that was made since a time and not delivered.";
+        "Sends again the deliveries that were made since a time and were not delivered.";
     ReadStatistics: GET "/v1/webhook-subscriptions/{id}/statistics" ["since", "until", "slot_seconds"] Read None,
-        "What came of the attempts of a period, by default the last day by the hour.";
+        "Counts the outcomes of attempts in a period, by default of the last day by the hour.";
     ListDeliveries: GET "/v1/webhook-subscriptions/{id}/deliveries"
         ["after", "limit", "state", "event_type", "since", "until"] Read None,
-        "A subscription's deliveries, newest first.";
+        "Lists a subscription's deliveries, newest first.";
     ReadDelivery: GET "/v1/webhook-subscriptions/{id}/deliveries/{delivery}" [] Read None,
-        "A delivery with its attempts.";
+        "Reads a delivery with its attempts.";
     RetryDelivery: POST "/v1/webhook-subscriptions/{id}/deliveries/{delivery}/retry" [] Write None,
         "Sends a delivery's event again.";
     CancelDelivery: POST "/v1/webhook-subscriptions/{id}/deliveries/{delivery}/cancel" [] Write None,
         "Cancels a pending delivery.";
     DiscardDelivery: POST "/v1/webhook-subscriptions/{id}/deliveries/{delivery}/discard" [] Write Discard,
-        "Takes a dead letter from the lists, with a note why.";
+        "Takes a dead letter from the lists, with a note that says why.";
     ListDeadLetters: GET "/v1/dead-letters" ["after", "limit"] Read None,
-        "The organization's dead letters, newest first.";
+        "Lists the organization's dead letters, newest first.";
     ListEventTypes: GET "/v1/event-types" [] Read None,
-        "The types of events there are, with samples and schemas.";
+        "Lists the event types, with samples and schemas.";
     ListEvents: GET "/v1/events" ["after", "limit"] Read None,
-        "The organization's events, newest first.";
+        "Lists the organization's events, newest first.";
     ReadEvent: GET "/v1/events/{event}" [] Read None,
-        "An event with its payload, as far as that is kept.";
+        "Reads an event with its payload, if the payload is still stored.";
     ListEventDeliveries: GET "/v1/events/{event}/deliveries" ["after", "limit"] Read None,
-        "An event's deliveries.";
+        "Lists an event's deliveries.";
 }
 
-/// What a request's body is.
+/// The kind of a request's body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Body {
     None,

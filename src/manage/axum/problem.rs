@@ -1,4 +1,4 @@
-//! [`Problem`]: why a call was not carried out, as problem details (RFC 9457).
+//! [`Problem`]: the reason why a call failed, as problem details (RFC 9457).
 
 use std::borrow::Cow;
 
@@ -9,14 +9,14 @@ use serde::Serialize;
 
 use crate::manage::{ManageError, Refusal};
 
-/// In a box, for most calls have none.
+/// The reason why a call failed. It is boxed, because most calls succeed.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub(super) struct Problem(Box<Details>);
 
 #[derive(Debug, Serialize)]
 struct Details {
-    /// What kind of problem, as `urn:hookwire:problem:` and the words of the title.
+    /// The kind of problem: `urn:hookwire:problem:` and the words of the title.
     r#type: String,
     title: &'static str,
     #[serde(serialize_with = "number")]
@@ -28,6 +28,9 @@ struct Details {
     expected: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<&'static str>,
+    /// In seconds, for an answer that has such a header.
+    #[serde(skip)]
+    retry_after: u64,
 }
 
 impl Problem {
@@ -42,10 +45,11 @@ impl Problem {
             field: None,
             expected: None,
             rule: None,
+            retry_after: 1,
         }))
     }
 
-    /// A field that holds what cannot be used.
+    /// Makes the problem of a field that holds a value that cannot be used.
     pub(super) fn field(
         field: impl Into<Cow<'static, str>>,
         what: impl Into<Cow<'static, str>>,
@@ -57,7 +61,7 @@ impl Problem {
         problem
     }
 
-    /// The same problem of a request that named the revision that it changes.
+    /// Turns a conflict into a failed precondition, for a request that has `If-Match`.
     pub(super) fn of_precondition(self) -> Self {
         match self.0.status {
             StatusCode::CONFLICT => Self::new(StatusCode::PRECONDITION_FAILED, self.0.detail),
@@ -75,15 +79,21 @@ impl From<ManageError> for Problem {
                 return problem;
             }
             ManageError::NotFound { .. } => StatusCode::NOT_FOUND,
-            ManageError::Changed | ManageError::Conflict { .. } | ManageError::LimitReached { .. } => {
-                StatusCode::CONFLICT
-            }
+            ManageError::Changed
+            | ManageError::Conflict { .. }
+            | ManageError::NotInVersion { .. }
+            | ManageError::LimitReached { .. } => StatusCode::CONFLICT,
             ManageError::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             ManageError::NoClient => StatusCode::NOT_IMPLEMENTED,
+            ManageError::TooManyTests { retry_after } => {
+                let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string());
+                problem.0.retry_after = retry_after.as_secs_f64().ceil() as u64;
+                return problem;
+            }
             ManageError::Store(error) if error.is_retryable() => StatusCode::SERVICE_UNAVAILABLE,
             ManageError::Store(_) | ManageError::Sealing(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        // Of a store's error nothing: it may tell of the database.
+        // The cause stays out, because a store's error may describe the database.
         Self::new(status, error.to_string())
     }
 }
@@ -94,10 +104,10 @@ impl IntoResponse for Problem {
         let mut response =
             (self.0.status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
         match self.0.status {
-            StatusCode::SERVICE_UNAVAILABLE => {
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(self.0.retry_after));
             }
-            // RFC 9110 section 15.5.2 asks for one; the application may put its own scheme in its place.
+            // RFC 9110 section 15.5.2 requires a challenge; the application may replace it by its own.
             StatusCode::UNAUTHORIZED => {
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
@@ -107,7 +117,8 @@ impl IntoResponse for Problem {
     }
 }
 
-/// As much of a field's path as names that are short: a long one may be a secret in a name's place.
+/// The part of a field's path before the first long name, because a long name may be a secret in the wrong
+/// place.
 fn repeatable(field: Cow<'static, str>) -> Cow<'static, str> {
     let is_short = |name: &str| name.len() <= LONGEST_NAME;
     match field.split('.').all(is_short) {
@@ -131,11 +142,12 @@ const fn title(status: StatusCode) -> &'static str {
         StatusCode::PAYLOAD_TOO_LARGE => "Too large",
         StatusCode::UNSUPPORTED_MEDIA_TYPE => "Not JSON",
         StatusCode::UNPROCESSABLE_ENTITY => "Key reused",
+        StatusCode::TOO_MANY_REQUESTS => "Too many",
         StatusCode::NOT_IMPLEMENTED => "Not set up",
         StatusCode::SERVICE_UNAVAILABLE => "Not available",
         _ => "Internal error",
     }
 }
 
-/// Of this crate's own none is longer; the base64 of the shortest secret is.
+/// No name of this crate is longer, and the base64 of the shortest secret is.
 const LONGEST_NAME: usize = 31;

@@ -1,4 +1,4 @@
-//! [`Query`]: the parameters behind a path's question mark.
+//! [`Query`]: the parameters of a URL.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -13,7 +13,8 @@ use crate::store::Cursor;
 pub(super) struct Query(BTreeMap<&'static str, String>);
 
 impl Query {
-    /// Those of `names`, each once; another is refused, since what it was meant to narrow would not be.
+    /// Reads the parameters in `names`, each once. Any other parameter is refused, because it would have no
+    /// effect.
     pub(super) fn parse(text: Option<&str>, names: &'static [&'static str]) -> Result<Self, Problem> {
         let mut found = BTreeMap::new();
         for (name, value) in url::form_urlencoded::parse(text.unwrap_or_default().as_bytes()) {

@@ -1,4 +1,4 @@
-//! What a request's body and headers ask for.
+//! Readers of a request's body and headers.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::problem::Problem;
 use crate::manage::Revision;
 use crate::signature::Secret;
 
-/// How a secret is to be replaced.
+/// The body of a rotation.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RotateBody {
@@ -24,7 +24,7 @@ pub(super) struct RotateBody {
     pub(super) overlap_seconds: Option<u64>,
 }
 
-/// Which test event is to be sent.
+/// The body of a test.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct TestBody {
@@ -38,7 +38,7 @@ impl Default for TestBody {
     }
 }
 
-/// Since when everything is to be sent again.
+/// The body of a recovery: the time since which missed deliveries are sent again.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RecoverBody {
@@ -46,19 +46,19 @@ pub(super) struct RecoverBody {
     pub(super) since: OffsetDateTime,
 }
 
-/// Why a dead letter is not wanted.
+/// The body of a discarding.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct DiscardBody {
     pub(super) note: String,
 }
 
-/// The body, if it comes whole, in time, and is no longer than any call needs.
+/// Reads the whole body, within a deadline and up to a size that every call keeps to.
 pub(super) async fn whole(mut body: Body) -> Result<Bytes, Problem> {
     let (status, detail) = match timeout(BODY_DEADLINE, Limited::new(&mut body, MAX_BODY).collect()).await {
         Ok(Ok(body)) => return Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            // However this ends, the answer is the same.
+            // The answer is the same whether this succeeds or not.
             let _ = timeout(LINGER, discard(&mut body)).await;
             let detail = format!("body is too large, expected at most {MAX_BODY} bytes");
             (StatusCode::PAYLOAD_TOO_LARGE, detail)
@@ -72,8 +72,8 @@ pub(super) async fn whole(mut body: Body) -> Result<Bytes, Problem> {
     Err(Problem::new(status, detail))
 }
 
-/// Reads on for a while: a connection that is closed with bytes unread takes the answer with it, and the caller, who writes before it
-/// reads, sees a reset (RFC 9112 section 9.6).
+/// Reads and drops more of the body. If a connection is closed with unread bytes, a caller that writes before
+/// it reads sees a reset instead of the answer (RFC 9112 section 9.6).
 async fn discard(body: &mut Body) {
     let mut discarded = 0_usize;
     while let Some(Ok(frame)) = body.frame().await
@@ -83,7 +83,7 @@ async fn discard(body: &mut Body) {
     }
 }
 
-/// A body where there may be none.
+/// Reads a body that may be empty.
 pub(super) fn optional_body<T: DeserializeOwned + Default>(
     headers: &HeaderMap,
     body: &[u8],
@@ -114,7 +114,7 @@ pub(super) fn json_body<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -
     Ok(read)
 }
 
-/// The revisions that `If-Match` names: nothing without it, and where any will do.
+/// The revisions in `If-Match`; `None` without the header and for `*`.
 pub(super) fn revisions(headers: &HeaderMap) -> Result<Option<Vec<Revision>>, Problem> {
     let mut named = Vec::new();
     let mut is_there = false;
@@ -125,7 +125,8 @@ pub(super) fn revisions(headers: &HeaderMap) -> Result<Option<Vec<Revision>>, Pr
             if tag == "*" {
                 return Ok(None);
             }
-            // A weak tag matches nothing here (RFC 9110 section 13.1.1), nor does what this crate never made.
+            // A weak tag matches nothing here (RFC 9110 section 13.1.1), and neither does a tag that is no
+            // revision.
             let is_weak = tag.starts_with("W/");
             let inner = tag.trim_start_matches("W/");
             let inner = inner.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).ok_or_else(no_tag)?;
@@ -135,16 +136,16 @@ pub(super) fn revisions(headers: &HeaderMap) -> Result<Option<Vec<Revision>>, Pr
     Ok(is_there.then_some(named))
 }
 
-/// The one value of a header that is text.
+/// The value of a header that stands there once and is text.
 pub(super) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().ok().filter(|_| values.next().is_none());
     text.map(Some)
-        .ok_or_else(|| Problem::field(name.to_string(), "header cannot be read", "it once, in ASCII"))
+        .ok_or_else(|| Problem::field(name.to_string(), "header cannot be read", "one header in ASCII"))
 }
 
-/// What serde says, without the value that it may repeat: that could be a secret.
+/// Turns serde's message into a problem without the value that it may repeat, because that could be a secret.
 fn misfit(path: &str, message: &str) -> Problem {
     let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
     let within = |name: &str| match path {
@@ -154,10 +155,10 @@ fn misfit(path: &str, message: &str) -> Problem {
     };
     let quoted = |prefix: &str| message.strip_prefix(prefix).and_then(|rest| rest.split('`').next());
     if let Some(name) = quoted("missing field `") {
-        return Problem::field(within(name), "field is missing", "it");
+        return Problem::field(within(name), "required field is missing", "a value");
     }
     if let Some(name) = quoted("duplicate field `") {
-        return Problem::field(within(name), "field is given twice", "it once");
+        return Problem::field(within(name), "field is given twice", "one value");
     }
     let expected = message.rsplit_once(", expected ").map(|(_, expected)| expected.to_owned());
     if let Some(name) = quoted("unknown field `") {
@@ -176,7 +177,7 @@ fn no_tag() -> Problem {
     Problem::field("If-Match", "header cannot be read", "entity tags in quotes, as `ETag` gave them, or `*`")
 }
 
-/// Many times what a subscription with everything in it needs.
+/// Many times the size of a subscription with every field.
 const MAX_BODY: usize = 256 * 1024;
 const MAX_DISCARDED: usize = 16 * MAX_BODY;
 const BODY_DEADLINE: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! What is shown of deliveries, attempts, events and statistics.
+//! Deliveries, attempts, events and statistics, as answers show them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,16 +12,17 @@ use crate::contract::{Contract, Judgement};
 use crate::delivery::{Attempt, DeadReason, Delivery, DeliveryState};
 use crate::event::{EventId, EventKind};
 use crate::id::{DeliveryId, SubscriptionId};
+use crate::manage::{Listed, SubscriptionView};
 use crate::outcome::Outcome;
 use crate::store::{Backlog, Count, Cursor, EventRecord, Page, Period, Statistics};
 
-/// One thing.
+/// One item.
 #[derive(Serialize)]
 pub(super) struct One<T> {
     pub(super) data: T,
 }
 
-/// A page.
+/// A page of items.
 #[derive(Serialize)]
 pub(super) struct Many<T> {
     data: Vec<T>,
@@ -38,7 +39,22 @@ impl<T> Many<T> {
     }
 }
 
-/// Something with a secret that is shown this once.
+/// A page of subscriptions.
+#[derive(Serialize)]
+pub(super) struct SubscriptionsShown {
+    data: Vec<SubscriptionView>,
+    unreadable: Vec<SubscriptionId>,
+    next: Option<String>,
+}
+
+impl From<Listed> for SubscriptionsShown {
+    fn from(listed: Listed) -> Self {
+        let next = listed.next.as_ref().map(Cursor::to_string);
+        Self { data: listed.items, unreadable: listed.unreadable, next }
+    }
+}
+
+/// An item with a secret that is shown this once.
 #[derive(Serialize)]
 pub(super) struct WithSecret<'a, T> {
     pub(super) data: T,
@@ -50,10 +66,13 @@ pub(super) struct WithSecret<'a, T> {
 pub(super) struct DeliveryShown {
     id: DeliveryId,
     subscription_id: SubscriptionId,
+    /// The contract under which it was made, and the version of the data that it sends.
+    contract: String,
+    version: String,
     event_id: EventId,
     event_type: String,
     state: &'static str,
-    /// Why it is dead, in words.
+    /// The reason why it is dead, in words.
     reason: Option<&'static str>,
     note: Option<String>,
     test: bool,
@@ -69,6 +88,8 @@ impl From<Delivery> for DeliveryShown {
         Self {
             id: delivery.id,
             subscription_id: delivery.subscription,
+            contract: delivery.contract.name().to_owned(),
+            version: delivery.contract.version().to_owned(),
             event_id: delivery.event,
             event_type: delivery.event_type.to_string(),
             state: delivery.state.as_str(),
@@ -158,7 +179,7 @@ pub(super) struct EventShown {
     created_at: OffsetDateTime,
     attributes: BTreeMap<String, Vec<String>>,
     test: bool,
-    /// The envelope as it is sent; in no list.
+    /// The envelope as it is sent. Lists do not show it.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<Box<RawValue>>,
 }
@@ -207,7 +228,7 @@ pub(super) struct StatisticsShown {
     latency_ms: Option<LatencyShown>,
     outcomes: Vec<CountShown>,
     slots: Vec<SlotShown>,
-    /// Whether there were so many deliveries that only the newest are counted.
+    /// Whether only the newest deliveries are counted, because there were too many.
     cut: bool,
     #[serde(with = "rfc3339::option")]
     failing_since: Option<OffsetDateTime>,
@@ -246,7 +267,7 @@ struct BacklogShown {
 }
 
 impl StatisticsShown {
-    pub(super) fn of(told: Statistics, period: &Period, contract: &Contract) -> Self {
+    pub(super) fn of(statistics: Statistics, period: &Period, contract: &Contract) -> Self {
         let is_delivered = |outcome: &Outcome| contract.judge(outcome) == Judgement::Success;
         let counts = |counts: &[Count]| -> Vec<_> {
             counts
@@ -263,26 +284,26 @@ impl StatisticsShown {
             since: period.since,
             until: period.until,
             slot_seconds: period.slot.as_secs(),
-            attempts: told.attempts(),
-            success_rate: told.share(is_delivered),
-            latency_ms: told.latency.map(|latency| LatencyShown {
+            attempts: statistics.attempts(),
+            success_rate: statistics.share(is_delivered),
+            latency_ms: statistics.latency.map(|latency| LatencyShown {
                 median: millis(latency.median),
                 p95: millis(latency.p95),
                 p99: millis(latency.p99),
                 max: millis(latency.max),
             }),
-            outcomes: counts(&told.outcomes),
-            slots: told
+            outcomes: counts(&statistics.outcomes),
+            slots: statistics
                 .slots
                 .iter()
                 .map(|slot| SlotShown { at: slot.at, outcomes: counts(&slot.outcomes) })
                 .collect(),
-            cut: told.is_cut,
-            failing_since: told.health.failing_since(),
+            cut: statistics.is_cut,
+            failing_since: statistics.health.failing_since(),
             backlog: BacklogShown {
-                pending: told.backlog.pending,
-                or_more: told.backlog.pending >= u64::from(Backlog::MOST),
-                since: told.backlog.since,
+                pending: statistics.backlog.pending,
+                or_more: statistics.backlog.pending >= u64::from(Backlog::MOST),
+                since: statistics.backlog.since,
             },
         }
     }
@@ -293,6 +314,9 @@ const fn words(reason: DeadReason) -> &'static str {
         DeadReason::Exhausted => "every attempt failed and none is left",
         DeadReason::Refused => "the endpoint's answer is final",
         DeadReason::Gone => "the endpoint said that it is gone",
+        DeadReason::Expired => {
+            "it waited for too long while the subscription was disabled or paused, or could not be sent"
+        }
         DeadReason::Cancelled => "it was cancelled, or its subscription was deleted",
         DeadReason::Replayed => "another delivery was made in its place",
         DeadReason::Discarded => "it is not wanted any more",

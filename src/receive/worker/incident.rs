@@ -1,49 +1,59 @@
-//! [`Incident`]: what a worker tells whoever wants to know.
+//! [`Incident`]: something that went wrong in a worker.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::store::{InboxKey, StoreError};
 
-/// What a [`Worker`](crate::receive::Worker) tells whoever wants to know; its text is a line for a log.
+/// Something that went wrong in a [`Worker`](crate::receive::Worker), for its
+/// [observer](crate::receive::Worker::with_observer). Its text is a line for a log.
 ///
-/// Reasons are the handler's own words.
+/// The reasons are the texts of the handler's errors.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Incident<'a> {
     /// An attempt to handle a request failed. It is tried again.
     #[non_exhaustive]
     Failed {
-        /// Which request.
+        /// The request's key.
         key: &'a InboxKey,
-        /// Which attempt it was, from 1.
+        /// The attempt, from 1.
         attempt: u32,
-        /// What went wrong.
+        /// The text of the error.
         reason: &'a str,
-        /// When it is tried again.
+        /// How long until it is tried again.
         retry_after: Duration,
     },
     /// A request was given up. It stays in the intake with the reason.
     #[non_exhaustive]
     GivenUp {
-        /// Which request.
+        /// The request's key.
         key: &'a InboxKey,
-        /// What went wrong.
+        /// The text of the error.
         reason: &'a str,
     },
-    /// A lease ended before its attempt did, so that nothing could be written of it. Whoever took the request then handles it
-    /// again.
+    /// Nobody put back or closed a request that was given up for
+    /// [so long](crate::receive::Worker::with_expiry). It is done now, and its body is deleted.
+    #[non_exhaustive]
+    Expired {
+        /// The request's key.
+        key: &'a InboxKey,
+    },
+    /// A lease ended before its attempt did, so the result could not be written. Another worker handles the
+    /// request again.
+    ///
+    /// A result whose writing was repeated, because the intake's first answer was lost, counts as written.
     #[non_exhaustive]
     Stale {
-        /// Which request.
+        /// The request's key.
         key: &'a InboxKey,
     },
     /// A call of the intake failed.
     #[non_exhaustive]
     Intake {
-        /// Which call.
+        /// The name of the call.
         call: &'static str,
-        /// Why.
+        /// The error.
         error: &'a StoreError,
     },
 }
@@ -58,6 +68,9 @@ impl fmt::Display for Incident<'_> {
             ),
             Self::GivenUp { key, reason } => {
                 write!(f, "event {} of {} is given up: {reason}", key.id, key.source)
+            }
+            Self::Expired { key } => {
+                write!(f, "event {} of {} was given up and is deleted now", key.id, key.source)
             }
             Self::Stale { key } => {
                 write!(f, "lease of event {} of {} ended before its attempt did", key.id, key.source)

@@ -1,20 +1,20 @@
-//! What every [`Inbox`] has to keep to.
+//! The rules of [`Inbox`].
 
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::{LEASE, at, both};
+use super::steps::{LEASE, at, both};
 use crate::store::{Inbox, InboxKey, Lease, Reservation};
 
-/// Whoever comes second is told that somebody is at it.
+/// The second caller hears that the event is being handled.
 pub async fn an_event_is_reserved_by_one_at_a_time(inbox: &impl Inbox) {
     reserve_new(inbox, "a", at(0)).await;
     assert_eq!(reserve(inbox, "a", at(1)).await, Reservation::InFlight);
     reserve_new(inbox, "b", at(1)).await;
 }
 
-/// However they interleave.
+/// If two calls reserve an event at the same time, one succeeds.
 pub async fn two_reservations_at_once_are_one(inbox: &impl Inbox) {
     let (one, two) = both(reserve(inbox, "a", at(0)), reserve(inbox, "a", at(0))).await;
     assert!(matches!(
@@ -23,7 +23,7 @@ pub async fn two_reservations_at_once_are_one(inbox: &impl Inbox) {
     ));
 }
 
-/// Even after the lease.
+/// A committed event is done, also after its lease.
 pub async fn a_committed_event_is_done(inbox: &impl Inbox) {
     let lease = reserve_new(inbox, "a", at(0)).await;
     assert!(commit(inbox, "a", lease, at(1)).await);
@@ -31,7 +31,7 @@ pub async fn a_committed_event_is_done(inbox: &impl Inbox) {
     assert_eq!(reserve(inbox, "a", at(1) + KEEP - Duration::from_secs(1)).await, Reservation::Done);
 }
 
-/// At once, under a greater lease.
+/// A released event can be reserved at once, under a greater lease.
 pub async fn a_released_event_is_new_again(inbox: &impl Inbox) {
     let first = reserve_new(inbox, "a", at(0)).await;
     assert!(release(inbox, "a", first).await);
@@ -41,7 +41,7 @@ pub async fn a_released_event_is_new_again(inbox: &impl Inbox) {
     assert!(commit(inbox, "a", second, at(1)).await);
 }
 
-/// A handler that died lost nothing.
+/// A reservation ends with its lease, so that a handler that crashed loses nothing.
 pub async fn a_reservation_ends_with_its_lease(inbox: &impl Inbox) {
     reserve_new(inbox, "a", at(0)).await;
     let end = at(0) + LEASE;
@@ -49,14 +49,14 @@ pub async fn a_reservation_ends_with_its_lease(inbox: &impl Inbox) {
     reserve_new(inbox, "a", end).await;
 }
 
-/// The work was done, and nobody did it again.
+/// A commit after the lease counts, as long as nobody else reserved the event.
 pub async fn a_late_commit_counts_while_nobody_else_reserved(inbox: &impl Inbox) {
     let lease = reserve_new(inbox, "a", at(0)).await;
     assert!(commit(inbox, "a", lease, at(0) + 2 * LEASE).await);
     assert_eq!(reserve(inbox, "a", at(0) + 3 * LEASE).await, Reservation::Done);
 }
 
-/// A handler that lost its lease decides nothing.
+/// A handler without the last lease neither commits nor releases.
 pub async fn a_stale_lease_neither_commits_nor_releases(inbox: &impl Inbox) {
     let slow = reserve_new(inbox, "a", at(0)).await;
     let fresh = reserve_new(inbox, "a", at(0) + LEASE).await;
@@ -70,14 +70,14 @@ pub async fn a_stale_lease_neither_commits_nor_releases(inbox: &impl Inbox) {
     assert!(commit(inbox, "a", fresh, at(61)).await);
 }
 
-/// A caller that was not told of the first may repeat it.
-pub async fn a_commit_sent_twice_is_told_twice(inbox: &impl Inbox) {
+/// A caller that got no answer can repeat a commit.
+pub async fn a_commit_sent_twice_is_reported_twice(inbox: &impl Inbox) {
     let lease = reserve_new(inbox, "a", at(0)).await;
     assert!(commit(inbox, "a", lease, at(1)).await);
     assert!(commit(inbox, "a", lease, at(1)).await);
 }
 
-/// What was handled stays handled.
+/// Releasing a committed event leaves it done.
 pub async fn a_committed_event_is_not_released(inbox: &impl Inbox) {
     let lease = reserve_new(inbox, "a", at(0)).await;
     commit(inbox, "a", lease, at(1)).await;
@@ -85,53 +85,57 @@ pub async fn a_committed_event_is_not_released(inbox: &impl Inbox) {
     assert_eq!(reserve(inbox, "a", at(2)).await, Reservation::Done);
 }
 
-/// An id is its sender's.
+/// An id is unique within a source.
 pub async fn the_same_id_of_two_sources_is_two_events(inbox: &impl Inbox) {
     let lease = reserve_new(inbox, "a", at(0)).await;
     commit(inbox, "a", lease, at(0)).await;
     let other = InboxKey::new("other source", key("a").id);
-    let reserved = inbox.reserve(&other, at(1), LEASE).await.expect("inbox answers");
+    let reserved = inbox.reserve(&other, LEASE, at(1)).await.expect("inbox answers");
     assert!(matches!(reserved, Reservation::New(_)));
 }
 
-/// Then it is new again.
+/// Pruning deletes an event when its time is over, and then it is new again.
 pub async fn an_event_is_forgotten_after_its_time_and_no_earlier(inbox: &impl Inbox) {
     let lease = reserve_new(inbox, "a", at(0)).await;
     commit(inbox, "a", lease, at(1)).await;
     let end = at(1) + KEEP;
-    assert_eq!(inbox.prune(end - Duration::from_secs(1), 10).await.expect("inbox answers"), 0);
+    assert_eq!(inbox.prune_handled(10, end - Duration::from_secs(1)).await.expect("inbox answers"), 0);
     assert_eq!(reserve(inbox, "a", end - Duration::from_secs(1)).await, Reservation::Done);
-    assert_eq!(inbox.prune(end + Duration::from_secs(1), 10).await.expect("inbox answers"), 1);
+    assert_eq!(inbox.prune_handled(10, end + Duration::from_secs(1)).await.expect("inbox answers"), 1);
     reserve_new(inbox, "a", end + Duration::from_secs(1)).await;
 }
 
-/// Whether it was pruned by then or not.
+/// An event whose time is over is new, whether it was pruned or not.
 pub async fn an_event_whose_time_is_over_is_reserved_like_a_new_one(inbox: &impl Inbox) {
     let lease = reserve_new(inbox, "a", at(0)).await;
     commit(inbox, "a", lease, at(0)).await;
     let again = at(1) + KEEP;
     let lease = reserve_new(inbox, "a", again).await;
     assert_eq!(reserve(inbox, "a", again).await, Reservation::InFlight, "it is not done yet");
-    assert_eq!(inbox.prune(again, 10).await.expect("inbox answers"), 0, "its handler may still commit");
+    assert_eq!(
+        inbox.prune_handled(10, again).await.expect("inbox answers"),
+        0,
+        "its handler may still commit"
+    );
     assert!(commit(inbox, "a", lease, again).await);
     assert_eq!(reserve(inbox, "a", again + LEASE).await, Reservation::Done);
 }
 
-/// A sender of any name is told apart from others, or told that it cannot be.
+/// Sources of any text are told apart, or refused.
 pub async fn a_source_of_any_text_is_remembered_whole_or_refused(inbox: &impl Inbox) {
     for source in ["", " ", "a\0b", "a\0", "'; --", "\u{10ffff}"] {
         let key = InboxKey::new(source, key("a").id);
-        let Ok(reserved) = inbox.reserve(&key, at(0), LEASE).await else { continue };
+        let Ok(reserved) = inbox.reserve(&key, LEASE, at(0)).await else { continue };
         let Reservation::New(lease) = reserved else {
             panic!("{source:?} was taken for another: {reserved:?}")
         };
-        assert!(inbox.commit(&key, lease, at(1), KEEP).await.expect("inbox answers"), "{source:?}");
-        let copy = inbox.reserve(&key, at(2), LEASE).await.expect("inbox answers");
+        assert!(inbox.commit(&key, lease, KEEP, at(1)).await.expect("inbox answers"), "{source:?}");
+        let copy = inbox.reserve(&key, LEASE, at(2)).await.expect("inbox answers");
         assert_eq!(copy, Reservation::Done, "{source:?}");
     }
 }
 
-/// So that forgetting holds nobody up.
+/// Pruning deletes in batches, so that it holds up no other call.
 pub async fn no_more_are_forgotten_than_the_limit(inbox: &impl Inbox) {
     for id in ["a", "b", "c"] {
         let lease = reserve_new(inbox, id, at(0)).await;
@@ -139,33 +143,33 @@ pub async fn no_more_are_forgotten_than_the_limit(inbox: &impl Inbox) {
     }
     let later = at(1) + KEEP;
     for expected in [2, 1, 0] {
-        assert_eq!(inbox.prune(later, 2).await.expect("inbox answers"), expected);
+        assert_eq!(inbox.prune_handled(2, later).await.expect("inbox answers"), expected);
     }
 }
 
-/// Its handler may still commit.
+/// A reservation stays for a while after its lease, because its handler may still commit it.
 pub async fn a_reservation_in_progress_is_not_forgotten(inbox: &impl Inbox) {
     let lease = reserve_new(inbox, "a", at(0)).await;
-    assert_eq!(inbox.prune(at(1), 10).await.expect("inbox answers"), 0);
+    assert_eq!(inbox.prune_handled(10, at(1)).await.expect("inbox answers"), 0);
     // Nor one whose handler takes longer than its lease, and whom nobody has overtaken.
     let late = at(1) + LEASE;
-    assert_eq!(inbox.prune(late, 10).await.expect("inbox answers"), 0);
+    assert_eq!(inbox.prune_handled(10, late).await.expect("inbox answers"), 0);
     assert!(commit(inbox, "a", lease, late).await);
     assert_eq!(reserve(inbox, "a", late).await, Reservation::Done);
 }
 
-/// Numbers do not begin anew.
+/// Lease numbers do not begin anew when an event was deleted.
 pub async fn a_lease_from_before_an_event_was_forgotten_is_stale(inbox: &impl Inbox) {
     let old = reserve_new(inbox, "a", at(0)).await;
     commit(inbox, "a", old, at(0)).await;
-    inbox.prune(at(1) + KEEP, 10).await.expect("inbox answers");
+    inbox.prune_handled(10, at(1) + KEEP).await.expect("inbox answers");
     let new = reserve_new(inbox, "a", at(1) + KEEP).await;
     assert!(old < new);
     assert!(!commit(inbox, "a", old, at(2) + KEEP).await);
 }
 
 pub(super) async fn reserve(inbox: &impl Inbox, id: &str, now: OffsetDateTime) -> Reservation {
-    inbox.reserve(&key(id), now, LEASE).await.expect("inbox answers")
+    inbox.reserve(&key(id), LEASE, now).await.expect("inbox answers")
 }
 
 pub(super) async fn reserve_new(inbox: &impl Inbox, id: &str, now: OffsetDateTime) -> Lease {
@@ -176,7 +180,7 @@ pub(super) async fn reserve_new(inbox: &impl Inbox, id: &str, now: OffsetDateTim
 }
 
 pub(super) async fn commit(inbox: &impl Inbox, id: &str, lease: Lease, now: OffsetDateTime) -> bool {
-    inbox.commit(&key(id), lease, now, KEEP).await.expect("inbox answers")
+    inbox.commit(&key(id), lease, KEEP, now).await.expect("inbox answers")
 }
 
 async fn release(inbox: &impl Inbox, id: &str, lease: Lease) -> bool {

@@ -1,10 +1,14 @@
 //! Ordering keys.
 
-use super::*;
-use crate::delivery::DeadReason;
+use std::time::Duration;
 
-/// Other keys, and deliveries without one, go on.
-pub async fn only_the_first_of_an_ordering_key_is_claimed(store: &impl Store) {
+use super::fixture::Fixture;
+use super::steps::*;
+use crate::delivery::{DeadReason, Next};
+use crate::store::{InsertOutcome, Polled, Settled, Settlement, Share};
+
+/// Deliveries with another ordering key, or without one, are not held up.
+pub async fn only_the_first_of_an_ordering_key_is_claimed(store: &impl Fixture) {
     subscribe(store, 1).await;
     emit_keyed(store, 1, 0, 1, "call 1").await;
     emit_keyed(store, 2, 0, 1, "call 1").await;
@@ -24,8 +28,9 @@ pub async fn only_the_first_of_an_ordering_key_is_claimed(store: &impl Store) {
     assert_eq!(claimed, [1, 3, 4, 6, 7]);
 }
 
-/// Delivered, dead or cancelled: the next is found by a share that begins at that instant.
-pub async fn the_next_of_an_ordering_key_is_due_at_once_when_the_first_ends(store: &impl Store) {
+/// When the first delivery of a key ends, the next one is due at that instant: a share that begins there
+/// finds it.
+pub async fn the_next_of_an_ordering_key_is_due_at_once_when_the_first_ends(store: &impl Fixture) {
     subscribe(store, 1).await;
     for number in 1..=4 {
         emit_keyed(store, number, i64::from(number), 1, "call").await;
@@ -33,7 +38,7 @@ pub async fn the_next_of_an_ordering_key_is_due_at_once_when_the_first_ends(stor
     let since = |second| vec![Share::new(subscription_id(1), 10).with_since(Some(at(second)))];
     let first = claim_one(store, at(10)).await;
     assert_eq!(first.delivery, delivery_id(1));
-    assert_eq!(settle(store, ended(&first, at(20), Next::Delivered)).await, Settled::Done);
+    assert_eq!(settle(store, ended(&first, at(20), Next::Done)).await, Settled::Done);
     assert_eq!(look(store, at(20)).await.ready, [subscription_id(1)]);
     let second = claim_shares(store, at(20), since(20)).await;
     assert_eq!(numbers(&second), [2]);
@@ -42,12 +47,13 @@ pub async fn the_next_of_an_ordering_key_is_due_at_once_when_the_first_ends(stor
     assert!(claim(store, at(29)).await.is_empty());
     let third = claim_shares(store, at(30), since(30)).await;
     assert_eq!(numbers(&third), [3]);
-    assert!(store.cancel(third[0].delivery, at(40)).await.expect("store answers"));
+    let dead = ended(&third[0], at(40), Next::dead(DeadReason::Refused));
+    assert_eq!(settle(store, dead).await, Settled::Done);
     assert_eq!(numbers(&claim_shares(store, at(40), since(40)).await), [4]);
 }
 
-/// Waiting for its retry, or handed back.
-pub async fn an_ordering_key_waits_while_its_first_is_tried_again(store: &impl Store) {
+/// A key waits while its first delivery waits for its retry, or was handed back.
+pub async fn an_ordering_key_waits_while_its_first_is_tried_again(store: &impl Fixture) {
     subscribe(store, 1).await;
     emit_keyed(store, 1, 0, 1, "call").await;
     emit_keyed(store, 2, 0, 1, "call").await;
@@ -60,24 +66,20 @@ pub async fn an_ordering_key_waits_while_its_first_is_tried_again(store: &impl S
     let back = Settlement::hand_back(again[0].delivery, again[0].lease, at(102));
     assert_eq!(settle(store, back).await, Settled::Done);
     assert_eq!(numbers(&claim(store, at(102)).await), [1]);
-    // One behind the first may be cancelled, and changes nothing for the others.
-    emit_keyed(store, 3, 0, 1, "call").await;
-    assert!(store.cancel(delivery_id(2), at(103)).await.expect("store answers"));
-    assert_eq!(numbers(&claim(store, at(102) + LEASE).await), [1]);
 }
 
-/// What is behind the first is no reason to look again.
-pub async fn an_ordering_key_that_waits_is_not_ready(store: &impl Store) {
+/// A look does not count deliveries that wait behind the first of their key.
+pub async fn an_ordering_key_that_waits_is_not_ready(store: &impl Fixture) {
     subscribe(store, 1).await;
     for number in 1..=3 {
         emit_keyed(store, number, 0, 1, "call").await;
     }
     claim_one(store, at(0)).await;
-    assert_eq!(look(store, at(1)).await, Look::new(vec![], Some(Duration::from_secs(59))));
+    assert_eq!(look(store, at(1)).await, Polled::new(vec![], Some(Duration::from_secs(59))));
 }
 
-/// One endpoint that fails holds up no other.
-pub async fn an_ordering_key_is_one_subscriptions_own(store: &impl Store) {
+/// The same key at two subscriptions is two keys, so that an endpoint that fails holds up no other.
+pub async fn an_ordering_key_is_one_subscriptions_own(store: &impl Fixture) {
     subscribe(store, 1).await;
     subscribe(store, 2).await;
     for (number, other) in [(1, 11), (2, 12)] {
@@ -85,17 +87,17 @@ pub async fn an_ordering_key_is_one_subscriptions_own(store: &impl Store) {
             .with_ordering_key("call".to_owned())
             .with_delivery(delivery_id(number), subscription_id(1))
             .with_delivery(delivery_id(other), subscription_id(2));
-        assert_eq!(insert(store, event).await, Inserted::New);
+        assert_eq!(insert(store, event).await, InsertOutcome::New);
     }
     let mut claimed = claim(store, at(0)).await;
     claimed.sort_by_key(|claimed| claimed.delivery);
     assert_eq!(numbers(&claimed), [1, 11]);
-    assert_eq!(settle(store, ended(&claimed[1], at(1), Next::Delivered)).await, Settled::Done);
+    assert_eq!(settle(store, ended(&claimed[1], at(1), Next::Done)).await, Settled::Done);
     assert_eq!(numbers(&claim(store, at(1)).await), [12]);
 }
 
-/// Nor of due times; within one batch too.
-pub async fn order_is_that_of_insertion_and_not_of_ids(store: &impl Store) {
+/// Within a key, the order is that of insertion, also within a batch; not that of ids or of due times.
+pub async fn order_is_that_of_insertion_and_not_of_ids(store: &impl Fixture) {
     subscribe(store, 1).await;
     let batch: Vec<_> = [(9, 5), (3, 2), (7, 4)]
         .into_iter()
@@ -105,43 +107,45 @@ pub async fn order_is_that_of_insertion_and_not_of_ids(store: &impl Store) {
                 .with_delivery(delivery_id(number), subscription_id(1))
         })
         .collect();
-    assert_eq!(store.insert(&batch).await.expect("events are written"), [Inserted::New; 3]);
+    assert_eq!(insert_all(store, &batch).await, [InsertOutcome::New; 3]);
     emit_keyed(store, 1, 0, 1, "call").await;
     for number in [9, 3, 7, 1] {
         let claimed = claim(store, at(10)).await;
         assert_eq!(numbers(&claimed), [number]);
-        assert_eq!(settle(store, ended(&claimed[0], at(10), Next::Delivered)).await, Settled::Done);
+        assert_eq!(settle(store, ended(&claimed[0], at(10), Next::Done)).await, Settled::Done);
     }
 }
 
-/// Its pending delivery was cancelled.
-pub async fn an_expunged_event_does_not_hold_up_its_ordering_key(store: &impl Store) {
-    subscribe(store, 1).await;
-    for number in 1..=3 {
-        emit_keyed(store, number, 0, 1, "call").await;
-    }
-    claim_one(store, at(0)).await;
-    for number in [1, 2] {
-        assert!(store.expunge(ORGANIZATION, &an_event(number, 0).id, at(5)).await.expect("store answers"));
-    }
-    assert_eq!(numbers(&claim(store, at(5)).await), [3]);
-}
-
-/// Not even where the copy names another key.
-pub async fn a_duplicate_takes_no_place_in_its_ordering_key(store: &impl Store) {
+/// A duplicate takes no place, also where it names another key.
+pub async fn a_duplicate_takes_no_place_in_its_ordering_key(store: &impl Fixture) {
     subscribe(store, 1).await;
     emit_keyed(store, 1, 0, 1, "call").await;
     for key in ["call", "other"] {
         let again = an_event(1, 0)
             .with_ordering_key(key.to_owned())
             .with_delivery(delivery_id(2), subscription_id(1));
-        assert_eq!(insert(store, again).await, Inserted::Duplicate);
+        assert_eq!(insert(store, again).await, InsertOutcome::Duplicate);
     }
     emit_keyed(store, 3, 0, 1, "other").await;
     let claimed = claim(store, at(0)).await;
     assert_eq!(claimed.len(), 2);
     for claimed in &claimed {
-        assert_eq!(settle(store, ended(claimed, at(0), Next::Delivered)).await, Settled::Done);
+        assert_eq!(settle(store, ended(claimed, at(0), Next::Done)).await, Settled::Done);
     }
-    assert_eq!(look(store, at(1)).await, Look::default());
+    assert_eq!(look(store, at(1)).await, Polled::default());
+}
+
+/// Two deliveries of one event to one subscription share its key.
+pub async fn one_event_twice_to_one_subscription_keeps_its_order(store: &impl Fixture) {
+    subscribe(store, 1).await;
+    let twice = an_event(1, 0)
+        .with_ordering_key("call".to_owned())
+        .with_delivery(delivery_id(1), subscription_id(1))
+        .with_delivery(delivery_id(2), subscription_id(1));
+    assert_eq!(insert(store, twice).await, InsertOutcome::New);
+    for number in [1, 2] {
+        let claimed = claim(store, at(0)).await;
+        assert_eq!(numbers(&claimed), [number]);
+        assert_eq!(settle(store, ended(&claimed[0], at(0), Next::Done)).await, Settled::Done);
+    }
 }

@@ -1,57 +1,50 @@
-//! Settling, extending and cancelling.
+//! Settling and extending.
 
-use super::*;
-use crate::delivery::DeadReason;
-use crate::outcome::{ErrorClass, Timings};
-use crate::store::Lease;
+use std::time::Duration;
 
-/// It is never claimed again.
-pub async fn a_delivered_delivery_is_finished_and_its_attempt_logged(store: &impl Store) {
+use super::fixture::Fixture;
+use super::steps::*;
+use crate::delivery::{DeadReason, DeliveryState, Next};
+use crate::store::{Lease, Polled, Settled, Settlement};
+
+/// A delivered delivery is never claimed again.
+pub async fn a_delivered_delivery_is_finished(store: &impl Fixture) {
     subscribe(store, 1).await;
     emit(store, 1, 0, 1).await;
     let claimed = claim_one(store, at(0)).await;
-    let attempt = attempt(1, 0).with_response_excerpt("thanks");
-    let done = Settlement::new(claimed.delivery, claimed.lease, at(1), attempt.clone(), Next::Delivered);
-    assert_eq!(settle(store, done).await, Settled::Done);
-    let delivery = delivery(store, 1).await;
-    assert_eq!(delivery.state, DeliveryState::Delivered);
-    assert_eq!(delivery.attempts, 1);
-    assert_eq!(delivery.due_at, None);
-    assert_eq!(store.attempts(claimed.delivery).await.expect("store answers"), [attempt]);
+    assert_eq!(settle(store, ended(&claimed, at(1), Next::Done)).await, Settled::Done);
+    assert_eq!(state(store, 1).await, DeliveryState::Delivered);
     assert!(claim(store, at(1_000_000)).await.is_empty());
 }
 
-/// Dead is visible, and why.
-pub async fn a_dead_letter_stays_readable_with_its_reason(store: &impl Store) {
+/// A dead letter keeps its reason, and is never claimed again.
+pub async fn a_dead_letter_stays_readable_with_its_reason(store: &impl Fixture) {
     subscribe(store, 1).await;
     let reasons = [DeadReason::Exhausted, DeadReason::Refused, DeadReason::Gone];
     for (number, reason) in (1..).zip(reasons) {
         emit(store, number, 0, 1).await;
         let claimed = claim_one(store, at(0)).await;
-        let dead = Settlement::new(claimed.delivery, claimed.lease, at(1), attempt(1, 0), Next::dead(reason));
+        let dead = Settlement::new(claimed.delivery, claimed.lease, attempt(1, 0), Next::dead(reason), at(1));
         assert_eq!(settle(store, dead).await, Settled::Done);
-        assert_eq!(delivery(store, number).await.state, DeliveryState::Dead(reason));
-        assert_eq!(delivery(store, number).await.event, an_event(number, 0).id);
+        assert_eq!(state(store, number).await, DeliveryState::Dead(reason));
     }
     assert!(claim(store, at(1_000_000)).await.is_empty());
 }
 
-/// The delay counts from the settlement.
-pub async fn a_retry_is_due_after_its_delay(store: &impl Store) {
+/// A retry's delay counts from its settlement.
+pub async fn a_retry_is_due_after_its_delay(store: &impl Fixture) {
     subscribe(store, 1).await;
     emit(store, 1, 0, 1).await;
     let claimed = claim_one(store, at(0)).await;
     let retry = Next::retry(Duration::from_secs(100));
-    settle(store, Settlement::new(claimed.delivery, claimed.lease, at(7), attempt(1, 0), retry)).await;
-    let waiting = delivery(store, 1).await;
-    assert_eq!((waiting.state, waiting.attempts), (DeliveryState::Pending, 1));
-    assert_eq!(waiting.due_at, Some(at(107)));
+    settle(store, Settlement::new(claimed.delivery, claimed.lease, attempt(1, 0), retry, at(7))).await;
+    assert_eq!(state(store, 1).await, DeliveryState::Pending);
     assert!(claim(store, at(107) - Duration::from_micros(1)).await.is_empty());
     assert_eq!(claim_one(store, at(107)).await.attempt, 2);
 }
 
-/// The time since then bounds the retries.
-pub async fn the_first_attempt_is_remembered(store: &impl Store) {
+/// Each claim says when the first attempt began, which bounds the retries.
+pub async fn the_first_attempt_is_remembered(store: &impl Fixture) {
     subscribe(store, 1).await;
     emit(store, 1, 0, 1).await;
     for (number, second) in [(1, 3), (2, 30), (3, 300)] {
@@ -60,57 +53,55 @@ pub async fn the_first_attempt_is_remembered(store: &impl Store) {
         let again = Next::retry(Duration::ZERO);
         settle(
             store,
-            Settlement::new(claimed.delivery, claimed.lease, at(second), attempt(number, second), again),
+            Settlement::new(claimed.delivery, claimed.lease, attempt(number, second), again, at(second)),
         )
         .await;
     }
 }
 
-/// Neither the state nor the log.
-pub async fn a_stale_settlement_changes_nothing(store: &impl Store) {
+/// A settlement without the last lease changes neither the state nor the lease.
+pub async fn a_stale_settlement_changes_nothing(store: &impl Fixture) {
     subscribe(store, 1).await;
     emit(store, 1, 0, 1).await;
     let slow = claim_one(store, at(0)).await;
     let fresh = claim_one(store, at(0) + LEASE).await;
-    let before = delivery(store, 1).await;
-    let late = |lease| Settlement::new(slow.delivery, lease, at(61), attempt(1, 0), Next::Delivered);
+    let late = |lease| Settlement::new(slow.delivery, lease, attempt(1, 0), Next::Done, at(61));
     let never = Lease::new(u64::MAX);
     for lease in [slow.lease, Lease::new(0), never] {
         assert_eq!(settle(store, late(lease)).await, Settled::Stale);
     }
-    let unknown = Settlement::new(delivery_id(9), fresh.lease, at(61), attempt(1, 0), Next::Delivered);
+    let unknown = Settlement::new(delivery_id(9), fresh.lease, attempt(1, 0), Next::Done, at(61));
     assert_eq!(settle(store, unknown).await, Settled::Stale);
-    assert_eq!(delivery(store, 1).await, before);
-    assert!(store.attempts(slow.delivery).await.expect("store answers").is_empty());
+    assert_eq!(state(store, 1).await, DeliveryState::Pending);
+    assert_eq!(look(store, at(61)).await, Polled::new(vec![], Some(Duration::from_secs(59))));
     assert_eq!(settle(store, late(fresh.lease)).await, Settled::Done);
 }
 
-/// A caller that was not told of the first may repeat it.
-pub async fn a_settlement_sent_twice_is_written_once(store: &impl Store) {
+/// A caller that got no answer can repeat a settlement.
+pub async fn a_settlement_sent_twice_is_written_once(store: &impl Fixture) {
     subscribe(store, 1).await;
     emit(store, 1, 0, 1).await;
     let claimed = claim_one(store, at(0)).await;
     let retry = Next::retry(Duration::from_secs(5));
-    let once = Settlement::new(claimed.delivery, claimed.lease, at(1), attempt(1, 0), retry);
+    let once = Settlement::new(claimed.delivery, claimed.lease, attempt(1, 0), retry, at(1));
     let told = store.settle(&[once.clone(), once.clone()]).await.expect("settlements are written");
     assert_eq!(told, [Settled::Done, Settled::Stale]);
     assert_eq!(settle(store, once).await, Settled::Stale);
-    assert_eq!(delivery(store, 1).await.attempts, 1);
-    assert_eq!(store.attempts(claimed.delivery).await.expect("store answers").len(), 1);
+    assert_eq!(claim_one(store, at(6)).await.attempt, 2);
 }
 
-/// The work was done, and nobody does it again.
-pub async fn a_late_settlement_counts_while_nobody_else_claimed(store: &impl Store) {
+/// A settlement after the lease counts, as long as no other claim got the delivery.
+pub async fn a_late_settlement_counts_while_nobody_else_claimed(store: &impl Fixture) {
     subscribe(store, 1).await;
     emit(store, 1, 0, 1).await;
     let slow = claim_one(store, at(0)).await;
-    let late = Settlement::new(slow.delivery, slow.lease, at(1_000), attempt(1, 0), Next::Delivered);
+    let late = Settlement::new(slow.delivery, slow.lease, attempt(1, 0), Next::Done, at(1_000));
     assert_eq!(settle(store, late).await, Settled::Done);
     assert!(claim(store, at(1_000)).await.is_empty());
 }
 
-/// A stale one stops no others.
-pub async fn settlements_are_told_in_the_order_given(store: &impl Store) {
+/// A stale settlement of a batch stops no others.
+pub async fn settlements_are_reported_in_the_order_given(store: &impl Fixture) {
     subscribe(store, 1).await;
     for number in 1..=4 {
         emit(store, number, 0, 1).await;
@@ -119,73 +110,76 @@ pub async fn settlements_are_told_in_the_order_given(store: &impl Store) {
     let batch: Vec<_> = [3, 1, 0, 2]
         .map(|index: usize| {
             let lease = if index == 1 { Lease::new(77) } else { claimed[index].lease };
-            Settlement::new(claimed[index].delivery, lease, at(1), attempt(1, 0), Next::Delivered)
+            Settlement::new(claimed[index].delivery, lease, attempt(1, 0), Next::Done, at(1))
         })
         .to_vec();
     let told = store.settle(&batch).await.expect("settlements are written");
     assert_eq!(told, [Settled::Done, Settled::Stale, Settled::Done, Settled::Done]);
-    assert_eq!(delivery(store, 2).await.state, DeliveryState::Pending);
-    assert_eq!(delivery(store, 4).await.state, DeliveryState::Delivered);
+    assert_eq!(state(store, 2).await, DeliveryState::Pending);
+    assert_eq!(state(store, 4).await, DeliveryState::Delivered);
 }
 
-/// A worker that shuts down costs the delivery nothing.
-pub async fn a_delivery_handed_back_counts_no_attempt_and_is_due_at_once(store: &impl Store) {
+/// A process that shuts down hands deliveries back without an attempt.
+pub async fn a_delivery_handed_back_counts_no_attempt_and_is_due_at_once(store: &impl Fixture) {
     subscribe(store, 1).await;
     emit(store, 1, 0, 1).await;
     let claimed = claim_one(store, at(0)).await;
     let back = Settlement::hand_back(claimed.delivery, claimed.lease, at(1));
     assert_eq!(settle(store, back).await, Settled::Done);
-    assert_eq!(delivery(store, 1).await.attempts, 0);
-    assert!(store.attempts(claimed.delivery).await.expect("store answers").is_empty());
     assert_eq!(claim_one(store, at(1)).await.attempt, 1);
 }
 
-/// Every outcome comes back.
-pub async fn attempts_are_listed_first_to_last_as_they_were(store: &impl Store) {
+/// A delivery that a fault on the sender's side kept back waits, and counts no attempt.
+pub async fn a_delivery_handed_back_for_later_is_due_then(store: &impl Fixture) {
     subscribe(store, 1).await;
     emit(store, 1, 0, 1).await;
-    let waits =
-        Outcome::answered(StatusCode::SERVICE_UNAVAILABLE).with_retry_after(Some(Duration::from_secs(9)));
-    let outcomes = [Outcome::answered(StatusCode::OK), waits]
-        .into_iter()
-        .chain(ErrorClass::ALL.into_iter().map(Outcome::Failed));
-    let mut made = Vec::new();
-    for (number, outcome) in (1..).zip(outcomes) {
-        let claimed = claim_one(store, at(0)).await;
-        assert_eq!(claimed.attempt, number);
-        let took = Duration::from_micros(1_500_001);
-        let mut timings = Timings::new(Duration::from_micros(1_499_999));
-        if number == 1 {
-            let phase = |micros| Some(Duration::from_micros(micros));
-            timings.dns = phase(0);
-            timings.connect = phase(1);
-            timings.tls = phase(22);
-            timings.first_byte = phase(333);
-        }
-        let attempt = Attempt::new(number, at(i64::from(number)), took, outcome)
-            .with_timings(timings)
-            .with_response_excerpt("line\n\"quoted\" \\ \u{1F98A} \u{fffd} \u{0}end");
-        made.push(attempt.clone());
-        let again = Next::retry(Duration::ZERO);
-        settle(store, Settlement::new(claimed.delivery, claimed.lease, at(0), attempt, again)).await;
-    }
-    assert_eq!(store.attempts(delivery_id(1)).await.expect("store answers"), made);
+    let claimed = claim_one(store, at(0)).await;
+    let wait = Duration::from_secs(300);
+    let back = Settlement::hand_back(claimed.delivery, claimed.lease, at(1)).with_delay(wait);
+    assert_eq!(settle(store, back).await, Settled::Done);
+    assert!(claim(store, at(301) - Duration::from_micros(1)).await.is_empty());
+    assert_eq!(claim_one(store, at(301)).await.attempt, 1);
 }
 
-/// From `now` on, whatever was left of it.
-pub async fn a_lease_that_is_extended_ends_later(store: &impl Store) {
+/// A settlement names time that does not count towards the total time of retries.
+pub async fn time_that_does_not_count_moves_the_first_attempt(store: &impl Fixture) {
+    subscribe(store, 1).await;
+    emit(store, 1, 0, 1).await;
+    let late = |settlement: Settlement, seconds| settlement.with_late(Duration::from_secs(seconds));
+    let claimed = claim_one(store, at(0)).await;
+    let back = Settlement::hand_back(claimed.delivery, claimed.lease, at(10));
+    settle(store, late(back, 10)).await;
+    let claimed = claim_one(store, at(10)).await;
+    assert_eq!(claimed.first_attempt_at, None, "none was made");
+    let first =
+        Settlement::new(claimed.delivery, claimed.lease, attempt(1, 10), Next::retry(Duration::ZERO), at(11));
+    settle(store, late(first, 0)).await;
+    let claimed = claim_one(store, at(11)).await;
+    assert_eq!(claimed.first_attempt_at, Some(at(10)));
+    let back = Settlement::hand_back(claimed.delivery, claimed.lease, at(20));
+    settle(store, late(back, 9)).await;
+    let claimed = claim_one(store, at(20)).await;
+    assert_eq!(claimed.first_attempt_at, Some(at(19)));
+    let second =
+        Settlement::new(claimed.delivery, claimed.lease, attempt(2, 20), Next::retry(Duration::ZERO), at(21));
+    settle(store, late(second, 2)).await;
+    assert_eq!(claim_one(store, at(21)).await.first_attempt_at, Some(at(21)));
+}
+
+/// A lease is extended from `now` on, also after its end, as long as no other claim got the delivery.
+pub async fn a_lease_that_is_extended_ends_later(store: &impl Fixture) {
     subscribe(store, 1).await;
     emit(store, 1, 0, 1).await;
     let claimed = claim_one(store, at(0)).await;
     let leases = [(claimed.delivery, claimed.lease)];
-    assert_eq!(store.extend(&leases, at(50), LEASE).await.expect("store answers"), [Settled::Done]);
+    assert_eq!(store.extend(&leases, LEASE, at(50)).await.expect("store answers"), [Settled::Done]);
     assert!(claim(store, at(50) + LEASE - Duration::from_micros(1)).await.is_empty());
-    assert_eq!(settle(store, ended(&claimed, at(109), Next::Delivered)).await, Settled::Done);
+    assert_eq!(settle(store, ended(&claimed, at(109), Next::Done)).await, Settled::Done);
     emit(store, 2, 0, 1).await;
     let late = claim_one(store, at(0)).await;
     let leases = [(late.delivery, late.lease)];
     assert_eq!(
-        store.extend(&leases, at(200), LEASE).await.expect("store answers"),
+        store.extend(&leases, LEASE, at(200)).await.expect("store answers"),
         [Settled::Done],
         "nobody else claimed it"
     );
@@ -193,8 +187,8 @@ pub async fn a_lease_that_is_extended_ends_later(store: &impl Store) {
     assert_eq!(numbers(&claim(store, at(200) + LEASE).await), [2]);
 }
 
-/// Told in the order given; one that is stale stops no others.
-pub async fn a_lease_that_is_not_the_last_is_not_extended(store: &impl Store) {
+/// Results come in the order given, and a stale lease stops no others.
+pub async fn a_lease_that_is_not_the_last_is_not_extended(store: &impl Fixture) {
     subscribe(store, 1).await;
     emit(store, 1, 0, 1).await;
     let slow = claim_one(store, at(0)).await;
@@ -203,7 +197,7 @@ pub async fn a_lease_that_is_not_the_last_is_not_extended(store: &impl Store) {
     let other = claim_one(store, at(60)).await;
     emit(store, 3, 60, 1).await;
     let done = claim_one(store, at(60)).await;
-    assert_eq!(settle(store, ended(&done, at(60), Next::Delivered)).await, Settled::Done);
+    assert_eq!(settle(store, ended(&done, at(60), Next::Done)).await, Settled::Done);
     let leases = [
         (slow.delivery, slow.lease),
         (fresh.delivery, fresh.lease),
@@ -213,52 +207,20 @@ pub async fn a_lease_that_is_not_the_last_is_not_extended(store: &impl Store) {
         (other.delivery, other.lease),
     ];
     use Settled::{Done, Stale};
-    let told = store.extend(&leases, at(100), LEASE).await.expect("store answers");
+    let told = store.extend(&leases, LEASE, at(100)).await.expect("store answers");
     assert_eq!(told, [Stale, Done, Stale, Stale, Stale, Done]);
     assert_eq!(state(store, 3).await, DeliveryState::Delivered);
     assert!(claim(store, at(159)).await.is_empty());
-    assert_eq!(settle(store, ended(&fresh, at(160), Next::Delivered)).await, Settled::Done);
+    assert_eq!(settle(store, ended(&fresh, at(160), Next::Done)).await, Settled::Done);
 }
 
-/// It is a dead letter and says so.
-pub async fn a_pending_delivery_is_cancelled(store: &impl Store) {
-    subscribe(store, 1).await;
-    emit(store, 1, 0, 1).await;
-    emit(store, 2, 0, 1).await;
-    assert!(store.cancel(delivery_id(1), at(1)).await.expect("store answers"));
-    let cancelled = delivery(store, 1).await;
-    assert_eq!(cancelled.state, DeliveryState::Dead(DeadReason::Cancelled));
-    assert_eq!(cancelled.due_at, None);
-    assert_eq!(numbers(&claim(store, at(1_000)).await), [2]);
-}
-
-/// Neither its state nor its log is touched.
-pub async fn a_delivery_cancelled_during_its_attempt_settles_as_stale(store: &impl Store) {
+/// If a lease is settled twice at the same time, one settlement counts.
+pub async fn a_lease_settled_twice_at_once_is_settled_once(store: &impl Fixture) {
     subscribe(store, 1).await;
     emit(store, 1, 0, 1).await;
     let claimed = claim_one(store, at(0)).await;
-    assert!(store.cancel(delivery_id(1), at(1)).await.expect("store answers"));
-    assert_eq!(settle(store, ended(&claimed, at(2), Next::Delivered)).await, Settled::Stale);
-    let leases = [(claimed.delivery, claimed.lease)];
-    assert_eq!(store.extend(&leases, at(2), LEASE).await.expect("store answers"), [Settled::Stale]);
-    assert_eq!(state(store, 1).await, DeliveryState::Dead(DeadReason::Cancelled));
-    assert!(store.attempts(claimed.delivery).await.expect("store answers").is_empty());
-    assert!(claim(store, at(1_000)).await.is_empty());
-}
-
-/// `false` says that there was nothing to cancel.
-pub async fn what_is_finished_or_missing_is_not_cancelled(store: &impl Store) {
-    subscribe(store, 1).await;
-    for (number, next) in [(1, Next::Delivered), (2, Next::dead(DeadReason::Refused))] {
-        emit(store, number, 0, 1).await;
-        let claimed = claim_one(store, at(0)).await;
-        settle(store, ended(&claimed, at(1), next)).await;
-        let before = delivery(store, number).await;
-        assert!(!store.cancel(delivery_id(number), at(2)).await.expect("store answers"));
-        assert_eq!(delivery(store, number).await, before);
-    }
-    assert!(!store.cancel(delivery_id(9), at(2)).await.expect("store answers"));
-    emit(store, 3, 0, 1).await;
-    assert!(store.cancel(delivery_id(3), at(2)).await.expect("store answers"));
-    assert!(!store.cancel(delivery_id(3), at(2)).await.expect("store answers"));
+    let back = || Settlement::hand_back(claimed.delivery, claimed.lease, at(1));
+    let settled: [Settled; 2] = both(settle(store, back()), settle(store, back())).await.into();
+    assert!(settled.contains(&Settled::Done) && settled.contains(&Settled::Stale), "{settled:?}");
+    assert_eq!(claim(store, at(1)).await.len(), 1);
 }

@@ -1,12 +1,17 @@
-//! What every [`TransactionalInbox`] has to keep to, and the application that it is tried with.
+//! Transactions of an application: inserts and commits of handled events that join them.
 
 use std::future::Future;
+use std::time::Duration;
 
+use super::fixture::Fixture;
 use super::inbox::{KEEP, commit, key, reserve, reserve_new};
-use super::{LEASE, at};
-use crate::store::{Lease, Reservation, TransactionalInbox};
+use super::steps::*;
+use crate::delivery::{DeadReason, DeliveryState};
+use crate::store::{
+    InsertOutcome, Lease, NewEvent, Polled, Reservation, TransactionalInbox, TransactionalStore,
+};
 
-/// An application's own connection to the database that the inbox is in, with one transaction at a time.
+/// An application's own connection to the database of the store or inbox, with one transaction at a time.
 pub trait Application<C>: Send {
     /// Begins a transaction.
     fn begin(&mut self) -> impl Future<Output = ()> + Send;
@@ -21,7 +26,7 @@ pub trait Application<C>: Send {
     fn roll_back(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// What the handler wrote and that it handled the event are there together.
+/// The writes of a handler and the mark that it handled the event are committed together.
 pub async fn an_event_committed_in_a_transaction_is_done_when_that_commits<I: TransactionalInbox>(
     inbox: &I,
     application: &mut impl Application<I::Connection>,
@@ -35,7 +40,7 @@ pub async fn an_event_committed_in_a_transaction_is_done_when_that_commits<I: Tr
     reserve_new(inbox, "a", at(1) + KEEP).await;
 }
 
-/// Or neither is: it is as if the handler had crashed.
+/// After a rollback, the event is as if its handler had crashed.
 pub async fn an_event_committed_in_a_transaction_is_as_before_when_that_rolls_back<I: TransactionalInbox>(
     inbox: &I,
     application: &mut impl Application<I::Connection>,
@@ -55,8 +60,8 @@ pub async fn an_event_committed_in_a_transaction_is_as_before_when_that_rolls_ba
     }
 }
 
-/// So that the handler rolls back.
-pub async fn a_stale_lease_is_told_in_a_transaction_and_changes_nothing<I: TransactionalInbox>(
+/// A commit without the last lease returns `false`, so that the handler rolls back.
+pub async fn a_stale_lease_is_reported_in_a_transaction_and_changes_nothing<I: TransactionalInbox>(
     inbox: &I,
     application: &mut impl Application<I::Connection>,
 ) {
@@ -75,7 +80,7 @@ pub async fn a_stale_lease_is_told_in_a_transaction_and_changes_nothing<I: Trans
     assert_eq!(reserve(inbox, "a", at(62)).await, Reservation::Done);
 }
 
-/// A transaction is whole, however many events it is about.
+/// One transaction may commit several events.
 pub async fn events_committed_in_one_transaction_are_done_together<I: TransactionalInbox>(
     inbox: &I,
     application: &mut impl Application<I::Connection>,
@@ -84,7 +89,7 @@ pub async fn events_committed_in_one_transaction_are_done_together<I: Transactio
     for is_committed in [false, true] {
         application.begin().await;
         for (name, lease) in ["a", "b"].into_iter().zip(leases) {
-            let told = inbox.commit_in(application.connection(), &key(name), lease, at(1), KEEP).await;
+            let told = inbox.commit_in(application.connection(), &key(name), lease, KEEP, at(1)).await;
             assert!(told.expect("inbox answers"));
         }
         if is_committed {
@@ -99,6 +104,128 @@ pub async fn events_committed_in_one_transaction_are_done_together<I: Transactio
     }
 }
 
+/// After a rollback, the event was never inserted.
+pub async fn an_event_of_a_transaction_is_gone_when_that_rolls_back<S: TransactionalStore + Fixture>(
+    store: &S,
+    application: &mut impl Application<S::Connection>,
+) {
+    let event = an_event_to_one(store, 1).await;
+    application.begin().await;
+    assert_eq!(insert_in(store, application, std::slice::from_ref(&event)).await, [InsertOutcome::New]);
+    application.roll_back().await;
+    assert_eq!(store.delivery_state(delivery_id(1)).await, None);
+    assert_eq!(look(store, at(0)).await, Polled::default());
+    assert_eq!(insert(store, event).await, InsertOutcome::New);
+}
+
+/// An event is claimed after the commit of its transaction and no earlier.
+pub async fn an_event_of_a_transaction_is_delivered_when_that_commits<S: TransactionalStore + Fixture>(
+    store: &S,
+    application: &mut impl Application<S::Connection>,
+) {
+    use InsertOutcome::{Conflict, Duplicate, New};
+    let [one, two] = [an_event_to_one(store, 1).await, an_event_to_one(store, 2).await];
+    application.begin().await;
+    let batch = [one.clone(), two.clone(), one.clone()];
+    assert_eq!(insert_in(store, application, &batch).await, [New, New, Duplicate]);
+    let mut other = two;
+    other.payload = payload(9);
+    assert_eq!(insert_in(store, application, &[other, one]).await, [Conflict, Duplicate]);
+    assert_eq!(look(store, at(0)).await, Polled::default());
+    application.commit().await;
+    assert_eq!(look(store, at(0)).await.ready, [subscription_id(1)]);
+    assert_eq!(claim(store, at(0)).await.len(), 2);
+}
+
+/// An insert in a transaction leases nothing, because nobody may send before the commit.
+pub async fn an_insert_in_a_transaction_leases_nothing<S: TransactionalStore + Fixture>(
+    store: &S,
+    application: &mut impl Application<S::Connection>,
+) {
+    let mut event = an_event_to_one(store, 1).await;
+    event.deliveries[0].lease = Some(LEASE);
+    application.begin().await;
+    let inserted = store.insert_in(application.connection(), &[event]).await.expect("event is written");
+    assert!(inserted[0].leased.is_empty());
+    application.commit().await;
+    assert_eq!(numbers(&claim(store, at(0)).await), [1]);
+}
+
+/// A transaction reads the same subscriptions on its own connection.
+pub async fn a_transaction_reads_the_subscriptions<S: TransactionalStore + Fixture>(
+    store: &S,
+    application: &mut impl Application<S::Connection>,
+) {
+    let one = subscribe(store, 1).await;
+    let mut foreign = a_subscription(2);
+    foreign.organization = OTHER_ORGANIZATION.to_owned();
+    store.put_subscription(&foreign).await;
+    application.begin().await;
+    for (organization, expected) in
+        [(ORGANIZATION, &[&one][..]), (OTHER_ORGANIZATION, &[&foreign]), ("org\0", &[])]
+    {
+        let read =
+            store.subscriptions_in(application.connection(), organization).await.expect("store answers");
+        assert_eq!(read.len(), expected.len());
+        for (read, expected) in read.iter().zip(expected) {
+            assert_same(read.subscription.as_ref().expect("row is as it was written"), expected);
+        }
+    }
+    application.roll_back().await;
+}
+
+/// A subscription that is deleted while a transaction with an event for it is open gets nothing, and no
+/// delivery stays pending: at the latest, the next call that expires deliveries cancels it.
+pub async fn a_subscription_deleted_during_a_transaction_leaves_nothing_pending<
+    S: TransactionalStore + Fixture,
+>(
+    store: &S,
+    application: &mut impl Application<S::Connection>,
+) {
+    let is_cancelled = async |number: u32| {
+        while store.expire(Duration::from_secs(3_600), 100, at(2)).await.expect("store answers") > 0 {}
+        assert_eq!(state(store, number).await, DeliveryState::Dead(DeadReason::Cancelled), "{number}");
+        assert_eq!(look(store, at(2)).await, Polled::default());
+    };
+    let event = an_event_to_one(store, 1).await;
+    application.begin().await;
+    assert_eq!(insert_in(store, application, &[event]).await, [InsertOutcome::New]);
+    // A store with one writer deletes it after the commit.
+    both(store.delete_subscription(subscription_id(1), at(1)), application.commit()).await;
+    is_cancelled(1).await;
+    let event = an_event_to_one(store, 2).await;
+    application.begin().await;
+    let read = store.subscriptions_in(application.connection(), ORGANIZATION).await.expect("store answers");
+    assert_eq!(read.len(), 1);
+    store.delete_subscription(subscription_id(1), at(1)).await;
+    match store.insert_in(application.connection(), &[event]).await {
+        Ok(_) => {
+            application.commit().await;
+            is_cancelled(2).await;
+        }
+        // The transaction has to be repeated, because it read something that has changed.
+        Err(error) => {
+            assert!(error.is_retryable(), "{error:?}");
+            application.roll_back().await;
+            assert_eq!(store.delivery_state(delivery_id(2)).await, None);
+        }
+    }
+}
+
+/// An event with a delivery of its number to subscription 1.
+async fn an_event_to_one(store: &impl Fixture, number: u32) -> NewEvent {
+    an_event(number, 0).with_delivery(delivery_id(number), subscribe(store, 1).await.id)
+}
+
+async fn insert_in<S: TransactionalStore>(
+    store: &S,
+    application: &mut impl Application<S::Connection>,
+    events: &[NewEvent],
+) -> Vec<InsertOutcome> {
+    let inserted = store.insert_in(application.connection(), events).await.expect("events are written");
+    inserted.iter().map(|inserted| inserted.outcome).collect()
+}
+
 /// Leaves the transaction open.
 async fn commit_in<I: TransactionalInbox>(
     inbox: &I,
@@ -107,5 +234,5 @@ async fn commit_in<I: TransactionalInbox>(
     lease: Lease,
 ) -> bool {
     application.begin().await;
-    inbox.commit_in(application.connection(), &key(name), lease, at(1), KEEP).await.expect("inbox answers")
+    inbox.commit_in(application.connection(), &key(name), lease, KEEP, at(1)).await.expect("inbox answers")
 }

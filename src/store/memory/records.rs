@@ -1,65 +1,24 @@
-//! What people ask a [`MemoryStore`](super::MemoryStore) and change in it.
+//! Reading and changing deliveries and events of a [`MemoryStore`].
 
 use std::collections::BTreeMap;
-use std::collections::hash_map::Entry;
 use std::ops::Bound;
 
-use super::MemoryStore;
-use super::state::{Queue, ROW, State};
+use time::OffsetDateTime;
+
+use super::memory_store::MemoryStore;
+use super::moment::Moment;
+use super::queue::Queue;
+use super::state::{ROW, State};
 use crate::delivery::{Attempt, DeadReason, Delivery, DeliveryState};
 use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
+use crate::store::built_in::{check_event, check_note};
 use crate::store::{
-    Added, Backlog, Count, Cursor, DeliveryQuery, EventRecord, Latency, NewEvent, Page, Period, Records,
-    SecretDigest, Statistics, StoreError,
+    Backlog, ContractBacklog, Count, Cursor, DeliveryQuery, EventRecord, Latency, MadePayload,
+    MissingPayload, NewEvent, Page, Period, Records, Replay, Replayed, Statistics, StoreError,
 };
-use crate::subscription::Subscription;
 
 impl Records for MemoryStore {
-    async fn list_subscriptions(
-        &self,
-        organization: &str,
-        after: Option<Cursor>,
-        limit: u32,
-    ) -> Result<Page<Subscription>, StoreError> {
-        let state = self.state();
-        let Some(places) = state.organizations.get(organization) else { return Ok(Page::last(Vec::new())) };
-        let after = after.map_or(Bound::Unbounded, |after| {
-            Bound::Excluded((after.time(), SubscriptionId::from_u128(after.minor())))
-        });
-        let found = places.range((after, Bound::Unbounded)).take(one_more(limit));
-        let found = found.map(|(_, id)| Subscription::clone(&state.subscriptions[id])).collect();
-        Ok(Page::cut(found, limit, |last: &Subscription| Cursor::at(last.created_at, last.id.as_u128())))
-    }
-
-    async fn add_subscription(
-        &self,
-        subscription: &Subscription,
-        secret: Option<&SecretDigest>,
-        limit: u32,
-    ) -> Result<Added, StoreError> {
-        let mut state = self.state();
-        if state.subscriptions.contains_key(&subscription.id) {
-            return Ok(Added::Exists);
-        }
-        if state.organizations.get(&subscription.organization).map_or(0, |own| own.len()) >= limit as usize {
-            return Ok(Added::Full);
-        }
-        if let Some(secret) = secret {
-            match state.secrets.entry(*secret) {
-                Entry::Occupied(_) => return Ok(Added::SecretInUse),
-                Entry::Vacant(place) => _ = place.insert(subscription.id),
-            }
-        }
-        state.put_subscription(subscription.clone());
-        Ok(Added::Done)
-    }
-
-    async fn hold_secret(&self, id: SubscriptionId, secret: &SecretDigest) -> Result<bool, StoreError> {
-        let mut state = self.state();
-        Ok(state.subscriptions.contains_key(&id) && *state.secrets.entry(*secret).or_insert(id) == id)
-    }
-
     async fn find_delivery(
         &self,
         organization: &str,
@@ -120,7 +79,7 @@ impl Records for MemoryStore {
         let queues = own.filter_map(|(_, id)| state.queues.get(id));
         let mut ids: Vec<_> = queues
             .flat_map(|queue| {
-                DeliveryState::LETTERS.into_iter().flat_map(move |dead| {
+                DeliveryState::LETTERS.iter().flat_map(move |dead| {
                     let range = (dead.as_str(), first)..(dead.as_str(), before);
                     queue.ended.range(range).rev().take(one_more(limit)).map(|(_, id)| *id)
                 })
@@ -132,12 +91,14 @@ impl Records for MemoryStore {
     }
 
     async fn discard(&self, organization: &str, id: DeliveryId, note: &str) -> Result<bool, StoreError> {
+        check_note(note)?;
         let mut state = self.state();
-        let is_letter = state.rows.get(&id).is_some_and(|row| DeliveryState::LETTERS.contains(&row.state));
+        let is_letter =
+            state.rows.get(&id).is_some_and(|row| DeliveryState::LETTERS.contains(&row.delivery.state));
         if !is_letter || !state.is_of(organization, id) {
             return Ok(false);
         }
-        state.bury(id, DeadReason::Discarded);
+        state.end_as(id, DeadReason::Discarded);
         state.rows.get_mut(&id).expect(ROW).note = Some(note.to_owned());
         Ok(true)
     }
@@ -148,14 +109,20 @@ impl Records for MemoryStore {
         attempt: &Attempt,
         failed: Option<&str>,
     ) -> Result<(), StoreError> {
+        check_event(event)?;
         self.state().add_test(event, attempt, failed);
         Ok(())
     }
 
-    async fn find_event(&self, organization: &str, id: &EventId) -> Result<Option<EventRecord>, StoreError> {
+    async fn find_event(
+        &self,
+        organization: &str,
+        contract: &str,
+        id: &EventId,
+    ) -> Result<Option<EventRecord>, StoreError> {
         let state = self.state();
-        Ok(state.event_number(organization, id).map(|number| EventRecord {
-            payload: state.events[&number].payload.kept().cloned(),
+        Ok(state.event_number(organization, contract, id).map(|number| EventRecord {
+            payload: state.events[&number].newest.bytes().cloned(),
             ..state.event(number)
         }))
     }
@@ -177,12 +144,13 @@ impl Records for MemoryStore {
     async fn list_event_deliveries(
         &self,
         organization: &str,
+        contract: &str,
         event: &EventId,
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Page<Delivery>, StoreError> {
         let state = self.state();
-        let Some(number) = state.event_number(organization, event) else {
+        let Some(number) = state.event_number(organization, contract, event) else {
             return Ok(Page::last(Vec::new()));
         };
         let place = |id: &DeliveryId| Cursor::new(state.rows[id].subscription.as_u128(), id.as_u128());
@@ -230,10 +198,67 @@ impl Records for MemoryStore {
         told.backlog = queue.backlog(&state);
         Ok(Some(told))
     }
+
+    async fn backlog_by_contract(&self, now: OffsetDateTime) -> Result<Vec<ContractBacklog>, StoreError> {
+        let state = self.state();
+        let now = Moment::from(now);
+        let mut backlogs: Vec<_> = state
+            .turns
+            .iter()
+            .filter_map(|(contract, turns)| {
+                let ready = || turns.iter().take_while(|(turn, _)| *turn <= now);
+                let (since, _) = ready().next()?;
+                let due = ready().flat_map(|(_, id)| {
+                    let queue = state.queues.get(id).into_iter();
+                    queue.flat_map(|queue| queue.due.by(now))
+                });
+                let due = due.take(Backlog::MOST as usize).count();
+                Some(ContractBacklog::new(contract, due as u64, now.since(*since)))
+            })
+            .collect();
+        backlogs.sort_unstable_by(|one, two| one.contract.cmp(&two.contract));
+        Ok(backlogs)
+    }
+
+    async fn list_attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
+        Ok(self.state().attempts(delivery))
+    }
+
+    async fn cancel(&self, id: DeliveryId, now: OffsetDateTime) -> Result<bool, StoreError> {
+        Ok(self.state().cancel(id, now))
+    }
+
+    async fn replay(&self, replay: &Replay, limit: u32, now: OffsetDateTime) -> Result<Replayed, StoreError> {
+        self.state().replay(replay, now, limit)
+    }
+
+    async fn missing_payloads(
+        &self,
+        replay: &Replay,
+        limit: u32,
+        now: OffsetDateTime,
+    ) -> Result<Vec<MissingPayload>, StoreError> {
+        Ok(self.state().missing_payloads(replay, now, limit))
+    }
+
+    async fn add_payloads(&self, organization: &str, payloads: &[MadePayload]) -> Result<(), StoreError> {
+        self.state().add_payloads(organization, payloads);
+        Ok(())
+    }
+
+    async fn expunge(
+        &self,
+        organization: &str,
+        contract: &str,
+        event: &EventId,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        Ok(self.state().expunge(organization, contract, event, now))
+    }
 }
 
 impl State {
-    /// Those of them that are this organization's.
+    /// Reads those of the deliveries that belong to this organization.
     fn those<'a>(&self, ids: impl IntoIterator<Item = &'a DeliveryId>, organization: &str) -> Vec<Delivery> {
         let own = ids.into_iter().filter(|id| self.is_of(organization, **id));
         own.filter_map(|id| self.delivery(*id)).collect()
@@ -241,7 +266,7 @@ impl State {
 
     fn is_asked_for(&self, id: DeliveryId, query: &DeliveryQuery) -> bool {
         let row = &self.rows[&id];
-        query.state.is_none_or(|asked| asked == row.state)
+        query.state.is_none_or(|asked| asked == row.delivery.state)
             && query.event_type.as_ref().is_none_or(|asked| *asked == self.events[&row.event].event_type)
     }
 
@@ -251,9 +276,11 @@ impl State {
 
     fn event(&self, number: u64) -> EventRecord {
         let event = &self.events[&number];
-        let mut record = EventRecord::new(event.id.clone(), event.event_type.clone(), event.created_at);
-        // As in a database, where they are deleted together.
-        if event.payload.kept().is_some() {
+        let contract = event.newest.contract.clone();
+        let mut record =
+            EventRecord::new(contract, event.id.clone(), event.event_type.clone(), event.created_at);
+        // They are deleted together with the payload, as in a database.
+        if event.has_payload() {
             record.attributes = event.attributes.clone();
         }
         record
@@ -262,11 +289,15 @@ impl State {
 
 impl Queue {
     fn backlog(&self, state: &State) -> Backlog {
-        let due = self.due.iter().map(|(.., id)| *id);
-        // The first of each key is among those that are due.
+        // The first of each key is in `due`.
         let waiting = self.keys.values().flat_map(|line| line.values().skip(1).copied());
-        let pending: Vec<_> =
-            due.chain(waiting).take(Backlog::MOST as usize).map(|id| state.rows[&id].created_at).collect();
+        let pending: Vec<_> = self
+            .due
+            .all()
+            .chain(waiting)
+            .take(Backlog::MOST as usize)
+            .map(|id| state.rows[&id].created_at)
+            .collect();
         Backlog::new(pending.len() as u64, pending.into_iter().min())
     }
 }
@@ -275,6 +306,6 @@ fn by_id(last: &Delivery) -> Cursor {
     Cursor::new(0, last.id.as_u128())
 }
 
-const fn one_more(limit: u32) -> usize {
+pub(super) const fn one_more(limit: u32) -> usize {
     limit as usize + 1
 }

@@ -1,7 +1,8 @@
-//! [`Connection`]: what requests are handed to, over HTTP/1.1 or HTTP/2.
+//! [`Connection`]: sends requests over HTTP/1.1 or HTTP/2.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -11,63 +12,80 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
+use tokio::time::sleep;
 
-use super::pool::Route;
-use super::{CONNECTION_WINDOW, MAX_HEAD, STREAM_WINDOW};
+use super::bounds::{CONNECTION_WINDOW, MAX_HEAD, STREAM_WINDOW};
+use super::budget::Opened;
+use super::target::Target;
 
-/// An open connection. A task of its own carries it, until it is closed, or nobody holds it any more and all is written.
+/// An open connection. A task of its own drives it, until it is closed, or all handles are dropped and all
+/// bytes are written.
 pub(super) enum Connection {
-    /// Carries one request at a time; with what ends its task, for a peer that reads nothing.
-    Http1(http1::SendRequest<Full<Bytes>>, AbortHandle),
-    /// One of any number of handles.
+    /// Carries one request at a time.
+    Http1(http1::SendRequest<Full<Bytes>>, Task),
+    /// Carries many requests at a time; this is one of any number of handles.
     Http2(Shared),
 }
 
 impl Connection {
-    /// Begins to speak HTTP over a stream that was just opened.
-    pub(super) async fn over(stream: Box<dyn AsyncStream>, is_h2: bool) -> hyper::Result<Self> {
+    /// Starts HTTP over a stream that was just opened.
+    pub(super) async fn over(
+        stream: Box<dyn AsyncStream>,
+        is_h2: bool,
+        opened: Opened,
+    ) -> hyper::Result<Self> {
         let stream = TokioIo::new(stream);
         if is_h2 {
             let (sender, connection) = http2::Builder::new(TokioExecutor::new())
                 .max_header_list_size(MAX_HEAD as u32)
-                // What a peer may send before its body is read, so what it can make us hold.
+                // Bounds the bytes that a peer can make us hold before its body is read.
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .handshake(stream)
                 .await?;
-            tokio::spawn(connection);
-            return Ok(Self::Http2(Shared { sender, is_poisoned: Arc::default() }));
+            let counted = opened.clone();
+            let task = tokio::spawn(async move {
+                // The peer's errors reach the requests that they concern.
+                drop(connection.await);
+                drop(counted);
+            });
+            let task = Arc::new(Task { handle: task.abort_handle(), opened });
+            return Ok(Self::Http2(Shared { sender, is_poisoned: Arc::default(), task }));
         }
         let (mut sender, connection) = http1::Builder::new()
-            // hyper compares before each read, which may bring as much again.
+            // hyper checks the size before each read, which may add as much again.
             .max_buf_size(MAX_HEAD / 2)
             .handshake(stream)
             .await?;
         let (tell, why) = oneshot::channel();
+        let counted = opened.clone();
         let task = tokio::spawn(async move {
             if let Err(error) = connection.await {
-                // Nobody listens once the connection has been in use.
+                // Nobody listens once the connection was used.
                 let _ = tell.send(error);
             }
+            drop(counted);
         });
+        let task = Task { handle: task.abort_handle(), opened };
         match sender.ready().await {
-            Ok(()) => Ok(Self::Http1(sender, task.abort_handle())),
-            // The sender only knows that it is over.
+            Ok(()) => Ok(Self::Http1(sender, task)),
+            // The sender knows only that the connection ended; the task knows why.
             Err(closed) => Err(why.await.unwrap_or(closed)),
         }
     }
 
-    /// Sends `request`, which is taken. With an error it is put back where nothing of it was sent.
+    /// Sends `request`, which is taken. After an error it is put back if nothing of it was sent.
     pub(super) async fn send(
         &mut self,
         request: &mut Option<Request<Full<Bytes>>>,
-        route: &Route,
+        target: &Target,
     ) -> hyper::Result<Response<Incoming>> {
-        // Changed in its place: one that was borrowed before it is handed on would leave its room in the future for good.
+        // Changed in place: a request that is moved out first would take room in the future until its end.
         if let Some(request) = request {
-            self.address(request, route);
+            self.address(request, target);
         }
         let taken = request.take().expect("invariant: a request is sent again only when it was put back");
         let sent = match self {
@@ -80,21 +98,29 @@ impl Connection {
         })
     }
 
-    fn address(&self, request: &mut Request<Full<Bytes>>, route: &Route) {
+    fn address(&self, request: &mut Request<Full<Bytes>>, target: &Target) {
         match self {
             Self::Http1(..) => {
-                *request.uri_mut() = route.path.clone();
-                // The connection was chosen by the URL; another Host would reach a neighbour on the same server.
-                request.headers_mut().insert(HOST, route.host.clone());
+                *request.uri_mut() = target.path.clone();
+                // The URL chose the connection; another `Host` would reach a neighbour on the same server.
+                request.headers_mut().insert(HOST, target.host.clone());
             }
             Self::Http2(_) => {
-                *request.uri_mut() = route.url.clone();
+                *request.uri_mut() = target.url.clone();
                 request.headers_mut().remove(HOST);
             }
         }
     }
 
-    /// Whether it would take a request at once.
+    /// Closes an idle connection to make room for another one.
+    pub(super) fn close(self) {
+        match &self {
+            Self::Http1(_, task) => task.opened.release(),
+            Self::Http2(shared) => shared.task.opened.release(),
+        }
+    }
+
+    /// Whether the connection takes a request at once.
     pub(super) fn is_ready(&self) -> bool {
         match self {
             Self::Http1(sender, _) => sender.is_ready(),
@@ -102,7 +128,7 @@ impl Connection {
         }
     }
 
-    /// How it is kept from further use, where it would be used again by itself.
+    /// Returns the means to keep other requests off the connection, where it is shared.
     pub(super) fn poison(&self) -> Option<Poison> {
         match self {
             Self::Http1(..) => None,
@@ -115,9 +141,39 @@ impl Connection {
 pub(super) struct Shared {
     sender: http2::SendRequest<Full<Bytes>>,
     is_poisoned: Arc<AtomicBool>,
+    task: Arc<Task>,
 }
 
-/// Keeps a connection from further use; requests that it carries go on.
+/// The task that drives a connection. When nobody holds the connection any more, the task gets a moment to
+/// close it in good order, and is then aborted: a peer that never reads would keep the socket for ever.
+pub(super) struct Task {
+    handle: AbortHandle,
+    opened: Opened,
+}
+
+impl Task {
+    pub(super) fn abort(&self) {
+        self.handle.abort();
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if self.handle.is_finished() {
+            return;
+        }
+        let task = self.handle.clone();
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move {
+                sleep(FAREWELL).await;
+                task.abort();
+            })),
+            Err(_) => task.abort(),
+        }
+    }
+}
+
+/// Keeps further requests off a connection; requests that it carries go on.
 pub(super) struct Poison(Arc<AtomicBool>);
 
 impl Poison {
@@ -126,7 +182,10 @@ impl Poison {
     }
 }
 
-/// What a TCP and a TLS stream have in common.
+/// A TCP or a TLS stream.
 pub(super) trait AsyncStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> AsyncStream for S {}
+
+/// How long a connection that nobody holds has to close.
+const FAREWELL: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! [`Dial`]: how far a connection has come that is opened for an exchange; [`DialError`]: why it came no further.
+//! [`Dial`]: the progress of a connection that is being opened; [`DialError`]: why it could not be opened.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,9 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::{ErrorClass, Timings};
+use crate::outcome::{ErrorClass, Timings};
+use crate::transport::error::OwnFault;
 
-/// One exchange as its connection sees it: until when, and how far it has come.
+/// The deadline and the progress of a connection that is being opened for an exchange.
 pub(in crate::transport) struct Dial {
     pub(in crate::transport) deadline: Instant,
     progress: Mutex<Progress>,
@@ -24,7 +25,7 @@ impl Dial {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).phase
     }
 
-    /// The phases so far, the current one up to now.
+    /// The timings of the phases so far; the current one counts up to now.
     pub(in crate::transport) fn timings(&self) -> Timings {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).timings_at(Instant::now())
     }
@@ -81,6 +82,7 @@ impl Phase {
 pub(in crate::transport) struct DialError {
     class: ErrorClass,
     message: &'static str,
+    own_fault: Option<OwnFault>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -90,7 +92,16 @@ impl DialError {
     }
 
     pub(in crate::transport) fn new(class: ErrorClass, message: &'static str) -> Self {
-        Self { class, message, source: None }
+        Self { class, message, own_fault: None, source: None }
+    }
+
+    pub(in crate::transport) fn own_fault(&self) -> Option<OwnFault> {
+        self.own_fault
+    }
+
+    pub(in crate::transport) fn for_want_of(mut self, fault: OwnFault) -> Self {
+        self.own_fault = Some(fault);
+        self
     }
 
     pub(in crate::transport) fn caused_by(

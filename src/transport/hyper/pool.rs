@@ -1,43 +1,47 @@
-//! [`Pools`]: the connections that are kept, by the policy they were opened under and the origin they lead to.
+//! [`Pools`]: a client's connections, by the policy they were opened under and the origin they lead to.
 //!
-//! No library's pool, each for a reason. hyper-util's `legacy::Client` doubles what a request over a kept connection costs: a dozen
-//! allocations, the largest of 3 KiB, which threads then hand each other through the allocator's locks. The parts in its
-//! `client::pool` know no idle time-out and no bound, do not tell a fresh connection from a kept one, on which depend what may be
-//! sent again and whose time it was, and have types without names, to be boxed for each request.
+//! Why not a library's pool: hyper-util's `legacy::Client` doubles the cost of a request over a pooled
+//! connection, by a dozen allocations, the largest of 3 KiB, which threads pass to each other through the
+//! allocator's locks. The parts in its `client::pool` have no idle time-out and no bound; they do not
+//! distinguish a fresh connection from a reused one, which decides whether a request may be sent again and
+//! which timings are its own; and their types have no names, so they would be boxed for each request.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use http::header::HeaderValue;
 use http::{Uri, uri};
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
+use super::bounds::IDLE_TIMEOUT;
+use super::budget::Budget;
 use super::connection::Connection;
-use super::{IDLE_TIMEOUT, endpoint_of};
-use crate::{AddressPolicy, TransportError};
+use super::origin::Origin;
+use super::target::{Target, endpoint_of};
+use crate::address::AddressPolicy;
+use crate::transport::error::TransportError;
 
 /// The pools of a client.
 pub(super) struct Pools {
     max_idle: usize,
+    budget: Arc<Budget<Connection>>,
     all: Mutex<All>,
 }
 
 impl Pools {
-    /// Pools that keep up to `max_idle` connections for each origin.
-    pub(super) fn new(max_idle: usize) -> Self {
-        Self { max_idle, all: Mutex::default() }
+    /// Makes pools with up to `max_idle` idle connections for each origin.
+    pub(super) fn new(max_idle: usize, budget: Arc<Budget<Connection>>) -> Self {
+        Self { max_idle, budget, all: Mutex::default() }
     }
 
-    /// The way to `asked` over the connections that `policy` has allowed.
+    /// Returns the route to `asked` over connections that were opened under `policy`.
     pub(super) fn route(&self, asked: Asked, policy: &AddressPolicy) -> Result<Arc<Route>, TransportError> {
         let mut all = self.lock();
         let pools = &mut all.pools;
         if let Some(at) = pools.iter().position(|pool| *pool.policy == *policy) {
-            // The most recently used last, the first to go first.
+            // The most recently used one stands last, and the first one is dropped first.
             pools[at..].rotate_left(1);
         } else {
             if pools.len() == MAX_POOLS {
@@ -49,19 +53,23 @@ impl Pools {
                 origins: HashMap::new(),
             });
         }
-        pools.last_mut().expect("invariant: the pool was just put last").route(asked, self.max_idle)
+        pools.last_mut().expect("invariant: the pool was just put last").route(
+            asked,
+            self.max_idle,
+            &self.budget,
+        )
     }
 
-    /// Sees to it that what has been idle for long is dropped.
+    /// Starts the task that drops idle connections, unless it runs.
     pub(super) fn keep_swept(self: &Arc<Self>) {
         let sweeper = &mut self.lock().sweeper;
-        // One of a runtime that is no more has finished too.
+        // The task of a runtime that was shut down counts as finished.
         if sweeper.as_ref().is_none_or(JoinHandle::is_finished) {
             *sweeper = Some(tokio::spawn(sweep(Arc::downgrade(self))));
         }
     }
 
-    /// Drops what has been idle for long, and tells whether there is more that may become so.
+    /// Drops what has been idle for long, and returns whether anything is left.
     fn sweep(&self, now: Instant) -> bool {
         let mut all = self.lock();
         for Pool { routes, origins, .. } in &mut all.pools {
@@ -105,34 +113,26 @@ struct All {
 
 struct Pool {
     policy: Arc<AddressPolicy>,
-    /// Ways to URLs that the policy allows.
+    /// The URLs that the policy allows.
     routes: HashMap<Asked, Arc<Route>>,
     /// By scheme and authority.
     origins: HashMap<String, Arc<Origin>>,
 }
 
 impl Pool {
-    fn route(&mut self, asked: Asked, max_idle: usize) -> Result<Arc<Route>, TransportError> {
+    fn route(
+        &mut self,
+        asked: Asked,
+        max_idle: usize,
+        budget: &Arc<Budget<Connection>>,
+    ) -> Result<Arc<Route>, TransportError> {
         if let Some(route) = self.routes.get(&asked) {
             return Ok(Arc::clone(route));
         }
-        let url = endpoint_of(&asked.0, &self.policy)?.uri().clone();
-        let parts = url.clone().into_parts();
-        let (Some(scheme), Some(authority)) = (&parts.scheme, &parts.authority) else {
-            unreachable!("invariant: the URL of an endpoint is absolute")
-        };
-        let origin = self.origins.entry(format!("{scheme}://{authority}")).or_insert_with(|| {
-            Arc::new(Origin { policy: Arc::clone(&self.policy), max_idle, state: Mutex::new(State::new()) })
-        });
-        let mut path = uri::Parts::default();
-        path.path_and_query = parts.path_and_query;
-        let route = Arc::new(Route {
-            path: Uri::from_parts(path).expect("invariant: a path alone is a URI"),
-            host: HeaderValue::try_from(authority.as_str())
-                .expect("invariant: the host of an endpoint is ASCII without controls"),
-            origin: Arc::clone(origin),
-            url,
-        });
+        let target = Target::new(&endpoint_of(&asked.0, &self.policy)?);
+        let new = || Arc::new(Origin::new(Arc::clone(&self.policy), max_idle, Arc::clone(budget)));
+        let origin = Arc::clone(self.origins.entry(target.origin()).or_insert_with(new));
+        let route = Arc::new(Route { target, origin });
         if self.routes.len() >= MAX_ROUTES {
             self.routes.clear();
         }
@@ -141,7 +141,8 @@ impl Pool {
     }
 }
 
-/// A URL as the caller wrote it. Compared byte by byte, where a [`Uri`] takes every letter for itself and its case.
+/// A URL as the caller wrote it. Compared byte by byte: a [`Uri`] compares letter by letter without regard to
+/// case, which is slower.
 #[derive(Eq)]
 pub(super) struct Asked(pub(super) Uri);
 
@@ -170,170 +171,16 @@ impl Hash for Asked {
     }
 }
 
-/// The way to one URL that a policy allows.
+/// A URL that a policy allows, and the connections to its origin.
 pub(super) struct Route {
-    pub(super) url: Uri,
-    /// What of the URL goes out over HTTP/1.1, beside the host.
-    pub(super) path: Uri,
-    pub(super) host: HeaderValue,
+    pub(super) target: Target,
     pub(super) origin: Arc<Origin>,
 }
 
-/// The connections to one origin that are not in use, or can be used by several.
-pub(super) struct Origin {
-    pub(super) policy: Arc<AddressPolicy>,
-    max_idle: usize,
-    state: Mutex<State>,
-}
-
-impl Origin {
-    /// A connection that takes a request at once.
-    pub(super) fn take(&self, now: Instant) -> Option<Connection> {
-        let mut state = self.lock();
-        state.used = now;
-        while let Some(Idle { connection, since }) = state.idle.pop() {
-            if has_expired(since, now) {
-                // And so have the others, which were put before it.
-                state.idle.clear();
-            } else if connection.is_ready() {
-                if let Connection::Http2(shared) = &connection {
-                    let connection = Connection::Http2(shared.clone());
-                    state.idle.push(Idle { connection, since: now });
-                }
-                return Some(connection);
-            }
-        }
-        None
-    }
-
-    /// Waits for a connection that comes free.
-    pub(super) fn wait(self: &Arc<Self>) -> Waiting {
-        let (waiter, receiver) = oneshot::channel();
-        self.lock().waiters.push_back(waiter);
-        Waiting { receiver, origin: Arc::clone(self) }
-    }
-
-    /// Shares a connection that was just opened, if it can be, and returns the one to use.
-    pub(super) fn share(&self, connection: Connection) -> Connection {
-        let Connection::Http2(shared) = &connection else { return connection };
-        let mut state = self.lock();
-        // Requests that began together have opened one each, for want of knowing that one is enough.
-        let is_shared = |other: &&Connection| other.is_ready() && matches!(other, Connection::Http2(_));
-        if let Some(Connection::Http2(shared)) =
-            state.idle.iter().map(|idle| &idle.connection).find(is_shared)
-        {
-            return Connection::Http2(shared.clone());
-        }
-        if self.max_idle > 0 {
-            for waiter in state.waiters.drain(..) {
-                // Who no longer waits needs none.
-                drop(waiter.send(Connection::Http2(shared.clone())));
-            }
-            state.put(Connection::Http2(shared.clone()), Instant::now(), self.max_idle);
-        }
-        connection
-    }
-
-    /// Takes back a connection whose response was read whole, and drops it if it does not come free until `deadline`.
-    pub(super) fn give_back(self: &Arc<Self>, connection: Connection, now: Instant, deadline: Instant) {
-        if connection.is_ready() {
-            return self.keep(connection, now);
-        }
-        // It may have a turn of its task to go, or a request to write out that was answered before.
-        if let Connection::Http1(mut sender, task) = connection
-            && !sender.is_closed()
-        {
-            let origin = Arc::clone(self);
-            tokio::spawn(async move {
-                match timeout_at(deadline, sender.ready()).await {
-                    Ok(Ok(())) => origin.keep(Connection::Http1(sender, task), Instant::now()),
-                    Ok(Err(_)) => {}
-                    // While it has something to write it does not see that nobody holds it any more: a peer that answers early and
-                    // then reads nothing would keep it, and what is written, for good.
-                    Err(_) => task.abort(),
-                }
-            });
-        }
-    }
-
-    /// Hands a connection that is not in use to who waits for one, or keeps it for a while.
-    pub(super) fn keep(&self, mut connection: Connection, now: Instant) {
-        // One of HTTP/2 has been kept since it was opened.
-        if self.max_idle == 0 || matches!(connection, Connection::Http2(_)) {
-            return;
-        }
-        let mut state = self.lock();
-        while let Some(waiter) = state.waiters.pop_front() {
-            match waiter.send(connection) {
-                Ok(()) => return,
-                Err(unwanted) => connection = unwanted,
-            }
-        }
-        state.put(connection, now, self.max_idle);
-    }
-
-    /// Drops connections that are closed or were not used for long, and tells whether the origin itself was.
-    fn sweep(&self, now: Instant) -> bool {
-        let mut state = self.lock();
-        state.idle.retain(|idle| idle.connection.is_ready() && !has_expired(idle.since, now));
-        !state.idle.is_empty() || !has_expired(state.used, now)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-struct State {
-    /// The last that was put is the first to be used, so that those that are not needed expire.
-    idle: Vec<Idle>,
-    waiters: VecDeque<oneshot::Sender<Connection>>,
-    used: Instant,
-}
-
-impl State {
-    fn new() -> Self {
-        Self { idle: Vec::new(), waiters: VecDeque::new(), used: Instant::now() }
-    }
-
-    fn put(&mut self, connection: Connection, now: Instant, max_idle: usize) {
-        if self.idle.len() < max_idle {
-            self.used = now;
-            self.idle.push(Idle { connection, since: now });
-        }
-    }
-}
-
-struct Idle {
-    connection: Connection,
-    since: Instant,
-}
-
-/// A place in the queue for connections that come free.
-pub(super) struct Waiting {
-    pub(super) receiver: oneshot::Receiver<Connection>,
-    origin: Arc<Origin>,
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.receiver.close();
-        match self.receiver.try_recv() {
-            // It came too late for this one.
-            Ok(connection) => self.origin.keep(connection, Instant::now()),
-            Err(_) => self.origin.lock().waiters.retain(|waiter| !waiter.is_closed()),
-        }
-    }
-}
-
-fn has_expired(since: Instant, now: Instant) -> bool {
-    now.saturating_duration_since(since) > IDLE_TIMEOUT
-}
-
 const SWEEP_INTERVAL: Duration = Duration::from_secs(IDLE_TIMEOUT.as_secs() / 2);
-// More than an application has policies, few enough to search in a row.
+// More than an application has policies, few enough to search one by one.
 const MAX_POOLS: usize = 16;
-// More than are busy at once, few enough to forget.
+// More than are in use at once, few enough to rebuild.
 const MAX_ROUTES: usize = 1_024;
 
 #[cfg(test)]
@@ -345,7 +192,9 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::{HttpClient, HyperClient, Limits};
+    use crate::transport::client::HttpClient;
+    use crate::transport::hyper::client::HyperClient;
+    use crate::transport::limits::Limits;
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_dropped_when_its_idle_time_is_over_and_not_before() {
@@ -381,7 +230,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn origins_that_are_not_used_again_are_forgotten_and_the_sweeper_ends() {
-        let pools = Arc::new(Pools::new(8));
+        let pools = Arc::new(pools_with(8));
         for n in 0..5_000 {
             let route = pools.route(asked(&format!("https://e{n}.example.com/")), &policy()).unwrap();
             route.origin.take(Instant::now());
@@ -430,10 +279,10 @@ mod tests {
         }
         let route_b = to("https://hooks.example.com/b?c");
         assert_eq!(
-            (route_b.path.to_string().as_str(), route_b.host.as_bytes()),
+            (route_b.target.path.to_string().as_str(), route_b.target.host.as_bytes()),
             ("/b?c", &b"hooks.example.com"[..])
         );
-        assert_eq!(to("https://hooks.example.com:8443/").host, "hooks.example.com:8443");
+        assert_eq!(to("https://hooks.example.com:8443/").target.host, "hooks.example.com:8443");
         for other in
             ["http://hooks.example.com/a", "https://hooks.example.com:8443/a", "https://example.com/a"]
         {
@@ -444,7 +293,7 @@ mod tests {
     #[tokio::test]
     async fn no_more_connections_are_kept_than_may_be_idle() {
         for max_idle in [0, 2] {
-            let pools = Pools::new(max_idle);
+            let pools = pools_with(max_idle);
             let route = pools.route(asked(ENDPOINT), &policy()).unwrap();
             let mut peers = Vec::new();
             for _ in 0..4 {
@@ -465,7 +314,7 @@ mod tests {
             let (_pools, route) = pools_to(ENDPOINT);
             let (mut connection, mut peer) = connected().await;
             let mut request = Some(Request::post("/").body(Full::new(Bytes::new())).unwrap());
-            let (response, ()) = tokio::join!(connection.send(&mut request, &route), async {
+            let (response, ()) = tokio::join!(connection.send(&mut request, &route.target), async {
                 assert!(peer.read(&mut [0; 1_024]).await.unwrap() > 0);
                 peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n").await.unwrap();
             });
@@ -486,7 +335,7 @@ mod tests {
         let (mut connection, mut peer) = connected().await;
         let much = Full::new(Bytes::from(vec![b'x'; 1 << 20]));
         let mut request = Some(Request::post("/").body(much).unwrap());
-        let (response, ()) = tokio::join!(connection.send(&mut request, &route), async {
+        let (response, ()) = tokio::join!(connection.send(&mut request, &route.target), async {
             assert!(peer.read(&mut [0; 16]).await.unwrap() > 0);
             peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
         });
@@ -499,7 +348,7 @@ mod tests {
 
     #[tokio::test]
     async fn with_no_connections_that_may_be_idle_none_changes_hands() {
-        let pools = Pools::new(0);
+        let pools = pools_with(0);
         let origin = Arc::clone(&pools.route(asked(ENDPOINT), &policy()).unwrap().origin);
         let mut waiting = origin.wait();
         origin.keep(connected().await.0, Instant::now());
@@ -603,12 +452,16 @@ mod tests {
         let (mut connection, peer) = connected().await;
         drop(peer);
         let mut request = Some(Request::post("/").body(Full::new(Bytes::from_static(b"ping"))).unwrap());
-        connection.send(&mut request, &route).await.unwrap_err();
+        connection.send(&mut request, &route.target).await.unwrap_err();
         assert!(request.is_some());
     }
 
+    fn pools_with(max_idle: usize) -> Pools {
+        Pools::new(max_idle, Arc::new(Budget::new(100)))
+    }
+
     fn pools_to(url: &str) -> (Arc<Pools>, Arc<Route>) {
-        let pools = Arc::new(Pools::new(8));
+        let pools = Arc::new(pools_with(8));
         let route = pools.route(asked(url), &policy()).unwrap();
         (pools, route)
     }
@@ -620,12 +473,12 @@ mod tests {
     /// A connection, and the end that it is open to.
     async fn connected() -> (Connection, DuplexStream) {
         let (near, far) = duplex(1_024);
-        (Connection::over(Box::new(near), false).await.unwrap(), far)
+        (Connection::over(Box::new(near), false, Budget::<()>::new(1).open()).await.unwrap(), far)
     }
 
     async fn connected_over_http_2() -> (Connection, DuplexStream) {
         let (near, far) = duplex(1_024);
-        (Connection::over(Box::new(near), true).await.unwrap(), far)
+        (Connection::over(Box::new(near), true, Budget::<()>::new(1).open()).await.unwrap(), far)
     }
 
     fn policy() -> AddressPolicy {

@@ -1,4 +1,4 @@
-//! [`Resolve`]: host names to addresses, and the operating system's way of it.
+//! [`Resolve`]: turns host names into addresses; [`SystemResolver`]: by the operating system.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,12 +11,13 @@ use tokio::sync::watch;
 
 /// Turns a host name into addresses.
 ///
-/// The client judges every address that is returned and dials them in their order. A resolver neither filters nor
-/// sorts for safety; it may cache.
+/// The client checks every address that is returned and dials them in their order. A resolver need not filter
+/// or sort for safety, and may cache.
 ///
 /// ```
 /// use std::{io, net::IpAddr};
-/// use hookwire::{HyperClient, Resolve};
+/// use hookwire::transport::hyper::Resolve;
+/// use hookwire::HyperClient;
 ///
 /// struct Pinned(IpAddr);
 ///
@@ -30,14 +31,14 @@ use tokio::sync::watch;
 /// # Ok::<(), hookwire::Error>(())
 /// ```
 pub trait Resolve: Send + Sync {
-    /// All addresses of `host`, a name in lower-case ASCII, possibly with a trailing full stop.
+    /// Returns all addresses of `host`, a name in lower-case ASCII, possibly with a dot at the end.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) when the name does not exist, another kind when no answer could be had; both are told
-    /// as [`ErrorClass::Dns`](crate::ErrorClass::Dns). Where three different names in a row get no answer and none does in
-    /// between, this side is taken to have no resolver, and the fault is its own:
-    /// [`ErrorClass::Internal`](crate::ErrorClass::Internal).
+    /// [`NotFound`](io::ErrorKind::NotFound) when the name does not exist, another kind when there was no
+    /// answer. Both become [`ErrorClass::Dns`](crate::ErrorClass::Dns). Silence is reported besides as
+    /// [`OwnFault::Resolver`](crate::transport::OwnFault::Resolver): the dispatcher takes its own resolver to
+    /// be broken when the names of three organizations get no answer and nothing else is resolved.
     fn resolve(&self, host: &str) -> impl Future<Output = io::Result<Vec<IpAddr>>> + Send;
 }
 
@@ -50,20 +51,20 @@ impl<R: Resolve + ?Sized> Resolve for Arc<R> {
 
 /// The operating system's resolver (`getaddrinfo`), on tokio's blocking threads.
 ///
-/// It keeps nothing, but look-ups of one name at one time share an answer: a name whose servers hang holds one thread,
-/// however many deliveries wait for it.
+/// It caches nothing. Look-ups of one name at one time share an answer, so a name whose servers hang holds
+/// one thread, however many deliveries wait for it.
 #[derive(Clone, Default)]
 pub struct SystemResolver {
     pending: Arc<Mutex<Pending>>,
 }
 
 impl SystemResolver {
-    /// A resolver that shares nothing with others.
+    /// Makes a resolver that shares no look-ups with others.
     pub fn new() -> Self {
         Self::default()
     }
 
-    fn join_or_start(&self, host: &str) -> watch::Receiver<Option<Answer>> {
+    fn join_or_start(&self, host: &str) -> watch::Receiver<Option<Resolved>> {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(answer) = pending.0.get(host) {
             return answer.clone();
@@ -82,9 +83,9 @@ impl Resolve for SystemResolver {
         let mut receiver = self.join_or_start(host);
         let answer = receiver.wait_for(Option::is_some).await.map_err(io::Error::other)?;
         match answer.as_ref().expect("invariant: waited for an answer") {
-            Answer::Addresses(addresses) => Ok(addresses.clone()),
-            // Errors of the operating system can't be cloned.
-            Answer::Failed(error) => Err(io::Error::new(error.kind(), error.to_string())),
+            Resolved::Addresses(addresses) => Ok(addresses.clone()),
+            // Errors of the operating system cannot be cloned.
+            Resolved::Failed(error) => Err(io::Error::new(error.kind(), error.to_string())),
         }
     }
 }
@@ -113,32 +114,34 @@ impl<R: Resolve> ErasedResolve for R {
 }
 
 #[derive(Default)]
-struct Pending(HashMap<String, watch::Receiver<Option<Answer>>>);
+struct Pending(HashMap<String, watch::Receiver<Option<Resolved>>>);
 
-enum Answer {
+enum Resolved {
     Addresses(Vec<IpAddr>),
     Failed(io::Error),
 }
 
-/// A look-up under way; forgotten when dropped, be it that the runtime ended before it ran.
+/// A look-up under way. Dropping it removes it from the pending ones, even if the runtime ended before it
+/// ran.
 struct Lookup {
     host: String,
     pending: Arc<Mutex<Pending>>,
-    sender: watch::Sender<Option<Answer>>,
+    sender: watch::Sender<Option<Resolved>>,
 }
 
 impl Lookup {
     fn run(self) {
         let answer = match (self.host.as_str(), 0).to_socket_addrs() {
-            Ok(addresses) => Answer::Addresses(addresses.map(|address| address.ip()).collect()),
-            Err(error) => Answer::Failed(told(error)),
+            Ok(addresses) => Resolved::Addresses(addresses.map(|address| address.ip()).collect()),
+            Err(error) => Resolved::Failed(with_kind(error)),
         };
         self.sender.send_replace(Some(answer));
     }
 }
 
-/// The error, of kind [`NotFound`](io::ErrorKind::NotFound) where the name does not exist: `getaddrinfo` says so by its text alone.
-fn told(error: io::Error) -> io::Error {
+/// Sets the kind [`NotFound`](io::ErrorKind::NotFound) when the name does not exist, which `getaddrinfo`
+/// tells only in its text.
+fn with_kind(error: io::Error) -> io::Error {
     let text = error.to_string();
     match NO_SUCH_NAME.iter().any(|known| text.contains(known)) {
         true => io::Error::new(io::ErrorKind::NotFound, error),
@@ -152,8 +155,8 @@ impl Drop for Lookup {
     }
 }
 
-/// Of glibc (`EAI_NONAME`, `EAI_NODATA`), musl, macOS and Windows.
-const NO_SUCH_NAME: [&str; 5] = [
+/// The texts of glibc (`EAI_NONAME`, `EAI_NODATA`), musl, macOS and Windows.
+const NO_SUCH_NAME: &[&str] = &[
     "Name or service not known",
     "No address associated with hostname",
     "Name does not resolve",

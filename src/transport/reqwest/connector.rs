@@ -1,7 +1,8 @@
-//! What stands around reqwest's own connector: [`CheckedResolver`] judges what a name resolves to, [`CheckedLayer`] what was
-//! connected to.
+//! Wraps reqwest's own connector: [`CheckedResolver`] checks the addresses of a name, [`CheckedLayer`] the
+//! address of a connection.
 //!
-//! The layer is needed beside the resolver: reqwest asks no resolver about literals and about names that its builder pins.
+//! The resolver alone does not suffice: reqwest does not ask it about literal addresses and about names that
+//! its builder pins.
 
 use std::error::Error as StdError;
 use std::future::ready;
@@ -18,17 +19,21 @@ use tokio::time::{Instant, timeout_at};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::transport::hyper::ErasedResolve;
+use crate::address::{AddressPolicy, EndpointHost, EndpointUrl};
+use crate::outcome::ErrorClass;
+use crate::transport::error::OwnFault;
 use crate::transport::hyper::dial::{Dial, DialError, Phase};
-use crate::transport::names::Names;
-use crate::{AddressPolicy, EndpointHost, EndpointUrl, ErrorClass};
+use crate::transport::hyper::dialler::unresolved;
+use crate::transport::hyper::exhaustion::are_exhausted;
+use crate::transport::hyper::resolver::ErasedResolve;
 
 tokio::task_local! {
-    /// The exchange on whose behalf a connection is opened; neither resolver nor layer is told.
+    /// The exchange for which a connection is opened; reqwest passes it neither to the resolver nor to the
+    /// layer.
     pub(super) static OPENING: Arc<Opening>;
 }
 
-/// A connection that is opened for one exchange.
+/// The progress of a connection that is opened for one exchange.
 pub(super) struct Opening {
     pub(super) dial: Dial,
     /// This end of the connection, once there is one.
@@ -43,40 +48,34 @@ impl Opening {
     }
 }
 
-/// Hands on the addresses of a name, none of which the policy denies.
+/// Resolves a name, and refuses it unless the policy allows every address.
 pub(super) struct CheckedResolver {
     resolver: Arc<dyn ErasedResolve>,
-    names: Arc<Names>,
     policy: Arc<OnceLock<AddressPolicy>>,
 }
 
 impl CheckedResolver {
     pub(super) fn new(resolver: Arc<dyn ErasedResolve>, policy: Arc<OnceLock<AddressPolicy>>) -> Self {
-        Self { resolver, names: Arc::default(), policy }
+        Self { resolver, policy }
     }
 }
 
 impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (resolver, policy) = (Arc::clone(&self.resolver), Arc::clone(&self.policy));
-        let names = Arc::clone(&self.names);
-        // A layer of the caller's may resolve on another task, where the time is not seen.
+        // A layer of the caller may resolve on another task, where this value is missing.
         let opening = OPENING.try_with(Arc::clone).ok();
         Box::pin(async move {
             let enter = |phase| opening.iter().for_each(|opening| opening.dial.enter(phase));
             enter(Phase::Dns);
-            let addresses = resolver.resolve_dyn(name.as_str()).await.map_err(|error| {
-                let class = names.failed(name.as_str(), &error);
-                DialError::new(class, "name could not be resolved").caused_by(error)
-            })?;
-            names.resolved();
+            let addresses = resolver.resolve_dyn(name.as_str()).await.map_err(unresolved)?;
             if addresses.is_empty() {
                 return Err(DialError::new(ErrorClass::Dns, "name has no address").into());
             }
-            // All of them: a name that leads inside and outside by turns is an attack, not an accident.
+            // Check all of them: a name that leads inside and outside by turns is an attack, not an accident.
             addresses.iter().try_for_each(|address| check(&policy, SocketAddr::new(*address, 0)))?;
             enter(Phase::Connect);
-            // Port 0 stands for the URL's.
+            // reqwest replaces port 0 by the URL's port.
             Ok(Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
         })
     }
@@ -102,7 +101,7 @@ impl<S> Layer<S> for CheckedLayer {
     }
 }
 
-/// Lets no connection into the pool but one to an address that the policy allows.
+/// Lets only connections to allowed addresses into the pool.
 #[derive(Clone)]
 pub(super) struct CheckedConnector<S> {
     inner: S,
@@ -133,16 +132,15 @@ where
         }
         let (connecting, policy) = (self.inner.call(request), Arc::clone(&self.policy));
         Box::pin(async move {
-            // The pool may finish connecting in the background for the next request; not for longer than this.
+            // The pool may finish connecting in the background for the next request; the deadline bounds that
+            // too.
             let connected =
                 timeout_at(opening.dial.deadline, OPENING.scope(Arc::clone(&opening), connecting))
                     .await
                     .map_err(|_| DialError::new(ErrorClass::Timeout, "deadline passed"))?
                     .map_err(|error| match dial_error_of(&*error).map(DialError::class) {
                         Some(_) => error,
-                        None => DialError::new(classify(&*error), "no connection could be made")
-                            .caused_by(error)
-                            .into(),
+                        None => judge(error).into(),
                     })?;
             let mut extras = Extensions::new();
             connected.connected().get_extras(&mut extras);
@@ -157,7 +155,7 @@ where
     }
 }
 
-/// The first cause that is ours and says what happened.
+/// Finds the first cause that this module made.
 pub(super) fn dial_error_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a DialError> {
     causes(error).find_map(|error| error.downcast_ref())
 }
@@ -170,33 +168,33 @@ pub(super) fn causes<'a>(
 }
 
 fn check(policy: &OnceLock<AddressPolicy>, address: SocketAddr) -> Result<(), DialError> {
-    // A client that was never used has no policy yet, and opens no connection.
+    // A client that was never used has no policy yet, and opens no connections.
     let checked = policy.get().unwrap_or(&AddressPolicy::new()).check_ip(address.ip());
     checked.map_err(|error| DialError::new(ErrorClass::AddressDenied, "address is denied").caused_by(error))
 }
 
-/// Judges why reqwest's connector failed.
-fn classify(error: &(dyn StdError + 'static)) -> ErrorClass {
+/// Judges a failure of reqwest's connector.
+fn judge(error: BoxError) -> DialError {
+    const MESSAGE: &str = "no connection could be made";
     if error.is::<io::Error>() {
-        // So hyper-rustls tells that TLS failed; a failed TCP connection is a cause of another type.
-        return ErrorClass::Tls;
+        // hyper-rustls reports a failed handshake like this; a failed TCP connection has another type.
+        return DialError::new(ErrorClass::Tls, MESSAGE).caused_by(error);
     }
-    let kind = causes(error).find_map(|error| error.downcast_ref()).map(io::Error::kind);
-    match kind {
+    let cause: Option<&io::Error> = causes(&*error).find_map(|error| error.downcast_ref());
+    let ours = match cause {
+        Some(cause) if are_exhausted(cause) => Some(OwnFault::Descriptors),
+        Some(cause) if cause.kind() == io::ErrorKind::AddrNotAvailable => Some(OwnFault::Ports),
+        _ => None,
+    };
+    let class = match cause.map(io::Error::kind) {
+        _ if ours.is_some() => ErrorClass::Internal,
         Some(io::ErrorKind::TimedOut) => ErrorClass::Timeout,
-        Some(
-            io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkDown
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::NotConnected
-            | io::ErrorKind::PermissionDenied,
-        )
-        | None => ErrorClass::Connect,
-        // No socket and no local port are the sender's own trouble, not the endpoint's.
-        Some(_) => ErrorClass::Internal,
+        _ => ErrorClass::Connect,
+    };
+    let failed = DialError::new(class, MESSAGE).caused_by(error);
+    match ours {
+        Some(fault) => failed.for_want_of(fault),
+        None => failed,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is changed while deliveries are under way: secrets, subscriptions, replays, retention.
+//! Changes while deliveries are in progress: secrets, subscriptions, replays, retention.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use hookwire::dispatch::{Dispatcher, EmitError};
 use hookwire::store::{Replay, Retention, StoreExt as _};
+use hookwire::subscription::Health;
 use hookwire::{
-    Contract, DeadReason, DeliveryState, EndpointUrl, EventFilter, Health, Secret, Store, Subscription,
+    Contract, DeadReason, DeliveryState, EndpointUrl, EventFilter, Records, Secret, Subscription,
+    Subscriptions,
 };
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 
 use super::{DAY, MINUTE, NOON, Stage, call, on_every_store, received};
 use crate::endpoint::{Answer, Endpoint, loopback};
+use crate::stores::Tested;
 
 on_every_store! {
     a_retry_is_signed_with_the_secret_that_is_valid_by_then
@@ -28,7 +31,7 @@ on_every_store! {
     an_outbox_that_keeps_subscriptions_asks_again_when_they_are_old_or_forgotten
 }
 
-async fn a_retry_is_signed_with_the_secret_that_is_valid_by_then<S: Store + 'static>(stage: Stage<S>) {
+async fn a_retry_is_signed_with_the_secret_that_is_valid_by_then<S: Tested>(stage: Stage<S>) {
     let endpoint = Endpoint::start([Answer::Status(500)]).await;
     let mut subscription = stage.subscribe(&endpoint).await;
     stage.emit().await;
@@ -37,7 +40,7 @@ async fn a_retry_is_signed_with_the_secret_that_is_valid_by_then<S: Store + 'sta
     let old = subscription.secrets[0].plain().unwrap().clone();
     let new = Secret::from_random([8; 32]);
     subscription.secrets = vec![new.clone().into()];
-    stage.store.put_subscription(&subscription).await.unwrap();
+    stage.plain().put(&subscription).await.unwrap();
     stage.drain(&dispatcher, NOON + MINUTE).await;
 
     let requests = endpoint.requests().clone();
@@ -49,12 +52,12 @@ async fn a_retry_is_signed_with_the_secret_that_is_valid_by_then<S: Store + 'sta
     assert!(!verifies(0, &new, NOON) && !verifies(1, &old, NOON + MINUTE));
 }
 
-async fn a_subscription_deleted_during_an_attempt_is_sent_nothing_more<S: Store + 'static>(stage: Stage<S>) {
+async fn a_subscription_deleted_during_an_attempt_is_sent_nothing_more<S: Tested>(stage: Stage<S>) {
     let endpoint = Endpoint::start([Answer::Hang]).await;
     let subscription = stage.subscribe(&endpoint).await;
     stage.emit().await;
     let (dispatcher, step) = step_until_arrived(&stage, &endpoint).await;
-    assert!(stage.store.delete_subscription(subscription.id, NOON).await.unwrap());
+    assert!(stage.plain().delete(subscription.id, NOON).await.unwrap());
     endpoint.let_go(500);
     let step = step.await.unwrap();
     assert_eq!((step.stale, step.retried), (1, 0));
@@ -63,34 +66,34 @@ async fn a_subscription_deleted_during_an_attempt_is_sent_nothing_more<S: Store 
     assert_eq!(stage.states(&subscription).await, [DeliveryState::Dead(DeadReason::Cancelled)]);
 }
 
-async fn an_endpoint_that_moved_is_retried_at_its_new_url<S: Store + 'static>(stage: Stage<S>) {
+async fn an_endpoint_that_moved_is_retried_at_its_new_url<S: Tested>(stage: Stage<S>) {
     let old = Endpoint::start([Answer::Status(500)]).await;
     let new = Endpoint::start([]).await;
     let mut subscription = stage.subscribe(&old).await;
     stage.emit().await;
     stage.drain(&stage.dispatcher(), NOON).await;
     subscription.url = new.url();
-    stage.store.put_subscription(&subscription).await.unwrap();
+    stage.plain().put(&subscription).await.unwrap();
     assert_eq!(stage.read(&subscription).await.health.failures(), 1, "what was written stays");
     assert_eq!(stage.drain(&stage.dispatcher(), NOON + MINUTE).await.delivered, 1);
     assert_eq!((old.requests().len(), new.requests().len()), (1, 1));
     assert_eq!(stage.read(&subscription).await.health, Health::default());
 }
 
-async fn a_delivery_cancelled_during_its_attempt_is_sent_nothing_more<S: Store + 'static>(stage: Stage<S>) {
+async fn a_delivery_cancelled_during_its_attempt_is_sent_nothing_more<S: Tested>(stage: Stage<S>) {
     let endpoint = Endpoint::start([Answer::Hang]).await;
     let subscription = stage.subscribe(&endpoint).await;
     stage.emit().await;
     let (dispatcher, step) = step_until_arrived(&stage, &endpoint).await;
     let [delivery] = stage.deliveries(&subscription).await.try_into().unwrap();
-    assert!(stage.store.cancel(delivery.id, NOON).await.unwrap());
+    assert!(stage.plain().cancel(delivery.id, NOON).await.unwrap());
     endpoint.let_go(500);
     assert_eq!(step.await.unwrap().stale, 1);
     assert_eq!(stage.drain(&dispatcher, NOON + DAY).await.next_due, None);
     assert_eq!(endpoint.requests().len(), 1);
 }
 
-async fn a_replay_that_races_a_retry_doubles_nothing<S: Store + 'static>(stage: Stage<S>) {
+async fn a_replay_that_races_a_retry_doubles_nothing<S: Tested>(stage: Stage<S>) {
     let endpoint = Endpoint::start([Answer::Status(500), Answer::Hang]).await;
     let subscription = stage.subscribe(&endpoint).await;
     let event = stage.emit().await;
@@ -98,28 +101,28 @@ async fn a_replay_that_races_a_retry_doubles_nothing<S: Store + 'static>(stage: 
     let [delivery] = stage.deliveries(&subscription).await.try_into().unwrap();
     let again = [Replay::Delivery(delivery.id), Replay::Since(subscription.id, NOON)];
     let later = NOON + MINUTE;
-    // While it waits for its retry, and while that is under way.
+    // Replay while the delivery waits for its retry, and again during the retry.
     for replay in &again {
-        assert_eq!(stage.store.replay(replay, later, 10).await.unwrap().made, 0);
+        assert_eq!(stage.plain().replay(replay, 10, later).await.unwrap().made, 0);
     }
     let dispatcher = Arc::new(stage.dispatcher());
     let step = spawn_step(&dispatcher, later);
     endpoint.arrived(2).await;
     for replay in &again {
-        assert_eq!(stage.store.replay(replay, later, 10).await.unwrap().made, 0);
+        assert_eq!(stage.plain().replay(replay, 10, later).await.unwrap().made, 0);
     }
     endpoint.let_go(200);
     assert_eq!(step.await.unwrap().delivered, 1);
-    // Delivered, it is sent again where that is asked for, as the same event.
-    assert_eq!(stage.store.replay(&again[1], later, 10).await.unwrap().made, 0);
-    assert_eq!(stage.store.replay(&again[0], later, 10).await.unwrap().made, 1);
+    // A delivered event is replayed only by its own id, and keeps its event id.
+    assert_eq!(stage.plain().replay(&again[1], 10, later).await.unwrap().made, 0);
+    assert_eq!(stage.plain().replay(&again[0], 10, later).await.unwrap().made, 1);
     assert_eq!(stage.drain(&dispatcher, later).await.delivered, 1);
     assert_eq!(received(&endpoint), [event.as_str(); 3]);
     let requests = endpoint.requests();
     assert!(requests.iter().all(|(_, body)| *body == requests[0].1), "the same bytes");
 }
 
-async fn two_replays_at_once_double_nothing<S: Store + 'static>(stage: Stage<S>) {
+async fn two_replays_at_once_double_nothing<S: Tested>(stage: Stage<S>) {
     let stage = stage.under(Contract::nectar_desk());
     let endpoint = Endpoint::start((0..20).map(|_| Answer::Status(400))).await;
     let subscription = stage.subscribe(&endpoint).await;
@@ -128,14 +131,14 @@ async fn two_replays_at_once_double_nothing<S: Store + 'static>(stage: Stage<S>)
     }
     assert_eq!(stage.drain(&stage.dispatcher(), NOON).await.dead, 20);
     let dead = Replay::DeadLetters(subscription.id);
-    let at_once = (0..4).map(|_| stage.store.replay(&dead, NOON, 20));
+    let at_once = (0..4).map(|_| stage.plain().replay(&dead, 20, NOON));
     let made: u32 =
         futures_util::future::join_all(at_once).await.into_iter().map(|told| told.unwrap().made).sum();
     assert_eq!(made, 20);
     assert_eq!(stage.drain(&stage.dispatcher(), NOON).await.delivered, 20);
 }
 
-async fn everything_dead_is_replayed_in_batches_that_are_told<S: Store + 'static>(stage: Stage<S>) {
+async fn everything_dead_is_replayed_in_batches_that_are_told<S: Tested>(stage: Stage<S>) {
     let stage = stage.under(Contract::nectar_desk());
     let endpoint = Endpoint::start((0..25).map(|_| Answer::Status(400))).await;
     let subscription = stage.subscribe(&endpoint).await;
@@ -146,12 +149,12 @@ async fn everything_dead_is_replayed_in_batches_that_are_told<S: Store + 'static
     let mut told = Vec::new();
     let dead = Replay::DeadLetters(subscription.id);
     let ten = NonZeroU32::new(10).unwrap();
-    let made = stage.store.replay_all(&dead, NOON, ten, |made| told.push(made)).await.unwrap();
+    let made = stage.plain().replay_all(&dead, ten, NOON, |made| told.push(made)).await.unwrap();
     assert_eq!((made, told), (25, vec![10, 20, 25]));
     assert_eq!(stage.drain(&stage.dispatcher(), NOON).await.delivered, 25);
 }
 
-async fn retention_empties_the_store_in_batches<S: Store + 'static>(stage: Stage<S>) {
+async fn retention_empties_the_store_in_batches<S: Tested>(stage: Stage<S>) {
     let endpoint = Endpoint::start([]).await;
     let subscription = stage.subscribe(&endpoint).await;
     for _ in 0..25 {
@@ -161,13 +164,13 @@ async fn retention_empties_the_store_in_batches<S: Store + 'static>(stage: Stage
     let retention = Retention::new().with_deliveries(DAY);
     let ten = NonZeroU32::new(10).unwrap();
     let early = NOON + DAY - Duration::from_secs(1);
-    assert_eq!(stage.store.prune_all(&retention, early, ten).await.unwrap(), 0);
-    // Each delivery with its attempt and its event.
-    assert_eq!(stage.store.prune_all(&retention, NOON + DAY, ten).await.unwrap(), 75);
+    assert_eq!(stage.plain().prune_all(&retention, ten, early).await.unwrap(), 0);
+    // Each delivery is deleted with its attempt and its event.
+    assert_eq!(stage.plain().prune_all(&retention, ten, NOON + DAY).await.unwrap(), 75);
     assert!(stage.deliveries(&subscription).await.is_empty());
 }
 
-async fn an_oversized_event_is_refused_before_it_is_stored<S: Store + 'static>(stage: Stage<S>) {
+async fn an_oversized_event_is_refused_before_it_is_stored<S: Tested>(stage: Stage<S>) {
     let endpoint = Endpoint::start([]).await;
     stage.subscribe(&endpoint).await;
     let mut large = call();
@@ -180,28 +183,31 @@ async fn an_oversized_event_is_refused_before_it_is_stored<S: Store + 'static>(s
     assert!(endpoint.requests()[0].1.len() > 1024 * 1024);
 }
 
-async fn an_outbox_that_keeps_subscriptions_asks_again_when_they_are_old_or_forgotten<S: Store + 'static>(
+async fn an_outbox_that_keeps_subscriptions_asks_again_when_they_are_old_or_forgotten<S: Tested>(
     stage: Stage<S>,
 ) {
     let url = EndpointUrl::parse("http://127.0.0.1:9/", &loopback()).unwrap();
-    let subscribe = || Subscription::new("org_1", url.clone(), EventFilter::all());
-    let outbox = stage.outbox().with_subscriptions_kept_for(DAY);
+    let subscribe = || {
+        Subscription::new("org_1", &Contract::allison(), url.clone(), EventFilter::all())
+            .with_secret(Secret::generate())
+    };
+    let outbox = stage.outbox().with_subscription_cache(DAY);
     let asks = stage.outbox();
     assert_eq!(outbox.emit("org_1", &call()).await.unwrap().deliveries, 0);
-    stage.store.put_subscription(&subscribe()).await.unwrap();
+    stage.plain().put(&subscribe()).await.unwrap();
     assert_eq!(outbox.emit("org_1", &call()).await.unwrap().deliveries, 0, "as it was");
     assert_eq!(outbox.emit("org_2", &call()).await.unwrap().deliveries, 0, "another's are another's");
     assert_eq!(asks.emit("org_1", &call()).await.unwrap().deliveries, 1);
     outbox.clone().forget("org_1");
     assert_eq!(outbox.emit("org_1", &call()).await.unwrap().deliveries, 1);
-    let brief = stage.outbox().with_subscriptions_kept_for(Duration::from_nanos(1));
+    let brief = stage.outbox().with_subscription_cache(Duration::from_nanos(1));
     assert_eq!(brief.emit("org_1", &call()).await.unwrap().deliveries, 1);
-    stage.store.put_subscription(&subscribe()).await.unwrap();
+    stage.plain().put(&subscribe()).await.unwrap();
     assert_eq!(brief.emit("org_1", &call()).await.unwrap().deliveries, 2);
 }
 
-/// A step whose first attempt has arrived and is not answered.
-async fn step_until_arrived<S: Store + 'static>(
+/// Starts a step, and waits until its first attempt has arrived. The attempt is not answered yet.
+async fn step_until_arrived<S: Tested>(
     stage: &Stage<S>,
     endpoint: &Endpoint,
 ) -> (Arc<Dispatcher>, JoinHandle<hookwire::dispatch::Step>) {

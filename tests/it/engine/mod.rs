@@ -1,8 +1,8 @@
-//! The whole sending side on every store in a database, with real endpoints on loopback: order, fairness, what disables, what
-//! is changed under way, what is told.
+//! The whole sending side on every SQL store, with real endpoints on loopback: order, fairness, disabled
+//! endpoints, changes in progress, observers.
 //!
-//! Time is an argument of each step, so that days pass in milliseconds; tests of a running dispatcher wait for what happens and
-//! never for how long it takes.
+//! Each step takes the time as an argument, so days pass in milliseconds. Tests of a running dispatcher wait
+//! for an event and never for a duration.
 
 mod changes;
 mod endpoints;
@@ -16,15 +16,17 @@ use std::time::Duration;
 
 use hookwire::allison::CallEnded;
 use hookwire::dispatch::{Dispatcher, Outbox, Routing, Step};
+use hookwire::event::Catalogue;
 use hookwire::store::sqlite::SqliteStore;
 use hookwire::{
     Contract, Delivery, DeliveryState, Envelope, EventFilter, EventId, HyperClient, Secret, Store,
-    Subscription,
+    Subscription, Subscriptions,
 };
 use time::OffsetDateTime;
 use time::macros::datetime;
 
 use crate::endpoint::{Endpoint, loopback};
+use crate::stores::{Tested, deliveries};
 
 pub(crate) const NOON: OffsetDateTime = datetime!(2026-04-17 12:00 UTC);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
@@ -52,7 +54,7 @@ macro_rules! on_every_store {
 }
 pub(crate) use on_every_store;
 
-/// A store that lives as long as this, and the parts of a sender on it.
+/// A store, its files, and the parts of a sender on it.
 pub(crate) struct Stage<S> {
     pub(crate) store: Arc<S>,
     pub(crate) contract: Contract,
@@ -78,13 +80,19 @@ impl Stage<hookwire::store::postgres::PostgresStore> {
     }
 }
 
-impl<S: Store + 'static> Stage<S> {
+impl<S: Tested> Stage<S> {
     pub(crate) fn on(store: S, keep: impl Any + Send + Sync) -> Self {
         Self { store: Arc::new(store), contract: Contract::allison(), _keep: Box::new(keep) }
     }
 
+    /// The store with every trait, which may stand behind another.
+    pub(crate) fn plain(&self) -> &S::Plain {
+        self.store.plain()
+    }
+
+    /// The same under another contract, which publishes every type: the tests emit one of Allison's.
     pub(crate) fn under(mut self, contract: Contract) -> Self {
-        self.contract = contract;
+        self.contract = contract.with_catalogue(Catalogue::OPEN);
         self
     }
 
@@ -96,7 +104,7 @@ impl<S: Store + 'static> Stage<S> {
         Outbox::new(Arc::clone(&self.store), self.contract.clone()).with_clock(move || now)
     }
 
-    /// A dispatcher that knows nothing yet, as after a restart.
+    /// A new dispatcher, as after a restart.
     pub(crate) fn dispatcher(&self) -> Dispatcher {
         Dispatcher::new(Arc::clone(&self.store), HyperClient::new(), self.contract.clone())
             .with_address_policy(loopback())
@@ -104,8 +112,9 @@ impl<S: Store + 'static> Stage<S> {
 
     pub(crate) async fn subscribe(&self, endpoint: &Endpoint) -> Subscription {
         let secret = Secret::from_random([7; 32]);
-        let subscription = Subscription::new("org_1", endpoint.url(), EventFilter::all()).with_secret(secret);
-        self.store.put_subscription(&subscription).await.unwrap();
+        let subscription = Subscription::new("org_1", &self.contract, endpoint.url(), EventFilter::all())
+            .with_secret(secret);
+        self.plain().put(&subscription).await.unwrap();
         subscription
     }
 
@@ -122,7 +131,7 @@ impl<S: Store + 'static> Stage<S> {
         self.outbox().emit_with("org_1", &call(), routing).await.unwrap().id
     }
 
-    /// Steps at `now` and as long as there is something to do at once.
+    /// Steps at `now` as long as there is work.
     pub(crate) async fn drain(&self, dispatcher: &Dispatcher, now: OffsetDateTime) -> Step {
         let mut whole = Step::default();
         loop {
@@ -130,6 +139,7 @@ impl<S: Store + 'static> Stage<S> {
             whole.delivered += step.delivered;
             whole.retried += step.retried;
             whole.dead += step.dead;
+            whole.kept_back += step.kept_back;
             whole.stale += step.stale;
             whole.next_due = step.next_due;
             if step.next_due != Some(Duration::ZERO) {
@@ -140,7 +150,7 @@ impl<S: Store + 'static> Stage<S> {
 
     /// A subscription's deliveries, oldest first.
     pub(crate) async fn deliveries(&self, subscription: &Subscription) -> Vec<Delivery> {
-        let mut deliveries = self.store.deliveries(subscription.id, None, 100_000).await.unwrap();
+        let mut deliveries = deliveries(self.plain(), &subscription.organization, subscription.id).await;
         deliveries.reverse();
         deliveries
     }
@@ -149,7 +159,7 @@ impl<S: Store + 'static> Stage<S> {
         self.deliveries(subscription).await.iter().map(|delivery| delivery.state).collect()
     }
 
-    /// The subscription as the store has it now.
+    /// The subscription as it is in the store now.
     pub(crate) async fn read(&self, subscription: &Subscription) -> Subscription {
         self.store.subscription(subscription.id).await.unwrap().unwrap()
     }
@@ -159,7 +169,7 @@ pub(crate) fn call() -> Envelope<CallEnded> {
     Envelope::new(CallEnded::new("c1"))
 }
 
-/// The ids of the events that an endpoint got, in the order they came.
+/// The ids of the events that an endpoint received, in the order of arrival.
 pub(crate) fn received(endpoint: &Endpoint) -> Vec<String> {
     let id = |body: &[u8]| {
         let envelope: serde_json::Value = serde_json::from_slice(body).unwrap();

@@ -1,9 +1,12 @@
-//! Deliveries of one ordering key to one subscription go in order.
+//! Deliveries of one ordering key to one subscription keep their order.
 
-use hookwire::{Contract, DeadReason, DeliveryState, Envelope, Store, SubscriptionStatus, nectar_desk};
+use hookwire::{
+    Contract, DeadReason, DeliveryState, Envelope, Records, SubscriptionStatus, Subscriptions, nectar_desk,
+};
 
 use super::{MINUTE, NOON, Stage, on_every_store, received};
 use crate::endpoint::{Answer, Endpoint};
+use crate::stores::Tested;
 
 on_every_store! {
     the_next_of_a_key_waits_until_the_first_is_delivered_and_other_keys_go_on
@@ -11,7 +14,7 @@ on_every_store! {
     a_contract_finds_the_key_in_the_data
 }
 
-async fn the_next_of_a_key_waits_until_the_first_is_delivered_and_other_keys_go_on<S: Store + 'static>(
+async fn the_next_of_a_key_waits_until_the_first_is_delivered_and_other_keys_go_on<S: Tested>(
     stage: Stage<S>,
 ) {
     let endpoint = Endpoint::start([Answer::Status(500)]).await;
@@ -37,8 +40,8 @@ async fn the_next_of_a_key_waits_until_the_first_is_delivered_and_other_keys_go_
     assert!(got[1..3].contains(&other.to_string()) && got[1..3].contains(&keyless.to_string()));
 }
 
-async fn the_next_of_a_key_goes_on_when_the_first_is_given_up<S: Store + 'static>(stage: Stage<S>) {
-    // A final answer, and a cancelled delivery: both let the next one go.
+async fn the_next_of_a_key_goes_on_when_the_first_is_given_up<S: Tested>(stage: Stage<S>) {
+    // Both a final answer and a cancel let the next delivery go.
     let stage = stage.under(Contract::allo());
     let endpoint = Endpoint::start([Answer::Status(410)]).await;
     let subscription = stage.subscribe(&endpoint).await;
@@ -48,11 +51,9 @@ async fn the_next_of_a_key_goes_on_when_the_first_is_given_up<S: Store + 'static
     let dispatcher = stage.dispatcher();
     assert_eq!(dispatcher.step(NOON).await.unwrap().dead, 1);
     let second = stage.deliveries(&subscription).await[1].id;
-    assert!(stage.store.cancel(second, NOON).await.unwrap());
-    // 410 disabled the subscription; what waits is sent when it is enabled again.
-    assert!(
-        stage.store.set_subscription_status(subscription.id, &SubscriptionStatus::Enabled).await.unwrap()
-    );
+    assert!(stage.plain().cancel(second, NOON).await.unwrap());
+    // The 410 disabled the subscription. Its pending deliveries are sent after it is enabled again.
+    assert!(stage.plain().set_status(subscription.id, &SubscriptionStatus::Enabled).await.unwrap());
     assert_eq!(stage.drain(&stage.dispatcher(), NOON).await.delivered, 2);
     let dead = DeliveryState::Dead;
     assert_eq!(
@@ -66,7 +67,7 @@ async fn the_next_of_a_key_goes_on_when_the_first_is_given_up<S: Store + 'static
     );
 }
 
-async fn a_contract_finds_the_key_in_the_data<S: Store + 'static>(stage: Stage<S>) {
+async fn a_contract_finds_the_key_in_the_data<S: Tested>(stage: Stage<S>) {
     let stage = stage.under(Contract::nectar_desk());
     let endpoint = Endpoint::start([Answer::Status(500)]).await;
     stage.subscribe(&endpoint).await;

@@ -1,4 +1,4 @@
-//! A dispatcher that runs by itself, on real time: what happens is waited for, how long it takes is not asked.
+//! A running dispatcher in real time. The tests wait for events and never measure durations.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use hookwire::dispatch::{Dispatcher, Outbox, Wake};
 use hookwire::store::Retention;
-use hookwire::{DeliveryState, Store, Subscription};
+use hookwire::{DeliveryState, Pruning, Subscription, Subscriptions};
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::{Stage, call, on_every_store};
 use crate::endpoint::{Answer, Endpoint};
+use crate::stores::Tested;
 
 on_every_store! {
     an_endpoint_that_hangs_holds_up_nobody_else
@@ -22,7 +23,7 @@ on_every_store! {
     two_dispatchers_share_the_work_and_double_nothing
 }
 
-async fn an_endpoint_that_hangs_holds_up_nobody_else<S: Store + 'static>(stage: Stage<S>) {
+async fn an_endpoint_that_hangs_holds_up_nobody_else<S: Tested>(stage: Stage<S>) {
     let hangs = Endpoint::start((0..2_000).map(|_| Answer::Hang)).await;
     let bad = stage.subscribe(&hangs).await;
     let wake = Wake::new();
@@ -38,17 +39,17 @@ async fn an_endpoint_that_hangs_holds_up_nobody_else<S: Store + 'static>(stage: 
         outbox.emit("org_1", &call()).await.unwrap();
         healthy.arrived(count).await;
     }
-    // All of them arrived while the first of the bad ones had not been answered.
+    // All of them arrived before the first bad one was answered.
     assert!(stage.deliveries(&bad).await.iter().all(|delivery| delivery.attempts == 0));
     hangs.let_go(200);
     running.stop().await;
 }
 
-async fn an_endpoint_has_no_more_in_flight_than_its_cap<S: Store + 'static>(stage: Stage<S>) {
+async fn an_endpoint_has_no_more_in_flight_than_its_cap<S: Tested>(stage: Stage<S>) {
     let endpoint = Endpoint::start((0..50).map(|_| Answer::Hang)).await;
     let mut capped = stage.subscribe(&endpoint).await;
     capped.options = capped.options.with_max_in_flight(3).unwrap();
-    stage.store.put_subscription(&capped).await.unwrap();
+    stage.plain().put(&capped).await.unwrap();
     for _ in 0..20 {
         stage.emit().await;
     }
@@ -56,7 +57,7 @@ async fn an_endpoint_has_no_more_in_flight_than_its_cap<S: Store + 'static>(stag
     let free = stage.subscribe(&other).await;
     let running = Running::start(stage.dispatcher().with_poll_interval(Duration::from_millis(10)));
     endpoint.arrived(3).await;
-    // Others are claimed and sent in the meantime, so there was occasion for more.
+    // Other deliveries are claimed and sent meanwhile, so the dispatcher had the chance to send more.
     for count in 1..=20 {
         stage.emit().await;
         other.arrived(count).await;
@@ -68,14 +69,15 @@ async fn an_endpoint_has_no_more_in_flight_than_its_cap<S: Store + 'static>(stag
     assert_eq!(stage.states(&free).await, [DeliveryState::Delivered; 20]);
 }
 
-async fn what_retention_no_longer_wants_is_deleted_while_it_runs<S: Store + 'static>(stage: Stage<S>) {
+async fn what_retention_no_longer_wants_is_deleted_while_it_runs<S: Tested + Pruning>(stage: Stage<S>) {
     let endpoint = Endpoint::start([]).await;
     let subscription = stage.subscribe(&endpoint).await;
     for _ in 0..10 {
         stage.emit().await;
     }
     let retention = Retention::new().with_deliveries(Duration::ZERO);
-    let dispatcher = stage.dispatcher().with_retention_every(retention, Duration::from_secs(1));
+    let dispatcher =
+        stage.dispatcher().with_retention_every(Arc::clone(&stage.store), retention, Duration::from_secs(1));
     let running = Running::start(dispatcher);
     endpoint.arrived(10).await;
     while !stage.deliveries(&subscription).await.is_empty() {
@@ -84,14 +86,14 @@ async fn what_retention_no_longer_wants_is_deleted_while_it_runs<S: Store + 'sta
     running.stop().await;
 }
 
-async fn a_clock_that_panics_costs_an_attempt_and_not_its_room<S: Store + 'static>(stage: Stage<S>) {
+async fn a_clock_that_panics_costs_an_attempt_and_not_its_room<S: Tested>(stage: Stage<S>) {
     let endpoint = Endpoint::start([Answer::Hang]).await;
     let mut subscription = stage.subscribe(&endpoint).await;
     subscription.options = subscription.options.with_max_in_flight(1).unwrap();
-    stage.store.put_subscription(&subscription).await.unwrap();
+    stage.plain().put(&subscription).await.unwrap();
     stage.emit().await;
-    // Panics twice, in the task of the first attempt: when it has its answer, which is caught, and when it is judged. The
-    // dispatcher's own readings are let be.
+    // Panics twice in the task of the first attempt: at the answer, where the panic is caught, and at the
+    // judgement. The dispatcher's own readings of the clock do not panic.
     let panics = Arc::new(AtomicU32::new(0));
     let main = Arc::new(Mutex::new(None));
     let clock = {
@@ -115,7 +117,7 @@ async fn a_clock_that_panics_costs_an_attempt_and_not_its_room<S: Store + 'stati
     endpoint.arrived(1).await;
     panics.store(2, Ordering::SeqCst);
     endpoint.let_go(200);
-    // Its lease ends, it is not extended for ever, and its lane has room for it.
+    // Its lease ends, because no task extends it, and its lane has room for the next attempt.
     endpoint.arrived(2).await;
     while stage.states(&subscription).await != [DeliveryState::Delivered] {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -123,7 +125,7 @@ async fn a_clock_that_panics_costs_an_attempt_and_not_its_room<S: Store + 'stati
     running.stop().await;
 }
 
-async fn two_dispatchers_share_the_work_and_double_nothing<S: Store + 'static>(stage: Stage<S>) {
+async fn two_dispatchers_share_the_work_and_double_nothing<S: Tested>(stage: Stage<S>) {
     let endpoint = Endpoint::start([]).await;
     let subscription: Subscription = stage.subscribe(&endpoint).await;
     for _ in 0..300 {

@@ -1,4 +1,4 @@
-//! The program `inspect`: what it says of a captured request, and that no request makes it stumble.
+//! The program `inspect`: its verdict on a captured request, for any input.
 
 use hookwire::{Scheme, Secret, Signer};
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::{Run, run};
 
-// The part of `inspect` that meets hostile bytes first.
+// The part of `inspect` that parses hostile bytes first.
 #[allow(dead_code, reason = "the program uses more of it than the tests")]
 #[path = "../../../examples/inspect/capture.rs"]
 mod capture;
@@ -108,7 +108,7 @@ fn inspect_tells_svix_and_ed25519_apart_from_standard_webhooks() {
         captured.as_bytes(),
     );
     assert!(run.out.contains("v1a is an Ed25519 signature"), "{}", run.out);
-    // Whichever features the examples were built with.
+    // The verdict depends on the features that the examples were built with.
     match run.code {
         0 => assert!(run.out.contains("verdict     verified;")),
         _ => assert!(run.out.contains("cargo run --features ed25519"), "{}", run.out),
@@ -438,7 +438,7 @@ fn inspect_answers_a_wrong_command_line_with_exit_code_2() {
 proptest! {
     #[test]
     fn the_request_parser_never_panics(input in proptest::collection::vec(any::<u8>(), 0..400)) {
-        let _ = capture::parse(&input);
+        let _ = capture::parse(&input, None);
     }
 
     #[test]
@@ -450,7 +450,7 @@ proptest! {
         let end = if crlf { "\r\n" } else { "\n" };
         let length = if counted { format!("content-length: {}{end}", body.len()) } else { String::new() };
         let input = [format!("POST / HTTP/1.1{end}a: b{end}{length}{end}").as_bytes(), &body].concat();
-        let captured = capture::parse(&input).unwrap();
+        let captured = capture::parse(&input, None).unwrap();
         prop_assert_eq!(captured.body, body);
         prop_assert_eq!(&captured.headers["a"], "b");
         prop_assert!(captured.notes.is_empty());
@@ -503,7 +503,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// With the secret and the time of [`allison`], unless `more` gives others.
+/// Runs `inspect` with the secret and the time of [`allison`], unless `more` has others.
 fn inspect(captured: &[u8], more: &[&str]) -> Run {
     let given = |name: &str| more.iter().any(|arg| arg.starts_with(name));
     let mut args = more.to_vec();
@@ -538,7 +538,7 @@ fn signed_with(scheme: Scheme, secret: &Secret, body: &[u8]) -> Vec<u8> {
     captured
 }
 
-/// The key that a secret's text is under the schemes that decode it.
+/// The key of a secret's text under the schemes that decode it.
 fn decoded(secret: &str) -> Secret {
     use base64::Engine as _;
 
@@ -579,20 +579,20 @@ const SCHEMES: [(Scheme, &str); 7] = [
 ];
 const SECRET: &str = "whsec_ABC12345XYZ67890abcdefghijklmnop";
 const OTHER: &str = "whsec_ZZZ12345XYZ67890abcdefghijklmnop";
-/// With the characters in which the two alphabets of base64 differ.
+/// A secret with the characters in which the two base64 alphabets differ.
 const SIGNS: &str = "whsec_++//MfKQ9r8GKYqrTwjUPD8ILPZI";
 const BODY: &str = "{\"id\":\"evt_1\",\"type\":\"call.ended\",\"created_at\":\"2026-04-17T19:12:03.482Z\",\
                     \"api_version\":\"v1\",\"data\":{\"call_id\":\"c-1\",\"summary\":\"caf\u{e9}: moved\",\"outcome_tags\":[]}}";
-/// Standard Webhooks with the secret's text as key, which is a usual mistake of senders.
+/// Standard Webhooks with the secret's text as the key, which is a common mistake of senders.
 const TEXT_KEYED: Scheme = Scheme::new("text_keyed", "webhook-signature")
     .with_id_header("webhook-id")
     .with_timestamp_header("webhook-timestamp")
     .with_list("v1")
     .with_base64_signature()
     .with_content(&[
-        hookwire::Part::Id,
-        hookwire::Part::Text("."),
-        hookwire::Part::Timestamp,
-        hookwire::Part::Text("."),
-        hookwire::Part::Body,
+        hookwire::signature::Part::Id,
+        hookwire::signature::Part::Text("."),
+        hookwire::signature::Part::Timestamp,
+        hookwire::signature::Part::Text("."),
+        hookwire::signature::Part::Body,
     ]);

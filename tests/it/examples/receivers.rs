@@ -1,5 +1,7 @@
-//! The programs that listen, over real HTTP on loopback: what they answer, print, write and post.
+//! The programs that listen, over real HTTP on loopback: their answers, their output, their tables and their
+//! requests.
 
+use std::io::ErrorKind::WouldBlock;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -24,7 +26,7 @@ use crate::endpoint::{Answer, Endpoint};
 
 #[tokio::test]
 async fn receiver_prints_each_event_of_each_contract_once() {
-    for contract in Contract::NAMES.map(|name| name.parse::<Contract>().unwrap()) {
+    for contract in Contract::NAMES.iter().map(|name| name.parse::<Contract>().unwrap()) {
         let mut program = receiver(&contract, &[]);
         let samples = program.samples(contract.clone());
         let mut requests: Vec<_> = samples.requests(now()).unwrap();
@@ -34,7 +36,7 @@ async fn receiver_prints_each_event_of_each_contract_once() {
             for _ in 0..2 {
                 assert_eq!(program.send(request.clone()).await, 200, "{kind:?}");
             }
-            // The next line is this event's, so that the one before was printed once.
+            // This event prints the next line, so the one before was printed once.
             let line = program.line().await;
             assert_eq!(line["type"], kind.name());
             assert_eq!(line["data"], serde_json::from_str::<Value>(kind.sample().get()).unwrap());
@@ -68,7 +70,7 @@ async fn receiver_and_bare_hyper_give_the_right_answer_to_every_fault_of_senders
         (Program::start("bare_hyper", &["--listen", ANY, "--secret", SECRET]), allison),
     ] {
         let faults = Faults::new(&program.samples(contract), now()).unwrap();
-        // As much as the receiver takes by default.
+        // The receiver's default limit.
         let faults = faults.with_max_body(1 << 20).unwrap();
         let sending = &program;
         assert_eq!(
@@ -79,6 +81,32 @@ async fn receiver_and_bare_hyper_give_the_right_answer_to_every_fault_of_senders
         );
         let lines = program.ended_by_sigterm().await;
         assert_eq!(lines.len(), faults.handled(), "{}: {lines:#?}", program.name);
+    }
+}
+
+#[tokio::test]
+async fn eleven_hundred_half_heads_keep_nobody_out() {
+    for mut program in [
+        receiver(&Contract::allison(), &[]),
+        Program::start("bare_hyper", &["--listen", ANY, "--secret", SECRET]),
+    ] {
+        let address = program.url.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let mut held = Vec::new();
+        for _ in 0..1_100 {
+            let mut stream = TcpStream::connect(&address).await.unwrap();
+            // Earlier ones are closed to make room, so writing may fail.
+            let _ = stream.write_all(b"POST / HTTP/1.1\r\nhost: x\r\nx-half").await;
+            held.push(stream);
+        }
+        let request = program.sample("call.ended", "evt_1");
+        assert_eq!(program.send(request).await, 200, "{}", program.name);
+        // The first was closed for the last, which still waits.
+        let mut rest = [0; 1];
+        assert!(matches!(held[0].read(&mut rest).await, Ok(0) | Err(_)), "{}", program.name);
+        assert!(held[1_099].try_read(&mut rest).is_err_and(|error| error.kind() == WouldBlock));
+        drop(held);
+        let lines = program.ended_by_sigterm().await;
+        assert_eq!(lines.len(), 1, "{}: {lines:?}", program.name);
     }
 }
 
@@ -122,7 +150,7 @@ fn a_program_that_cannot_start_says_why() {
     assert!(no_address.err.contains("--listen nonsense is not possible"), "{}", no_address.err);
     let unsigned = run("receiver", &["--listen", ANY, "--contract", "allo_v1", "--secret", SECRET], b"");
     assert!(unsigned.err.contains("--unsigned is needed"), "{}", unsigned.err);
-    // `--secret $WEBHOOK_SECRET` without the variable.
+    // The shell passes this for `--secret $WEBHOOK_SECRET` if the variable is not set.
     let swallowed = run("receiver", &["--contract", "allison", "--secret", "--listen", ANY], b"");
     assert_eq!(swallowed.code, 2);
     assert!(swallowed.err.contains("--secret needs a value"), "{}", swallowed.err);
@@ -137,7 +165,7 @@ async fn a_body_is_not_waited_for_that_is_too_long_already() {
         let address = program.url.strip_prefix("http://").unwrap().trim_end_matches('/');
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(HEAD.as_bytes()).await.unwrap();
-        // One byte more than it takes, and the end of the body never comes.
+        // One byte over the limit, in a body that never ends.
         let chunk = [format!("{:x}\r\n", (1 << 20) + 1).as_bytes(), &vec![b' '; (1 << 20) + 1]].concat();
         stream.write_all(&chunk).await.unwrap();
         let mut answer = [0; 12];
@@ -240,7 +268,7 @@ async fn crm_sync_logs_each_call_once_whatever_is_repeated_and_in_whatever_order
     let folder = tempfile::tempdir().unwrap();
     let db = folder.path().join("crm.db");
     let mut program = crm_sync(&db);
-    // The call comes before the contact that it names, and brings its number alone.
+    // The call arrives before its contact, and it has only the contact's number.
     let call = program.sample("call.ended", "evt_1");
     assert_eq!(program.send(call.clone()).await, 200);
     assert_eq!(contacts(&db).await, [(CONTACT.to_owned(), None, Some("+15550100142".to_owned()))]);
@@ -249,7 +277,7 @@ async fn crm_sync_logs_each_call_once_whatever_is_repeated_and_in_whatever_order
         assert_eq!(program.send(program.sample("call.ended", "evt_1")).await, 200);
     }
     assert_eq!(program.send(program.sample("call.message_taken", "evt_3")).await, 200);
-    // Killed without a word, and started anew.
+    // Kill the program without warning, and restart it.
     program.child.kill().unwrap();
     let mut program = crm_sync(&db);
     assert_eq!(program.send(program.here(call)).await, 200);
@@ -370,13 +398,13 @@ async fn open(db: &Path) -> SqlitePool {
     SqlitePool::connect_with(SqliteConnectOptions::new().filename(db)).await.unwrap()
 }
 
-/// A program that listens on a port of its own; killed when dropped.
+/// A program that listens on a port of its own. It is killed when dropped.
 struct Program {
     name: &'static str,
     child: Child,
     url: String,
     lines: mpsc::UnboundedReceiver<String>,
-    /// What it says on the standard error.
+    /// The program's standard error.
     told: mpsc::UnboundedReceiver<String>,
     client: HyperClient,
 }
@@ -395,7 +423,7 @@ impl Program {
         let url = first.trim_end().strip_prefix("listening on ").unwrap_or_else(|| panic!("{name}: {first}"));
         assert!(!url.contains(":0/"), "the port that it got: {url}");
         let url = url.to_owned();
-        // A pipe that nobody reads would stop it.
+        // The program would block on a pipe that nobody reads.
         let (tells, told_lines) = mpsc::unbounded_channel();
         std::thread::spawn(move || {
             for line in told.lines() {
@@ -426,7 +454,7 @@ impl Program {
         self.samples(Contract::allison()).request_of(&envelope, now()).unwrap()
     }
 
-    /// A request that was for another process.
+    /// The same request, sent to this process.
     fn here(&self, mut request: Request<Bytes>) -> Request<Bytes> {
         *request.uri_mut() = self.url.parse().unwrap();
         request
@@ -442,20 +470,20 @@ impl Program {
         loop {
             match self.client.send(request.clone(), &limits).await {
                 Ok(exchange) => return exchange.response.status(),
-                // Whoever answers before a long body has come closes the connection, and may do so before the answer is read, or before
-                // the client knows that it has none to keep. A sender repeats then.
+                // A server that answers before it has read a long body closes the connection, perhaps before
+                // the client has read the answer. A sender repeats the request then.
                 Err(error) if error.class() == ErrorClass::Reset => {}
                 Err(error) => panic!("{error:?}"),
             }
         }
     }
 
-    /// The next line that it prints.
+    /// The next line that the program prints.
     async fn line(&mut self) -> Value {
         serde_json::from_str(&self.lines.recv().await.expect("it still runs")).unwrap()
     }
 
-    /// The lines that nobody has read, after an end in order.
+    /// Ends the program with SIGTERM and returns the lines that were not read yet.
     async fn ended_by_sigterm(&mut self) -> Vec<String> {
         let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(killed.success());
@@ -481,7 +509,7 @@ fn own_event() -> RawEvent {
     RawEvent::new("own.event", data).unwrap()
 }
 
-/// The programs go by the system's clock.
+/// The programs use the system's clock.
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }
@@ -490,6 +518,6 @@ const ANY: &str = "127.0.0.1:0";
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const CONTACT: &str = "con_7f3a";
 
-/// One that is not refused before its body is looked at.
+/// A head that is valid, so that the receiver reads the body.
 const HEAD: &str = "POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\
                     x-allison-signature: v1=00\r\nx-allison-timestamp: 1\r\nx-allison-event-id: evt_1\r\n\r\n";

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use hookwire::dispatch::Dispatcher;
 use hookwire::store::postgres::PostgresStore;
-use hookwire::{DeliveryState, RetryPolicy, Store, Subscription};
+use hookwire::store::sqlite::SqliteStore;
+use hookwire::store::{InboxKey, LeaseRequests, StoredRequest};
+use hookwire::{DeliveryState, Intake as _, RetryPolicy, Subscription};
 use time::OffsetDateTime;
 
 use super::{Database, Opens, Site, accounted_for, copies, on_both_databases};
@@ -14,6 +16,7 @@ use crate::endpoint::{Answer, Endpoint};
 use crate::engine::running::Running;
 use crate::engine::{DAY, MINUTE, NOON, Stage};
 use crate::postgres_server::{self, prefix};
+use crate::stores::Tested;
 use crate::watched_store::Watched;
 
 on_both_databases! {
@@ -48,12 +51,12 @@ async fn a_clock_that_jumps_a_day_ahead_doubles_an_attempt_at_the_most<S: Opens>
     let clock = Hands::at(NOON);
     let running = clock.start(site.dispatcher());
     endpoint.arrived(1).await;
-    // Every lease has ended at once.
+    // Every lease has now expired.
     clock.set(NOON + DAY);
     endpoint.arrived(2).await;
     delivered(&site, &subscription, 1).await;
     endpoint.let_go(500);
-    // And back: nothing that was written in the future is in the way of what comes now.
+    // The clock jumps back. Times written in the future do not delay new events.
     clock.set(NOON);
     accepted.push(site.emit().await);
     delivered(&site, &subscription, 2).await;
@@ -72,7 +75,7 @@ async fn a_clock_that_jumps_a_day_back_holds_nothing_for_longer_than_the_day<S: 
     while site.deliveries(&subscription).await[0].attempts < 1 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // Its retry is a day and a minute away now; what comes does not wait for it.
+    // The retry is now a day and a minute away. A new event does not wait for it.
     clock.set(NOON);
     accepted.push(site.emit().await);
     delivered(&site, &subscription, 1).await;
@@ -94,7 +97,7 @@ async fn a_callers_clock_does_not_matter_where_the_database_has_one() {
     let site = Site { stage: stage.under(contract), database: Database::Postgres { url, prefix } };
     let endpoint = Endpoint::start([Answer::Hang]).await;
     let subscription = site.subscribe(&endpoint).await;
-    // An outbox that lives a day ahead too.
+    // The outbox's clock is a day ahead too.
     let now = OffsetDateTime::now_utc();
     let mut accepted = vec![site.emit_at(now + DAY).await];
     let clock = Hands::at(now);
@@ -118,8 +121,8 @@ async fn a_callers_clock_does_not_matter_where_the_database_has_one() {
     accounted_for(&site, &subscription, &endpoint, &accepted).await;
 }
 
-/// Ready when so many are delivered.
-async fn delivered<S: Store + 'static>(stage: &Stage<S>, subscription: &Subscription, count: usize) {
+/// Waits until this many deliveries are delivered.
+async fn delivered<S: Tested>(stage: &Stage<S>, subscription: &Subscription, count: usize) {
     loop {
         let states = stage.states(subscription).await;
         if states.iter().filter(|state| **state == DeliveryState::Delivered).count() >= count {
@@ -127,4 +130,33 @@ async fn delivered<S: Store + 'static>(stage: &Stage<S>, subscription: &Subscrip
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// A clock that is set back delays no first attempt: neither of a delivery nor of a stored request. A retry
+/// waits for its time.
+#[tokio::test]
+async fn nothing_that_was_not_tried_yet_waits_for_a_clock_that_was_set_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = Stage::on(SqliteStore::open(folder.path().join("hooks.db")).await.unwrap(), folder);
+    let store = stage.plain();
+    let endpoint = Endpoint::start([Answer::Status(500)]).await;
+    let subscription = stage.subscribe(&endpoint).await;
+    let dispatcher = stage.dispatcher();
+    stage.emit_at(NOON + DAY).await;
+    assert_eq!(dispatcher.step(NOON + DAY).await.unwrap().retried, 1);
+    let request = |number: u32, at| {
+        let key = InboxKey::new("acme", format!("evt_{number}").parse().unwrap());
+        StoredRequest::new(key, at, bytes::Bytes::from_static(b"{}"))
+    };
+    let lease = |now| LeaseRequests::new("acme", MINUTE, 10, now);
+    store.store_requests(&[request(1, NOON + DAY)]).await.unwrap();
+    let leased = store.lease_requests(&lease(NOON + DAY)).await.unwrap().requests;
+    assert_eq!(leased.len(), 1);
+    // Both are written, and then the clock is set back.
+    stage.emit_at(NOON + DAY + MINUTE).await;
+    store.store_requests(&[request(2, NOON + DAY + MINUTE)]).await.unwrap();
+    assert_eq!(dispatcher.step(NOON + 2 * MINUTE).await.unwrap().delivered, 1);
+    assert_eq!(stage.states(&subscription).await, [DeliveryState::Pending, DeliveryState::Delivered]);
+    let again = store.lease_requests(&lease(NOON + 2 * MINUTE)).await.unwrap().requests;
+    assert_eq!(again.iter().map(|leased| leased.key.id.as_str()).collect::<Vec<_>>(), ["evt_2"]);
 }

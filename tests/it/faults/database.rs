@@ -1,4 +1,4 @@
-//! Databases that go away, fall silent, are locked or refuse because of others.
+//! Databases that go away, stay silent, are locked, or refuse because of other sessions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use hookwire::sqlx::sqlite::SqliteConnectOptions;
 use hookwire::sqlx::{self, AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use hookwire::store::postgres::{PostgresStore, PostgresStoreBuilder};
 use hookwire::store::sqlite::SqliteStore;
-use hookwire::{EventId, Store};
+use hookwire::{EventId, Store, Subscriptions};
 use uuid::Uuid;
 
 use super::proxy::{Proxy, Strike};
@@ -17,6 +17,7 @@ use crate::endpoint::{Answer, Endpoint};
 use crate::engine::running::Running;
 use crate::engine::{DAY, HOUR, NOON, Stage, call};
 use crate::postgres_server::{self, Server, prefix};
+use crate::stores::Tested;
 use crate::watched_store::Watched;
 
 #[tokio::test]
@@ -42,7 +43,7 @@ async fn a_connection_that_is_cut_at_any_statement_loses_and_doubles_nothing() {
             assert_eq!(repeated, statement == "insert_1");
             let dispatcher = site.dispatcher();
             while site.deliveries(&subscription).await[0].state != hookwire::DeliveryState::Delivered {
-                // Told as unavailable, or not told at all.
+                // The error, if there is one, is retryable.
                 if let Err(error) = dispatcher.step(now).await {
                     assert!(error.is_retryable(), "{error:?}");
                 }
@@ -50,10 +51,10 @@ async fn a_connection_that_is_cut_at_any_statement_loses_and_doubles_nothing() {
                 assert!(now < NOON + 365 * DAY, "{statement} {strike:?} leaves it pending for ever");
             }
             assert!(!proxy.is_ordered(), "{statement} was never sent");
-            // A failure that could not be settled has the attempt made again, and a success has ended it.
+            // An attempt that could not be settled is repeated; the successful repetition ends the delivery.
             assert_eq!(copies(&endpoint)[event.as_str()], 2, "{statement} {strike:?}");
             accounted_for(&site, &subscription, &endpoint, &[event]).await;
-            assert!(site.store.delete_subscription(subscription.id, now).await.unwrap());
+            assert!(site.plain().delete(subscription.id, now).await.unwrap());
         }
     }
 }
@@ -87,7 +88,7 @@ async fn a_server_that_dies_during_a_claim_costs_no_event() {
     for _ in 0..5 {
         accepted.push(site.emit().await);
     }
-    // The claim has leased its rows and waits for their events.
+    // The claim has leased its rows and waits for the table of events.
     let mut application = PgConnection::connect(&server.url()).await.unwrap();
     application.execute("BEGIN").await.unwrap();
     let lock = format!("LOCK TABLE {}events IN ACCESS EXCLUSIVE MODE", site.prefix());
@@ -111,7 +112,7 @@ mod a_database_that_is_gone_after_a_2xx_takes_the_settlement_when_it_is_back {
         goes_and_comes(&site, async || server.stop(), async || server.restart()).await;
     }
 
-    /// A file does not go away; somebody who holds its lock comes nearest.
+    /// A file cannot go away. A session that holds the file's lock comes closest.
     #[tokio::test]
     async fn sqlite() {
         let (site, path) = impatient(Duration::from_millis(1)).await;
@@ -123,11 +124,7 @@ mod a_database_that_is_gone_after_a_2xx_takes_the_settlement_when_it_is_back {
         goes_and_comes(&site, async || run("BEGIN IMMEDIATE").await, async || run("COMMIT").await).await;
     }
 
-    async fn goes_and_comes<S: Store + 'static>(
-        site: &Site<S>,
-        goes: impl AsyncFnOnce(),
-        comes: impl AsyncFnOnce(),
-    ) {
+    async fn goes_and_comes<S: Tested>(site: &Site<S>, goes: impl AsyncFnOnce(), comes: impl AsyncFnOnce()) {
         let endpoint = Endpoint::start([Answer::Hang]).await;
         let subscription = site.subscribe(&endpoint).await;
         let event = site.emit().await;
@@ -139,7 +136,7 @@ mod a_database_that_is_gone_after_a_2xx_takes_the_settlement_when_it_is_back {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         comes().await;
-        // What cannot be settled by the shutdown is kept for a while.
+        // Results that cannot be settled at shutdown are retried for a while.
         running.stop().await;
         assert_eq!(copies(&endpoint)[event.as_str()], 1);
         accounted_for(site, &subscription, &endpoint, &[event]).await;
@@ -172,7 +169,7 @@ mod a_database_that_is_gone_for_a_minute_is_left_alone_and_used_when_it_is_back 
         accounted_for(&site, &subscription, &endpoint, &accepted).await;
     }
 
-    /// As it may be asked who has something due, but leases nothing: asking is no reason to try more often.
+    /// `look` works but no claim does. A successful look does not make the dispatcher try claims more often.
     #[tokio::test]
     async fn for_claims_only() {
         let (site, _) = impatient(Duration::from_secs(5)).await;
@@ -190,7 +187,8 @@ mod a_database_that_is_gone_for_a_minute_is_left_alone_and_used_when_it_is_back 
         accounted_for(&site, &subscription, &endpoint, &accepted).await;
     }
 
-    /// A minute passes, and calls that fail come ever more seldom. Paused, time runs on while the database is asked.
+    /// Lets a minute pass, in which failing calls back off. Paused time still advances while a call waits for
+    /// the database.
     async fn left_alone<S: Store>(site: &Site<S>) {
         let calls = || u64::from(site.store.looks() + site.store.claims());
         let (before, began) = (calls(), tokio::time::Instant::now());
@@ -201,8 +199,9 @@ mod a_database_that_is_gone_for_a_minute_is_left_alone_and_used_when_it_is_back 
         assert!(calls <= 10 + seconds / 5, "{calls} calls in {seconds} s");
     }
 
-    /// Connections that died with a server are found one by one, and others of an impatient store may be in the way.
-    async fn emit_again<S: Store + 'static>(site: &Site<S>) -> EventId {
+    /// Emits until it works: dead connections leave the pool one by one, and a short lock time-out may
+    /// expire.
+    async fn emit_again<S: Tested>(site: &Site<S>) -> EventId {
         let envelope = call();
         loop {
             match site.outbox().emit("org_1", &envelope).await {
@@ -237,7 +236,7 @@ mod a_database_that_is_gone_for_a_minute_is_left_alone_and_used_when_it_is_back 
 #[tokio::test]
 async fn a_settlement_that_deadlocks_is_repeated() {
     let url = postgres_server::url();
-    // The one that closes the circle looks for it first.
+    // A short deadlock time-out, so that PostgreSQL chooses the dispatcher's own session as the victim.
     let options: PgConnectOptions = url.parse().unwrap();
     let options = options.options([("deadlock_timeout", "10ms")]);
     let site = on_options(PostgresStore::builder().with_caller_time(), options, url).await;
@@ -245,7 +244,7 @@ async fn a_settlement_that_deadlocks_is_repeated() {
     let subscription = site.subscribe(&endpoint).await;
     let mut accepted = vec![site.emit().await];
     let dispatcher = Arc::new(site.dispatcher());
-    // Learned, so that three are claimed at once.
+    // The dispatcher has seen the endpoint answer, so it claims three at once.
     site.drain(&dispatcher, NOON).await;
     for _ in 0..3 {
         accepted.push(site.emit().await);
@@ -264,7 +263,8 @@ async fn a_settlement_that_deadlocks_is_repeated() {
     };
     let (mut second, mut third) = (hold(1).await, hold(2).await);
     endpoint.let_go(200);
-    // The settlement has the first and waits for the second; then somebody waits for the first.
+    // The settlement holds the first row and waits for the second. Then another session waits for the first
+    // row.
     blocked(url, &format!("{}settle_1", site.prefix())).await;
     let first = tokio::spawn({
         let (prefix, id) = (site.prefix().to_owned(), ids[0].as_u128());
@@ -275,7 +275,7 @@ async fn a_settlement_that_deadlocks_is_repeated() {
     });
     blocked(url, &format!("{}deliveries WHERE id = $1 FOR UPDATE", site.prefix())).await;
     second.execute("ROLLBACK").await.unwrap();
-    // Given only because the settlement was undone.
+    // This lock is granted only because the settlement was rolled back.
     first.await.unwrap().execute("ROLLBACK").await.unwrap();
     assert_eq!(step.await.unwrap().unwrap().delivered, 3);
     accounted_for(&site, &subscription, &endpoint, &accepted).await;
@@ -355,7 +355,7 @@ async fn behind_proxy(builder: PostgresStoreBuilder) -> (Site<PostgresStore>, Pr
     (on_options(builder, proxy.options(url), url).await, proxy)
 }
 
-/// On a server that nobody else uses, on the server's own time.
+/// Uses a server of its own and the server's clock.
 async fn on_private_server() -> (Site<PostgresStore>, Server) {
     let server = tokio::task::spawn_blocking(Server::start).await.unwrap();
     let options = server.url().parse().unwrap();
@@ -374,7 +374,7 @@ async fn on_options(
     Site { stage: Stage::on(Watched::new(Arc::new(store)), ()), database }
 }
 
-/// A store that waits so long for a lock.
+/// A store with this time-out for the file's lock.
 async fn impatient(busy_timeout: Duration) -> (Site<SqliteStore>, std::path::PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hooks.db");
@@ -383,7 +383,7 @@ async fn impatient(busy_timeout: Duration) -> (Site<SqliteStore>, std::path::Pat
     (Site { stage, database: Database::Sqlite(path.clone()) }, path)
 }
 
-/// Ready when somebody waits for a lock in a statement that has `word` in it.
+/// Waits until a statement that contains `word` waits for a lock.
 async fn blocked(url: &str, word: &str) {
     let mut connection = PgConnection::connect(url).await.unwrap();
     let sql =

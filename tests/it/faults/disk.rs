@@ -1,4 +1,4 @@
-//! Disks that are full.
+//! Full disks.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,27 +10,29 @@ use hookwire::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool
 use hookwire::sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 use hookwire::store::postgres::PostgresStore;
 use hookwire::store::sqlite::SqliteStore;
-use hookwire::{EventId, Store, Subscription};
+use hookwire::{EventId, Subscription};
 
 use super::{Database, Opens, Site, accounted_for, copies, on_both_databases};
 use crate::endpoint::Endpoint;
 use crate::engine::running::Running;
 use crate::engine::{DAY, Stage, call};
 use crate::postgres_server::{Server, prefix};
+use crate::stores::Tested;
 use crate::watched_store::Watched;
 
 on_both_databases! {
     a_store_that_takes_no_more_attempts_is_sent_nothing_in_vain
 }
 
-/// PostgreSQL says so by its code for a full disk, SQLite by one that is not worth another try.
+/// PostgreSQL reports its error code of a full disk, SQLite an error that is not retryable. SQLite writes the
+/// last attempt of a delivery into its row of the history.
 async fn a_store_that_takes_no_more_attempts_is_sent_nothing_in_vain<S: Opens>(site: Site<S>) {
     let endpoint = Endpoint::start([]).await;
     let subscription = site.subscribe(&endpoint).await;
     let mut accepted = vec![site.emit().await];
     let (full, room) = match &site.database {
         Database::Sqlite(_) => (
-            "CREATE TRIGGER {p}full BEFORE INSERT ON {p}attempts BEGIN SELECT RAISE(ABORT, 'full'); END",
+            "CREATE TRIGGER {p}full BEFORE INSERT ON {p}history BEGIN SELECT RAISE(ABORT, 'full'); END",
             "DROP TRIGGER {p}full",
         ),
         Database::Postgres { .. } => (
@@ -49,7 +51,8 @@ async fn a_store_that_takes_no_more_attempts_is_sent_nothing_in_vain<S: Opens>(s
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    // By the second try the first is known to have been refused; together with the first something may have been claimed.
+    // The second try means that the first was refused. The first try may have claimed more deliveries with
+    // its settlement.
     tried(2).await;
     for _ in 1..20 {
         accepted.push(site.emit().await);
@@ -93,7 +96,7 @@ async fn small_pool(path: &Path) -> SqlitePool {
     SqlitePoolOptions::new().max_connections(2).connect_with(options).await.unwrap()
 }
 
-/// Needs the right to mount; elsewhere the error's code has to do, as above.
+/// Needs the right to mount a file system. Without it, only the error code is tested, as above.
 #[tokio::test]
 async fn a_full_file_system_under_postgres_accepts_nothing_and_goes_on_when_there_is_room() {
     let started = tokio::task::spawn_blocking(|| Server::start_beside_small_disk("16m")).await.unwrap();
@@ -127,8 +130,8 @@ async fn a_full_file_system_under_postgres_accepts_nothing_and_goes_on_when_ther
     .await;
 }
 
-/// Events that were accepted while there was room.
-async fn accept<S: Store + 'static>(site: &Site<S>) -> (Endpoint, Subscription, Vec<EventId>) {
+/// Events that were accepted before the disk was full.
+async fn accept<S: Tested>(site: &Site<S>) -> (Endpoint, Subscription, Vec<EventId>) {
     let endpoint = Endpoint::start([]).await;
     let subscription = site.subscribe(&endpoint).await;
     let mut accepted = Vec::new();
@@ -138,7 +141,7 @@ async fn accept<S: Store + 'static>(site: &Site<S>) -> (Endpoint, Subscription, 
     (endpoint, subscription, accepted)
 }
 
-async fn refuses_and_goes_on<S: Store + 'static>(
+async fn refuses_and_goes_on<S: Tested>(
     site: Site<S>,
     endpoint: Endpoint,
     subscription: Subscription,
@@ -150,7 +153,7 @@ async fn refuses_and_goes_on<S: Store + 'static>(
     let refused = site.outbox().emit("org_1", &large).await.unwrap_err();
     assert!(matches!(&refused, EmitError::Store(error) if error.is_retryable()), "{refused:?}");
     let running = Running::start(quick(&site));
-    // A little may still find room.
+    // The last free pages may still take one settlement.
     while site.store.settles() < 1 && site.store.claims() < 3 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -162,7 +165,7 @@ async fn refuses_and_goes_on<S: Store + 'static>(
     accounted_for(&site, &subscription, &endpoint, &accepted).await;
 }
 
-/// With leases that end in no test.
-fn quick<S: Store + 'static>(site: &Site<S>) -> hookwire::dispatch::Dispatcher {
+/// A dispatcher with a lease that outlasts every test.
+fn quick<S: Tested>(site: &Site<S>) -> hookwire::dispatch::Dispatcher {
     site.dispatcher().with_lease(DAY).with_poll_interval(Duration::from_millis(10))
 }

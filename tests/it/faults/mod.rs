@@ -1,7 +1,8 @@
-//! What may go wrong with a store or a dispatcher, on SQLite and PostgreSQL, with real files, servers and sockets.
+//! Faults of stores and dispatchers, on SQLite and PostgreSQL, with real files, servers and sockets.
 //!
-//! After each fault [`accounted_for`] asks the same: every accepted event was delivered or is visibly dead, nothing is pending
-//! for ever, each attempt is in the log once, and whatever an endpoint got twice was the same event in the same bytes.
+//! After each fault, [`accounted_for`] checks the same rules. Every accepted event was delivered or is a dead
+//! letter. Nothing stays pending. The log has each attempt once. An endpoint that got an event twice got the
+//! same bytes.
 //!
 //! | fault | test |
 //! |---|---|
@@ -15,6 +16,7 @@
 //! | two dispatchers | `engine::running::two_dispatchers_share_the_work_and_double_nothing` |
 //! | a call of the store fails, or its answer is lost | `commits::a_call_that_fails_or_whose_answer_is_lost_loses_and_doubles_nothing` |
 //! | commit reported failed but done | `commits::an_event_whose_commit_was_done_and_told_as_failed_is_a_duplicate_when_it_is_emitted_again`, `commits::a_settlement_that_was_done_and_told_as_failed_is_written_once` |
+//! | emit dropped, answer lost, subscription changed or process shut down while a delivery is handed over | `hand_over::*` |
 //! | connection cut before or after the server's answer, at each statement (PostgreSQL) | `database::a_connection_that_is_cut_at_any_statement_loses_and_doubles_nothing` |
 //! | database gone during a claim | `database::a_server_that_dies_during_a_claim_costs_no_event`; on SQLite, where a claim is a transaction of a file, `workers::a_dispatcher_that_dies_after_a_claim_costs_its_lease_and_no_event` |
 //! | database gone after a 2xx | `database::a_database_that_is_gone_after_a_2xx_takes_the_settlement_when_it_is_back` |
@@ -41,10 +43,12 @@
 //! | DNS, TLS, sockets, hostile answers | `hyper_client` |
 
 mod backlog;
+mod batches;
 mod clocks;
 mod commits;
 mod database;
 mod disk;
+mod hand_over;
 mod proxy;
 mod rows;
 #[cfg(feature = "keyring")]
@@ -55,15 +59,17 @@ use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
+use hookwire::contract::Judgement;
 use hookwire::store::postgres::PostgresStore;
 use hookwire::store::sqlite::SqliteStore;
-use hookwire::{DeadReason, DeliveryState, EventId, Judgement, Store, Subscription};
+use hookwire::{DeadReason, DeliveryState, EventId, Records, Subscription};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
 use crate::endpoint::Endpoint;
 use crate::engine::Stage;
 use crate::postgres_server;
+use crate::stores::Tested;
 use crate::watched_store::Watched;
 
 use hookwire::sqlx;
@@ -88,7 +94,7 @@ macro_rules! on_both_databases {
 }
 use on_both_databases;
 
-/// A stage whose store meets trouble as told, on a database that others reach too.
+/// A stage with a store that can fail on demand, on a database that other connections can reach.
 struct Site<S> {
     stage: Stage<Watched<S>>,
     database: Database,
@@ -130,9 +136,12 @@ impl<S> DerefMut for Site<S> {
     }
 }
 
-/// A store as another process would open it.
-trait Opens: Store + Sized + 'static {
+/// A store that a second process could open.
+trait Opens: Tested + Sized {
     fn on_database(database: &Database) -> impl Future<Output = Self> + Send;
+
+    /// Opens another store on other tables of the same database.
+    fn beside(database: &Database) -> impl Future<Output = Self> + Send;
 }
 
 impl Opens for SqliteStore {
@@ -140,18 +149,28 @@ impl Opens for SqliteStore {
         let Database::Sqlite(path) = database else { panic!("not a SQLite database") };
         Self::open(path).await.unwrap()
     }
+
+    async fn beside(database: &Database) -> Self {
+        let Database::Sqlite(path) = database else { panic!("not a SQLite database") };
+        Self::builder().with_prefix("beside_").open(path).await.unwrap()
+    }
 }
 
-/// On the caller's time.
+/// Uses the caller's clock.
 impl Opens for PostgresStore {
     async fn on_database(database: &Database) -> Self {
         let Database::Postgres { url, prefix } = database else { panic!("not a PostgreSQL database") };
         let builder = Self::builder().with_prefix(prefix).with_connections(4).with_caller_time();
         builder.connect(url).await.unwrap()
     }
+
+    async fn beside(database: &Database) -> Self {
+        let Database::Postgres { url, .. } = database else { panic!("not a PostgreSQL database") };
+        Self::on_database(&Database::Postgres { url: url.clone(), prefix: postgres_server::prefix() }).await
+    }
 }
 
-/// Where a store's tables are.
+/// The place of a store's tables.
 #[derive(Clone)]
 enum Database {
     Sqlite(PathBuf),
@@ -159,23 +178,29 @@ enum Database {
 }
 
 impl Database {
-    /// Does to the tables what no store would; `{p}` is what their names begin with.
+    /// Changes the tables as no store would. `{p}` is the prefix of their names, and `{pending}` the table of
+    /// pending deliveries.
     async fn tamper(&self, sql: &str) {
+        let (prefix, pending) = match self {
+            Self::Sqlite(_) => ("hookwire_", "pending"),
+            Self::Postgres { prefix, .. } => (prefix.as_str(), "deliveries"),
+        };
+        let sql = sql.replace("{pending}", &format!("{prefix}{pending}")).replace("{p}", prefix);
         match self {
             Self::Sqlite(path) => {
                 let mut connection = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
-                connection.execute(AssertSqlSafe(sql.replace("{p}", "hookwire_"))).await.unwrap();
+                connection.execute(AssertSqlSafe(sql)).await.unwrap();
                 connection.close().await.unwrap();
             }
-            Self::Postgres { url, prefix } => {
+            Self::Postgres { url, .. } => {
                 let mut connection = PgConnection::connect(url).await.unwrap();
-                connection.execute(AssertSqlSafe(sql.replace("{p}", prefix))).await.unwrap();
+                connection.execute(AssertSqlSafe(sql)).await.unwrap();
                 connection.close().await.unwrap();
             }
         }
     }
 
-    /// An id as a literal.
+    /// An id as an SQL literal.
     fn id(&self, id: u128) -> String {
         match self {
             Self::Sqlite(_) => format!("X'{id:032x}'"),
@@ -189,8 +214,9 @@ fn uuid_text(id: u128) -> String {
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
-/// Every accepted event was delivered to this subscription's endpoint or is visibly dead, and nothing is pending.
-async fn accounted_for<S: Store + 'static>(
+/// Checks that every accepted event was delivered to this endpoint or is a dead letter, and that nothing is
+/// pending.
+async fn accounted_for<S: Tested>(
     stage: &Stage<S>,
     subscription: &Subscription,
     endpoint: &Endpoint,
@@ -204,7 +230,7 @@ async fn accounted_for<S: Store + 'static>(
     for delivery in deliveries {
         let event = &delivery.event;
         assert!(accepted.contains(event), "{event} was never accepted");
-        let attempts = stage.store.attempts(delivery.id).await.unwrap();
+        let attempts = stage.plain().list_attempts(delivery.id).await.unwrap();
         let numbers: Vec<_> = attempts.iter().map(|attempt| attempt.number).collect();
         assert_eq!(numbers, (1..=delivery.attempts).collect::<Vec<_>>(), "each attempt is in the log once");
         let last = attempts.last().map(|attempt| stage.contract.judge(&attempt.outcome));
@@ -229,7 +255,7 @@ async fn accounted_for<S: Store + 'static>(
     );
 }
 
-/// How often an endpoint got each event; the same event in the same bytes each time.
+/// The number of copies of each event that an endpoint got. All copies have the same bytes.
 fn copies(endpoint: &Endpoint) -> HashMap<String, usize> {
     let mut seen: HashMap<String, (usize, bytes::Bytes)> = HashMap::new();
     for (headers, body) in endpoint.requests().iter() {

@@ -1,4 +1,5 @@
-//! [`Proxy`]: stands between a store and its PostgreSQL server, and cuts or silences a connection at an exact moment.
+//! [`Proxy`]: stands between a store and its PostgreSQL server, and cuts or silences a connection at an exact
+//! moment.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,7 +12,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-/// A proxy that reads PostgreSQL's messages: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
+/// A proxy that reads PostgreSQL's messages:
+/// <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
 pub(super) struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -23,19 +25,19 @@ struct Shared {
     struck: Notify,
 }
 
-/// What happens to a connection.
+/// The fault of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Strike {
-    /// It is cut, and the server never hears of the statement.
+    /// The connection is cut before the server gets the statement.
     Before,
-    /// The server carries the statement out and is ready again, and the connection is cut before anybody hears of it.
+    /// The server executes the statement and is ready again. The connection is cut before its answer arrives.
     After,
-    /// The server carries it out, and nothing more is heard on a connection that stays open.
+    /// The server executes the statement. The connection stays open, but nothing arrives on it any more.
     Silence,
 }
 
 impl Proxy {
-    /// In front of the server that this URL names.
+    /// Starts a proxy for the server of this URL.
     pub(super) async fn start(url: &str) -> Self {
         let options: PgConnectOptions = url.parse().unwrap();
         let server = (options.get_host().to_owned(), options.get_port());
@@ -53,14 +55,14 @@ impl Proxy {
         Self { address, shared }
     }
 
-    /// To the server by way of this proxy.
+    /// Options that connect to the server through this proxy.
     pub(super) fn options(&self, url: &str) -> PgConnectOptions {
         let options: PgConnectOptions = url.parse().unwrap();
-        // Messages that are encrypted cannot be told from each other.
+        // The proxy cannot read encrypted messages.
         options.host("127.0.0.1").port(self.address.port()).ssl_mode(PgSslMode::Disable)
     }
 
-    /// The next statement whose text has `word` in it meets `strike`.
+    /// Lets the next statement that contains `word` meet `strike`.
     pub(super) fn order(&self, strike: Strike, word: &str) {
         *self.shared.order.lock().unwrap() = Some((strike, word.to_owned()));
     }
@@ -69,7 +71,7 @@ impl Proxy {
         self.shared.order.lock().unwrap().is_some()
     }
 
-    /// Ready when an order was carried out.
+    /// Waits until an order was carried out.
     pub(super) async fn struck(&self) {
         self.shared.struck.notified().await;
     }
@@ -97,7 +99,7 @@ impl Line<'_> {
     async fn ask(&self, mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> std::io::Result<()> {
         let mut statements: HashMap<Vec<u8>, String> = HashMap::new();
         let mut bound = String::new();
-        // The first message has no kind.
+        // The first message has no type byte.
         to.write_all(&message(&mut from, false).await?).await?;
         loop {
             let message = message(&mut from, true).await?;
@@ -140,7 +142,7 @@ impl Line<'_> {
             if !self.is_mute.load(Ordering::SeqCst) {
                 to.write_all(&message).await?;
             } else if message[0] == b'Z' {
-                // Ready for the next query: what it was asked for is committed.
+                // The server is ready for the next query, so the statement is committed.
                 self.shared.struck.notify_one();
                 if self.is_silent.load(Ordering::SeqCst) {
                     std::future::pending::<()>().await;
@@ -160,7 +162,7 @@ impl Line<'_> {
     }
 }
 
-/// A message with its head: its kind, if it has one, and its length, which counts itself.
+/// Reads a message with its head: the type byte, if it has one, and the length, which includes itself.
 async fn message(from: &mut OwnedReadHalf, has_kind: bool) -> std::io::Result<Vec<u8>> {
     let head = usize::from(has_kind);
     let mut message = vec![0; head + 4];

@@ -1,25 +1,32 @@
-//! Secrets that a key ring sealed: opened for the endpoint and nowhere else; one that does not open costs its own deliveries.
+//! Sealed secrets are opened only for an attempt. A secret that does not open costs only its own deliveries.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use hookwire::dispatch::{FaultEvent, FaultKind, FaultScope, Observer};
 use hookwire::keyring::{Key, KeyRing};
+use hookwire::signature::{SecretUse, StoredSecret};
 use hookwire::sqlx::{self, AssertSqlSafe, Connection as _, PgConnection, Row as _};
-use hookwire::store::{Claim, Share};
+use hookwire::store::implement::Share;
+use hookwire::subscription::{Authentication, Health, Options};
 use hookwire::{
-    Authentication, DeliveryId, DeliveryState, ErrorClass, EventFilter, EventId, Health, Options, Outcome,
-    Secret, SecretUse, Store as _, StoredSecret, Subscription,
+    DeliveryId, DeliveryState, EventFilter, EventId, Records, Secret, Store as _, Subscription, Subscriptions,
 };
 
 use super::{Database, Opens, Site, accounted_for, on_both_databases};
 use crate::endpoint::{Answer, Endpoint};
-use crate::engine::{DAY, MINUTE, NOON, call};
+use crate::engine::{DAY, HOUR, MINUTE, NOON, call};
+use crate::stores::claim_of;
 
 on_both_databases! {
     what_is_sealed_signs_and_is_shown_to_the_endpoint
     a_secret_that_does_not_open_costs_its_own_deliveries_and_no_others
+    a_wrong_key_ring_kills_nothing_however_long_it_is_there
+    a_check_counts_what_the_ring_opens_and_what_it_does_not_by_key
     a_credential_that_does_not_open_is_not_sent_nor_anything_with_it
     without_the_ring_what_is_sealed_fails_visibly_and_what_is_plain_is_delivered
     resealing_takes_what_is_plain_or_old_in_batches_and_tells_what_it_cannot
@@ -36,7 +43,7 @@ async fn what_is_sealed_signs_and_is_shown_to_the_endpoint<S: Opens>(site: Site<
         .with_secret(secrets[0].clone())
         .with_options(credential(Authentication::bearer("mF_9.B5f-4.1JqM".parse().unwrap())));
     let subscription = ring().seal_subscription(subscription).unwrap();
-    site.store.put_subscription(&subscription).await.unwrap();
+    site.plain().put(&subscription).await.unwrap();
     let event = site.emit().await;
     assert_eq!(site.drain(&site.dispatcher().with_key_ring(ring()), NOON).await.delivered, 1);
     accounted_for(&site, &subscription, &endpoint, &[event]).await;
@@ -52,15 +59,15 @@ async fn what_is_sealed_signs_and_is_shown_to_the_endpoint<S: Opens>(site: Site<
     assert!(read.secrets.iter().all(|secret| secret.plain().is_none()));
 }
 
-/// What becomes of a subscription's one sealed secret, and a word of what its attempt is told.
+/// A change of a subscription's sealed secret, and a word of the attempt's error.
 type Spoil = (fn(&Spoilt) -> Vec<String>, &'static str);
 
-/// By two characters what is left is no base64, by three it is.
+/// Without two characters the rest is not base64. Without three it is.
 const SPOILS: [Spoil; 10] = [
-    (|it| vec![it.own[..it.own.len() - 2].to_owned()], "cannot be read"),
+    (|it| vec![it.own[..it.own.len() - 2].to_owned()], "damaged"),
     (|it| vec![it.own[..it.own.len() - 3].to_owned()], "does not open"),
-    (|it| vec![it.own[..it.own.len() / 4].to_owned()], "cannot be read"),
-    (|_| vec![String::new()], "cannot be read"),
+    (|it| vec![it.own[..it.own.len() / 4].to_owned()], "damaged"),
+    (|_| vec![String::new()], "damaged"),
     (|it| vec![flipped(&it.own)], "does not open"),
     (|it| vec![it.neighbours.clone()], "does not open"),
     (|it| vec![it.sealed(&ring(), SecretUse::Credential)], "does not open"),
@@ -68,12 +75,12 @@ const SPOILS: [Spoil; 10] = [
         |it| vec![it.sealed(&another_ring(), SecretUse::Signing)],
         "key elsewhere, which is not in the key ring",
     ),
-    (|it| vec![it.own.replacen("v1.", "v9.", 1)], "cannot be read"),
-    // The newest opens; requests without the older one's signature would be taken for forged.
+    (|it| vec![it.own.replacen("v1.", "v9.", 1)], "damaged"),
+    // The newest secret opens, but a request without the older secret's signature would look forged.
     (|it| vec![it.own.clone(), it.sealed(&another_ring(), SecretUse::Signing)], "key elsewhere"),
 ];
 
-/// A subscription with an event of its own.
+/// A subscription with an organization and an event of its own.
 struct Spoilt {
     endpoint: Endpoint,
     subscription: Subscription,
@@ -91,7 +98,7 @@ impl Spoilt {
         let secret = Secret::generate();
         let subscription = plain(&endpoint, &organization).with_secret(secret.clone());
         let subscription = ring().seal_subscription(subscription).unwrap();
-        site.store.put_subscription(&subscription).await.unwrap();
+        site.plain().put(&subscription).await.unwrap();
         let event = site.outbox().emit(&organization, &call()).await.unwrap().id;
         let [delivery] = site.deliveries(&subscription).await.try_into().unwrap();
         let own = text(&subscription.secrets[0]);
@@ -124,26 +131,30 @@ async fn a_secret_that_does_not_open_costs_its_own_deliveries_and_no_others<S: O
         all.push(spoilt);
     }
     let dispatcher = site.dispatcher().with_key_ring(ring());
-    let step = site.drain(&dispatcher, NOON).await;
-    assert_eq!((step.delivered, step.retried, step.dead), (1, SPOILS.len(), 0), "in the first turn");
+    let faults = Faults::default();
+    let observed = site.dispatcher().with_key_ring(ring()).with_observer(faults.clone());
+    let step = site.drain(&observed, NOON).await;
+    assert_eq!((step.delivered, step.kept_back, step.dead), (1, SPOILS.len(), 0), "in the first turn");
     accounted_for(&site, &healthy.subscription, &healthy.endpoint, std::slice::from_ref(&healthy.event))
         .await;
     for (number, (spoilt, (_, word))) in all.iter().zip(SPOILS).enumerate() {
         assert!(spoilt.endpoint.requests().is_empty(), "{number} was sent");
-        let delivery = site.store.delivery(spoilt.delivery).await.unwrap().unwrap();
+        let organization = &spoilt.subscription.organization;
+        let delivery = site.plain().find_delivery(organization, spoilt.delivery).await.unwrap().unwrap();
         assert_eq!(delivery.state, DeliveryState::Pending, "{number}");
-        let [attempt] = site.store.attempts(spoilt.delivery).await.unwrap().try_into().unwrap();
-        assert_eq!(attempt.outcome, Outcome::Failed(ErrorClass::Internal), "{number}");
-        assert!(attempt.response_excerpt.contains(word), "{number}: {}", attempt.response_excerpt);
+        assert_eq!(delivery.attempts, 0, "{number}: no attempt is spent");
+        assert!(site.plain().list_attempts(spoilt.delivery).await.unwrap().is_empty(), "{number}");
+        let told = faults.0.lock().unwrap()[&spoilt.delivery].clone();
+        assert!(told.contains(word), "{number}: {told}");
         assert_eq!(
             site.read(&spoilt.subscription).await.health,
             Health::default(),
             "{number}: our own fault"
         );
-        // What does not open stops no event, also of its own organization.
+        // A secret that does not open stops no emit, not even of its own organization.
         site.outbox().emit(&spoilt.subscription.organization, &call()).await.unwrap();
-        // Mended, as from a backup.
-        site.store.put_subscription(&spoilt.subscription).await.unwrap();
+        // Restore the secret, as from a backup.
+        site.plain().put(&spoilt.subscription).await.unwrap();
     }
     assert_eq!(site.drain(&dispatcher, NOON + MINUTE).await.delivered, 2 * SPOILS.len());
     for spoilt in all {
@@ -154,6 +165,71 @@ async fn a_secret_that_does_not_open_costs_its_own_deliveries_and_no_others<S: O
     }
 }
 
+async fn a_wrong_key_ring_kills_nothing_however_long_it_is_there<S: Opens>(site: Site<S>) {
+    let endpoint = Endpoint::start([]).await;
+    let subscription = plain(&endpoint, "org_1").with_secret(Secret::generate());
+    let subscription = ring().seal_subscription(subscription).unwrap();
+    site.plain().put(&subscription).await.unwrap();
+    let event = site.emit().await;
+    let wrong = site.dispatcher().with_key_ring(another_ring());
+    let (mut waits, mut now) = (Vec::new(), NOON);
+    // Allison's schedule would be over after 32 hours, and its first four attempts after 8.
+    while now < NOON + 8 * HOUR {
+        let step = site.drain(&wrong, now).await;
+        assert_eq!((step.kept_back, step.retried, step.dead), (1, 0, 0));
+        let wait = step.next_due.unwrap();
+        waits.push(wait.as_secs());
+        now += wait;
+    }
+    assert_eq!(waits[..10], [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]);
+    assert!(waits[10..].iter().all(|wait| *wait == 300));
+    // The right ring, as after a restart.
+    assert_eq!(site.drain(&site.dispatcher().with_key_ring(ring()), now).await.delivered, 1);
+    accounted_for(&site, &subscription, &endpoint, &[event]).await;
+    assert_eq!(site.deliveries(&subscription).await[0].attempts, 1);
+}
+
+async fn a_check_counts_what_the_ring_opens_and_what_it_does_not_by_key<S: Opens>(site: Site<S>) {
+    let endpoint = Endpoint::start([]).await;
+    let store = site.plain();
+    assert!(!ring().check(store).await.unwrap().is_wrong_ring(), "there is nothing to open");
+    let basic = || credential(Authentication::basic("Aladdin", "open sesame".parse().unwrap()));
+    let mut all = Vec::new();
+    for number in 0..6 {
+        let subscription =
+            plain(&endpoint, &format!("org_{number}")).with_secret(Secret::generate()).with_options(basic());
+        let subscription = match number {
+            0 => subscription,
+            1..=3 => ring().seal_subscription(subscription).unwrap(),
+            _ => another_ring().seal_subscription(subscription).unwrap(),
+        };
+        store.put(&subscription).await.unwrap();
+        all.push(subscription);
+    }
+    let unreadable = site.database.id(all[5].id.as_u128());
+    site.database
+        .tamper(&format!("UPDATE {{p}}subscriptions SET options = 'x' WHERE id = {unreadable}"))
+        .await;
+    let report = ring().check(store).await.unwrap();
+    assert_eq!((report.opened, report.plain, report.unreadable), (6, 2, 1));
+    assert_eq!(report.unopened, [("elsewhere".to_owned(), 2)].into());
+    assert!(!report.is_wrong_ring());
+    let none = KeyRing::new("nobodys", Key::generate()).unwrap().check(store).await.unwrap();
+    assert!(none.is_wrong_ring() && none.opened == 0, "{none:?}");
+    assert_eq!(none.unopened.values().sum::<u64>(), 8);
+}
+
+/// The reasons of the faults on this side, by delivery.
+#[derive(Clone, Default)]
+struct Faults(Arc<Mutex<BTreeMap<DeliveryId, String>>>);
+
+impl Observer for Faults {
+    fn own_fault(&self, fault: &FaultEvent<'_>) {
+        assert_eq!((fault.scope, fault.kind), (FaultScope::Subscription, FaultKind::Key));
+        self.0.lock().unwrap().insert(fault.delivery, fault.reason.to_owned());
+    }
+}
+
 async fn a_credential_that_does_not_open_is_not_sent_nor_anything_with_it<S: Opens>(site: Site<S>) {
     let endpoint = Endpoint::start([]).await;
     let secret = Secret::generate();
@@ -161,18 +237,20 @@ async fn a_credential_that_does_not_open_is_not_sent_nor_anything_with_it<S: Ope
         .with_secret(secret.clone())
         .with_options(credential(Authentication::api_key("x-api-key", "open sesame".parse().unwrap())));
     let subscription = ring().seal_subscription(subscription).unwrap();
-    // The signing secret where the key was: shown to an endpoint it would be nobody's secret any more.
+    // The signing secret stands in the place of the API key. An endpoint that received it would know the
+    // secret.
     let signing = subscription.secrets[0].clone();
     let swapped = subscription.clone().try_map_secrets(|_, _| Ok(signing.clone())).unwrap();
-    site.store.put_subscription(&swapped).await.unwrap();
+    site.plain().put(&swapped).await.unwrap();
     site.emit().await;
-    let dispatcher = site.dispatcher().with_key_ring(ring());
-    assert_eq!(site.drain(&dispatcher, NOON).await.retried, 1);
+    let faults = Faults::default();
+    let dispatcher = site.dispatcher().with_key_ring(ring()).with_observer(faults.clone());
+    assert_eq!(site.drain(&dispatcher, NOON).await.kept_back, 1);
     assert!(endpoint.requests().is_empty());
     let [delivery] = site.deliveries(&subscription).await.try_into().unwrap();
-    let attempts = site.store.attempts(delivery.id).await.unwrap();
-    assert!(attempts[0].response_excerpt.contains("does not open"), "{attempts:?}");
-    site.store.put_subscription(&subscription).await.unwrap();
+    let told = faults.0.lock().unwrap()[&delivery.id].clone();
+    assert!(told.contains("does not open"), "{told}");
+    site.plain().put(&subscription).await.unwrap();
     assert_eq!(site.drain(&dispatcher, NOON + MINUTE).await.delivered, 1);
     assert_eq!(endpoint.requests()[0].0["x-api-key"], "open sesame");
 }
@@ -184,19 +262,20 @@ async fn without_the_ring_what_is_sealed_fails_visibly_and_what_is_plain_is_deli
     let plain = site.subscribe(&endpoints[0]).await;
     let sealed = self::plain(&endpoints[1], "org_1").with_secret(Secret::generate());
     let sealed = ring().seal_subscription(sealed).unwrap();
-    site.store.put_subscription(&sealed).await.unwrap();
+    site.plain().put(&sealed).await.unwrap();
     let event = site.emit().await;
-    let step = site.drain(&site.dispatcher(), NOON).await;
-    assert_eq!((step.delivered, step.retried), (1, 1));
+    let faults = Faults::default();
+    let step = site.drain(&site.dispatcher().with_observer(faults.clone()), NOON).await;
+    assert_eq!((step.delivered, step.kept_back), (1, 1));
     let [delivery] = site.deliveries(&sealed).await.try_into().unwrap();
-    let [attempt] = site.store.attempts(delivery.id).await.unwrap().try_into().unwrap();
-    assert_eq!(attempt.outcome, Outcome::Failed(ErrorClass::Internal));
+    assert_eq!(delivery.attempts, 0, "no attempt is spent");
     assert_eq!(
-        attempt.response_excerpt,
-        "secret is sealed with key 2026-11 and the dispatcher has no key ring, expected one with that key"
+        faults.0.lock().unwrap()[&delivery.id],
+        "secret is sealed with key 2026-11 and the dispatcher has no key ring, expected a ring with that key; see \
+         `Dispatcher::with_key_ring`"
     );
     assert!(endpoints[1].requests().is_empty());
-    // With the ring both go on.
+    // With the key ring, both are delivered.
     let second = site.emit().await;
     let dispatcher = site.dispatcher().with_key_ring(ring());
     assert_eq!(site.drain(&dispatcher, NOON + MINUTE).await.delivered, 3);
@@ -216,15 +295,20 @@ async fn resealing_takes_what_is_plain_or_old_in_batches_and_tells_what_it_canno
         let organization = format!("org_{}", number % 2);
         let subscription = plain(&endpoint, &organization).with_secret(secret.clone()).with_options(basic());
         let subscription = match number {
-            // Nothing to seal.
-            0 => plain(&endpoint, &organization),
+            // Without a secret to seal.
+            0 => {
+                let mut bare = plain(&endpoint, &organization);
+                // The id of a contract that was read from a text does not tell whether the contract signs.
+                bare.contract = "allison/v1".parse().unwrap();
+                bare
+            }
             1..=3 => subscription,
             4 | 5 => old.seal_subscription(subscription).unwrap(),
             6 => newer_ring().seal_subscription(subscription).unwrap(),
             7 => another_ring().seal_subscription(subscription).unwrap(),
             _ => subscription,
         };
-        site.store.put_subscription(&subscription).await.unwrap();
+        site.plain().put(&subscription).await.unwrap();
         all.push(subscription);
     }
     let unreadable = site.database.id(all[8].id.as_u128());
@@ -234,11 +318,11 @@ async fn resealing_takes_what_is_plain_or_old_in_batches_and_tells_what_it_canno
     let mut failed = Vec::new();
     let batch = NonZeroU32::new(2).unwrap();
     let told = newer_ring()
-        .reseal_all(&site.store, batch, |id, error| failed.push((id, error.to_string())))
+        .reseal_all(site.plain(), batch, |id, error| failed.push((id, error.to_string())))
         .await
         .unwrap();
     assert_eq!((told.sealed, told.unchanged, told.failed), (5, 2, 2));
-    // As they were made: of two ids of one millisecond either may be the greater.
+    // Sort by creation: two ids of the same millisecond may be in either order.
     failed.sort_by_key(|(id, _)| all.iter().position(|subscription| subscription.id == *id));
     assert_eq!(failed[0].0, all[7].id);
     assert!(failed[0].1.contains("key elsewhere, which is not in the key ring"), "{failed:?}");
@@ -254,14 +338,14 @@ async fn resealing_takes_what_is_plain_or_old_in_batches_and_tells_what_it_canno
         assert_eq!((read.url, read.status), (subscription.url.clone(), subscription.status.clone()));
     }
     assert_eq!(site.read(&all[7]).await.secrets, all[7].secrets, "what does not open is left as it was");
-    let again = newer_ring().reseal_all(&site.store, batch, |_, _| {}).await.unwrap();
+    let again = newer_ring().reseal_all(site.plain(), batch, |_, _| {}).await.unwrap();
     assert_eq!((again.sealed, again.unchanged, again.failed), (0, 7, 2));
 }
 
 async fn a_rotation_while_secrets_are_sealed_anew_is_not_lost<S: Opens>(site: Site<S>) {
     let endpoint = Endpoint::start([]).await;
     let subscription = plain(&endpoint, "org_1").with_secret(Secret::generate());
-    site.store.put_subscription(&subscription).await.unwrap();
+    site.plain().put(&subscription).await.unwrap();
     let mut newest = None;
     let rotating = async {
         for _ in 0..100 {
@@ -270,12 +354,12 @@ async fn a_rotation_while_secrets_are_sealed_anew_is_not_lost<S: Opens>(site: Si
                 let seen = site.read(&subscription).await;
                 let mut rotated = seen.clone().with_secret(secret.clone());
                 rotated.secrets.truncate(2);
-                if site.store.replace_subscription(&seen, &rotated).await.unwrap() {
+                if site.plain().replace(&seen, &rotated).await.unwrap() {
                     break;
                 }
             }
             newest = Some(secret);
-            // What was written last is now, whoever else writes, one of the two that sign.
+            // The newest secret is now one of the two that sign, whichever write was the last.
             let read = newer_ring().open_subscription(site.read(&subscription).await).unwrap();
             assert_eq!(
                 Some(&read.secrets[0]),
@@ -287,14 +371,14 @@ async fn a_rotation_while_secrets_are_sealed_anew_is_not_lost<S: Opens>(site: Si
     let stopped = std::cell::Cell::new(false);
     let mut sealed = 0;
     let sealing = async {
-        // Between two keys, so that there is always something to do.
+        // Alternates between two keys, so that there is always work.
         let older = KeyRing::new("2026-11", Key::from_bytes([7; 32]))
             .and_then(|ring| ring.with_key("2027-01", Key::from_bytes([9; 32])))
             .unwrap();
         let batch = NonZeroU32::new(1).unwrap();
         while !stopped.get() {
             for ring in [&older, &newer_ring()] {
-                let told = ring.reseal_all(&site.store, batch, |_, _| {}).await.unwrap();
+                let told = ring.reseal_all(site.plain(), batch, |_, _| {}).await.unwrap();
                 sealed += told.sealed;
             }
         }
@@ -311,7 +395,7 @@ async fn a_rotation_while_secrets_are_sealed_anew_is_not_lost<S: Opens>(site: Si
 async fn of_no_secret_anything_is_in_the_database_or_told<S: Opens>(site: Site<S>) {
     let run = full_run(&site, true).await;
     assert!(!run.database.is_empty() && !run.told.is_empty());
-    // The search is over what it should be: what is stored in the clear is found.
+    // This shows that the search works: it finds data that is stored in clear text.
     assert!(contains(&run.database, b"Aladdin"));
     for needle in &run.needles {
         let shown = String::from_utf8_lossy(needle);
@@ -334,11 +418,11 @@ struct Run {
     needles: Vec<Vec<u8>>,
     /// Every byte of the file, or of every row.
     database: Vec<u8>,
-    /// Every `Debug` and every error's text.
+    /// Every `Debug` output and every error text.
     told: String,
 }
 
-/// Create, fail, retry, rotate, deliver, a secret that does not open, a look at everything.
+/// Creates, fails, retries, rotates, delivers, meets a secret that does not open, and reads everything.
 async fn full_run<S: Opens>(site: &Site<S>, is_sealed: bool) -> Run {
     let seal = |subscription: Subscription| match is_sealed {
         true => ring().seal_subscription(subscription).unwrap(),
@@ -350,13 +434,13 @@ async fn full_run<S: Opens>(site: &Site<S>, is_sealed: bool) -> Run {
     let basic = credential(Authentication::basic("Aladdin", password.clone()));
     let subscription = plain(&endpoint, "org_1").with_secret(secrets[0].clone()).with_options(basic);
     let subscription = seal(subscription);
-    site.store.put_subscription(&subscription).await.unwrap();
+    site.plain().put(&subscription).await.unwrap();
     let dispatcher = site.dispatcher().with_key_ring(ring());
     let event = site.emit().await;
     assert_eq!(site.drain(&dispatcher, NOON).await.retried, 1);
     let seen = site.read(&subscription).await;
     let rotated = seal(seen.clone().with_secret(secrets[1].clone()));
-    assert!(site.store.replace_subscription(&seen, &rotated).await.unwrap());
+    assert!(site.plain().replace(&seen, &rotated).await.unwrap());
     assert_eq!(site.drain(&dispatcher, NOON + MINUTE).await.delivered, 1);
     accounted_for(site, &subscription, &endpoint, &[event]).await;
     let (headers, body) = endpoint.requests()[1].clone();
@@ -367,20 +451,21 @@ async fn full_run<S: Opens>(site: &Site<S>, is_sealed: bool) -> Run {
         format!("{subscription:?} {rotated:?} {:?} {:?} {:?}", ring(), dispatcher, site.read(&rotated).await);
     site.emit_at(NOON + MINUTE).await;
     if is_sealed {
-        // By one who cannot open it, and by one whose key is another.
-        site.drain(&site.dispatcher(), NOON + MINUTE).await;
-        site.drain(&site.dispatcher().with_key_ring(another_ring()), NOON + 2 * MINUTE).await;
+        // Two dispatchers try: one without a key ring, one with another key.
+        let faults = Faults::default();
+        site.drain(&site.dispatcher().with_observer(faults.clone()), NOON + MINUTE).await;
+        let other = site.dispatcher().with_key_ring(another_ring()).with_observer(faults.clone());
+        site.drain(&other, NOON + 2 * MINUTE).await;
+        told.push_str(&format!("{:?}", faults.0.lock().unwrap()));
         let error = another_ring().open_subscription(rotated.clone()).unwrap_err();
         told.push_str(&format!("{error} {error:?}"));
     }
     let share = Share::new(subscription.id, 10);
-    let claims =
-        site.store.claim(&Claim::new(NOON + DAY, Duration::from_secs(60), vec![share])).await.unwrap();
+    let claims = site.store.claim(&claim_of(Duration::from_secs(60), vec![share], NOON + DAY)).await.unwrap();
     assert_eq!(claims.deliveries.len(), 1);
     told.push_str(&format!("{claims:?}"));
     for delivery in site.deliveries(&subscription).await {
-        let attempts = site.store.attempts(delivery.id).await.unwrap();
-        assert!(!attempts.is_empty() || !is_sealed);
+        let attempts = site.plain().list_attempts(delivery.id).await.unwrap();
         told.push_str(&format!("{delivery:?} {attempts:?}"));
     }
     let database = site.database.everything().await;
@@ -389,7 +474,7 @@ async fn full_run<S: Opens>(site: &Site<S>, is_sealed: bool) -> Run {
 }
 
 impl Database {
-    /// Every byte of the file and of what belongs to it, or the text of every row of every table.
+    /// Every byte of the database's files, or the text of every row of every table.
     async fn everything(&self) -> Vec<u8> {
         match self {
             Self::Sqlite(path) => {
@@ -423,7 +508,7 @@ impl Database {
     }
 }
 
-/// In which forms a secret would be found: as it is, as the key that it holds, and either of them encoded.
+/// The forms in which a secret could be found: its text, its key, and both encoded.
 fn needles(secret: &Secret) -> Vec<Vec<u8>> {
     let text = secret.expose();
     let rest = text.strip_prefix("whsec_").unwrap_or(text).trim_end_matches('=');
@@ -445,7 +530,7 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 }
 
 fn plain(endpoint: &Endpoint, organization: &str) -> Subscription {
-    Subscription::new(organization, endpoint.url(), EventFilter::all())
+    Subscription::new(organization, &hookwire::Contract::allison(), endpoint.url(), EventFilter::all())
 }
 
 fn credential(authentication: Result<Authentication, hookwire::Error>) -> Options {
@@ -457,7 +542,7 @@ fn text(secret: &StoredSecret) -> String {
     sealed.as_str().to_owned()
 }
 
-/// With a bit of the ciphertext turned.
+/// The text with one changed bit in the ciphertext.
 fn flipped(text: &str) -> String {
     let at = text.len() - 20;
     let other = if &text[at..=at] == "A" { "B" } else { "A" };

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use hookwire::dispatch::{Dispatcher, Step};
-use hookwire::{HyperClient, Store as _, StoreError};
+use hookwire::{HyperClient, StoreError, Subscriptions};
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 
@@ -56,7 +56,7 @@ async fn a_dispatcher_that_dies_after_it_settled_has_nothing_sent_again<S: Opens
     accounted_for(&site, &subscription, &endpoint, &[event]).await;
 }
 
-/// A dispatcher that is gone in the middle of this call.
+/// Aborts a dispatcher in the middle of this call.
 async fn dies_at<S: Opens>(site: &Site<S>, call: Call, trouble: Trouble) {
     site.store.meets(call, trouble);
     let step = spawn_step(site.dispatcher(), NOON);
@@ -73,7 +73,7 @@ async fn of_two_attempts_under_two_leases_the_later_lease_is_written<S: Opens>(s
         let old = spawn_step(site.dispatcher(), NOON);
         endpoint.arrived(1).await;
         if late_is_first {
-            // Not settled yet, the later one has the delivery all the same.
+            // The later attempt is not settled yet, but it already holds the lease.
             site.store.meets(Call::Settle, Trouble::StopsBefore);
             let new = spawn_step(site.dispatcher(), NOON + HOUR);
             site.store.struck().await;
@@ -92,7 +92,7 @@ async fn of_two_attempts_under_two_leases_the_later_lease_is_written<S: Opens>(s
             "what is stale is held against nobody"
         );
         accounted_for(&site, &subscription, &endpoint, &[event]).await;
-        assert!(site.store.delete_subscription(subscription.id, NOON).await.unwrap());
+        assert!(site.plain().delete(subscription.id, NOON).await.unwrap());
     }
 }
 
@@ -108,7 +108,7 @@ async fn a_worker_that_was_stopped_for_longer_than_its_lease_writes_nothing<S: O
     });
     endpoint.arrived(1).await;
     clock.stop();
-    // Another one takes the delivery over, and delivers it.
+    // Another dispatcher takes over and delivers.
     assert_eq!(site.drain(&site.dispatcher(), NOON + HOUR).await.delivered, 1);
     endpoint.let_go(500);
     clock.go_on(NOON + HOUR);
@@ -118,7 +118,8 @@ async fn a_worker_that_was_stopped_for_longer_than_its_lease_writes_nothing<S: O
     accounted_for(&site, &subscription, &endpoint, &[event]).await;
 }
 
-/// A process of its own, as far as a thread is one: its own runtime and its own store. It ends when it was stopped and goes on.
+/// Runs a dispatcher with its own runtime and its own store, as a process of its own would. It ends after it
+/// was stopped and continued.
 fn work<S: Opens>(database: &Database, contract: hookwire::Contract, clock: StopClock) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -138,7 +139,7 @@ fn work<S: Opens>(database: &Database, contract: hookwire::Contract, clock: Stop
     });
 }
 
-/// A clock that stops whoever reads it, as SIGSTOP would.
+/// A clock that blocks its readers, as SIGSTOP would.
 #[derive(Clone)]
 struct StopClock(Arc<Stop>);
 
@@ -169,7 +170,7 @@ impl StopClock {
         now.0
     }
 
-    /// Returns when somebody stands still.
+    /// Returns when a reader is blocked.
     fn stop(&self) {
         let mut now = self.0.now.lock().unwrap();
         now.1 = true;
@@ -193,7 +194,7 @@ async fn a_dispatcher_that_is_dropped_in_flight_has_its_room_when_it_is_used_aga
     let endpoint = Endpoint::start([Answer::Hang, Answer::Hang]).await;
     let mut subscription = site.subscribe(&endpoint).await;
     subscription.options = subscription.options.with_max_in_flight(1).unwrap();
-    site.store.put_subscription(&subscription).await.unwrap();
+    site.plain().put(&subscription).await.unwrap();
     let event = site.emit().await;
     let dispatcher = Arc::new(site.dispatcher().with_clock(|| NOON));
     let run = tokio::spawn({
@@ -210,7 +211,7 @@ async fn a_dispatcher_that_is_dropped_in_flight_has_its_room_when_it_is_used_aga
     endpoint.arrived(2).await;
     step.abort();
     assert!(step.await.unwrap_err().is_cancelled());
-    // And one that could not be settled.
+    // Now an attempt that could not be settled.
     site.store.meets(Call::Settle, Trouble::Fails);
     assert!(dispatcher.step(NOON + 2 * HOUR).await.unwrap_err().is_retryable());
     assert_eq!(dispatcher.step(NOON + 3 * HOUR).await.unwrap().delivered, 1);
@@ -221,7 +222,7 @@ async fn a_dispatcher_that_handed_back_has_its_room_when_it_is_used_again<S: Ope
     let endpoint = Endpoint::start([Answer::Hang]).await;
     let mut subscription = site.subscribe(&endpoint).await;
     subscription.options = subscription.options.with_max_in_flight(1).unwrap();
-    site.store.put_subscription(&subscription).await.unwrap();
+    site.plain().put(&subscription).await.unwrap();
     let event = site.emit().await;
     let dispatcher = site.dispatcher().with_clock(|| NOON).with_drain_deadline(Duration::ZERO);
     dispatcher.run(endpoint.arrived(1)).await;

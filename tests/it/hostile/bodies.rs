@@ -1,4 +1,4 @@
-//! Bodies that a sender has signed and that are no event, or look like one to a careless reader.
+//! Signed bodies that are not events, or that look like events to a careless reader.
 
 use super::requests::deep;
 use super::sender::Sender;
@@ -52,7 +52,7 @@ pub(super) const ROWS: &[Row] = &[
     ("no colon", Allison, |s| s.says(s.event().replace("\"id\":", "\"id\" ")), Refused(400)),
     ("a key that is a number", Allison, |s| s.says(more(s, "1:2")), Refused(400)),
     // Not UTF-8.
-    ("a mark of byte order", Allison, |s| s.says(format!("\u{feff}{}", s.event())), Refused(400)),
+    ("a mark of byte order", Allison, |s| s.says(format!("\u{feff}{}", s.event())), Taken),
     ("UTF-16", Allison, |s| s.says(utf_16(s.event())), Refused(400)),
     ("UTF-32", Allison, |s| s.says(utf_32(s.event())), Refused(400)),
     ("Latin-1 in the data", Allison, |s| s.says(bytes(s, b"\xe9")), Refused(400)),
@@ -70,17 +70,12 @@ pub(super) const ROWS: &[Row] = &[
         Taken,
     ),
     // Escapes.
-    ("half a pair in the data", Allison, |s| s.says(data(s, r#""summary":"\ud800""#)), Misfit),
-    ("the other half in the data", Allison, |s| s.says(data(s, r#""summary":"\udc00\ud800""#)), Misfit),
+    ("half a pair in the data", Allison, |s| s.says(data(s, r#""summary":"\ud800""#)), Taken),
+    ("the other half in the data", Allison, |s| s.says(data(s, r#""summary":"\udc00\ud800""#)), Taken),
     ("half a pair in an unknown field of the data", Allison, |s| s.says(data(s, r#""x":"\ud800""#)), Taken),
     ("half a pair in an unknown field", Allison, |s| s.says(more(s, r#""x":"\ud800""#)), Taken),
-    ("half a pair as a key", Allison, |s| s.says(more(s, r#""\ud800":1"#)), Refused(400)),
-    (
-        "half a pair in the type",
-        Allison,
-        |s| s.says(s.event().replace("call.ended", r"\ud800")),
-        Refused(400),
-    ),
+    ("half a pair as a key", Allison, |s| s.says(more(s, r#""\ud800":1"#)), Taken),
+    ("half a pair in the type", Allison, |s| s.says(s.event().replace("call.ended", r"\ud800")), Taken),
     ("half a pair in the id", Allison, |s| s.says(s.event().replace("%id%", r"\ud800")), Refused(400)),
     ("an escape that is none", Allison, |s| s.says(data(s, r#""summary":"\x41""#)), Refused(400)),
     ("an escape without digits", Allison, |s| s.says(data(s, r#""summary":"\uzzzz""#)), Refused(400)),
@@ -135,7 +130,7 @@ pub(super) const ROWS: &[Row] = &[
     ("the same key in other letters", Allison, |s| s.says(more(s, r#""ID":"evt_1""#)), Taken),
     ("the same key and a NUL", Allison, |s| s.says(more(s, r#""id\u0000":"evt_1""#)), Taken),
     ("the same key and a space", Allison, |s| s.says(more(s, r#""id ":"evt_1""#)), Taken),
-    // What a prototype or a template would take for its own.
+    // Keys that a prototype or a template would interpret.
     ("a prototype", Allison, |s| s.says(more(s, r#""__proto__":{"type":"x","admin":true}"#)), Taken),
     ("a constructor", Allison, |s| s.says(more(s, r#""constructor":{"prototype":{"admin":true}}"#)), Taken),
     ("a prototype in the data", Allison, |s| s.says(data(s, r#""__proto__":{"call_id":"x"}"#)), Taken),
@@ -375,13 +370,13 @@ pub(super) const ROWS: &[Row] = &[
     ),
 ];
 
-/// The event with more members of the envelope.
+/// The event with more members in its envelope.
 fn more(sender: Sender, members: &str) -> String {
     let event = sender.event();
     format!("{},{members}}}", &event[..event.len() - 1])
 }
 
-/// The event with more members of its data.
+/// The event with more members in its data.
 fn data(sender: Sender, members: &str) -> String {
     let event = sender.event();
     format!("{},{members}}}}}", &event[..event.len() - 2])

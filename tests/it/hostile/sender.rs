@@ -1,4 +1,4 @@
-//! The senders of the table: how each signs, by hand, and what a genuine request of each looks like.
+//! The senders of the tables: their signatures, written by hand, and a genuine request of each.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,15 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use hookwire::event::{EnvelopeFormat, Field};
 use hookwire::receive::{HeaderGuard, PathGuard, Receiver};
-use hookwire::{Contract, EnvelopeFormat, Field, Scheme, Secret};
+use hookwire::{Contract, Scheme, Secret};
 use sha2::Sha256;
 use time::OffsetDateTime;
 
 use super::request::Request;
 use super::watch::Watch;
 
-/// A platform, or a scheme with an envelope that suits it.
+/// A platform, or a scheme with a suitable envelope.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Sender {
     Allison,
@@ -46,7 +47,7 @@ impl Sender {
     ];
 
     pub(super) fn contract(self) -> Contract {
-        let of = |name, scheme| Contract::standard_webhooks().with_name(name).with_scheme(scheme);
+        let of = |name, scheme| Contract::standard_webhooks().with_name(name).unwrap().with_scheme(scheme);
         match self {
             Self::Allison => Contract::allison(),
             Self::Allo => Contract::allo(),
@@ -67,7 +68,7 @@ impl Sender {
         let receiver = match self {
             Self::AlloV1 => Receiver::guarded(contract, HeaderGuard::bearer(&token())),
             Self::NectarDesk => Receiver::guarded(contract, PathGuard::new(&token()).unwrap()),
-            // What the platform offers together: a password and a signature.
+            // The platform offers both together: a password and a signature.
             Self::ReceptAi => {
                 let guard = HeaderGuard::basic("hooks", &token());
                 Receiver::signed(contract, &secret).unwrap().with_guard(guard)
@@ -77,7 +78,7 @@ impl Sender {
         receiver.with_inbox(Arc::clone(watch))
     }
 
-    /// The start of the paths that lead to this sender's receiver.
+    /// The path prefix of this sender's receiver.
     pub(super) fn mount(self) -> &'static str {
         match self {
             Self::Allison => "/allison",
@@ -94,12 +95,12 @@ impl Sender {
         }
     }
 
-    /// An event of its own that this sender would send, proven and new.
+    /// A genuine, new and proven event of this sender.
     pub(super) fn genuine(self) -> Request {
         self.says(self.event())
     }
 
-    /// A genuine event's text; `%id%` is where the id goes.
+    /// A genuine event's text. `%id%` is the place of the id.
     pub(super) fn event(self) -> &'static str {
         match self {
             Self::Allison => {
@@ -118,12 +119,12 @@ impl Sender {
         }
     }
 
-    /// A request with this body, proven as a sender proves it: what is wrong is in the body alone.
+    /// A correctly proven request with this body: only the body may be wrong.
     pub(super) fn says(self, body: impl Into<Vec<u8>>) -> Request {
         self.signs(&stamp(0), body)
     }
 
-    /// A request with this body that is proven at a time of this text, whatever it is.
+    /// A request with this body, proven with this text as its timestamp.
     pub(super) fn signs(self, stamp: &str, body: impl Into<Vec<u8>>) -> Request {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let id = format!("evt_{:032x}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -151,7 +152,7 @@ impl Sender {
         Request { method: "POST".into(), path, headers, body }
     }
 
-    /// The scheme's headers, without this crate's signer: what is wrong with a request may be what that would refuse to write.
+    /// The scheme's headers, without this crate's signer, because the signer would refuse some of them.
     pub(super) fn signature(
         self,
         id: &[u8],
@@ -197,7 +198,7 @@ impl Sender {
     }
 }
 
-/// Unix seconds as text, so long from now.
+/// Unix seconds as text, this long from now.
 pub(super) fn stamp(seconds: i64) -> String {
     (OffsetDateTime::now_utc().unix_timestamp() + seconds).to_string()
 }
@@ -206,7 +207,7 @@ pub(super) fn secret() -> Secret {
     Secret::from_random([7; 32])
 }
 
-/// What guards the senders that sign nothing.
+/// The token of senders that sign nothing.
 pub(super) fn token() -> Secret {
     "Zk3v9QpX7rT2mB8wLc5nH1yD".parse().unwrap()
 }
@@ -217,7 +218,7 @@ fn mac(key: &[u8], pieces: &[&[u8]]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-/// `bytes` with every `old` as `new`: a body may be no text.
+/// `bytes` with every `old` replaced by `new`. A body need not be text.
 pub(super) fn replace(bytes: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
     let mut replaced = Vec::with_capacity(bytes.len());
     let mut rest = bytes;

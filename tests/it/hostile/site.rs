@@ -1,4 +1,5 @@
-//! A site with a receiver for every sender, served by axum on loopback and callable without a wire.
+//! A site with a receiver for every sender, served by axum on loopback, and also callable without a
+//! connection.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -9,12 +10,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::MethodRouter;
 use bytes::Bytes;
-use hookwire::receive::axum::hook;
+use hookwire::receive::axum::handler;
 use hookwire::receive::{Admission, Answer, Arrival, Receiver};
 use hookwire::{DataError, Envelope, EventData, RawEvent, allison, allo, allo_v1, nectar_desk, recept_ai};
 use http::{Method, Response};
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
+
+use crate::received::handled;
 
 use super::request::Request;
 use super::sender::Sender;
@@ -45,7 +48,7 @@ impl Site {
             ("/slow", allison().with_body_deadline(Duration::from_millis(20))),
             ("/small", allison().with_max_body(1_000)),
             ("/busy", allison().with_admission(Admission::new().with_max_concurrent(0))),
-            ("/retired", allison().retired()),
+            ("/retired", allison().with_retirement()),
         ] {
             app = app.route(path, route::<allison::Event>(&Arc::new(receiver), &watch));
         }
@@ -55,7 +58,7 @@ impl Site {
         Self { address, watch, receivers }
     }
 
-    /// The receiver's answer to a request that no server has touched.
+    /// The receiver's answer to a request that no server has changed.
     pub(super) async fn answer(&self, sender: Sender, request: &Request) -> Response<Bytes> {
         let at = Sender::ALL.into_iter().position(|other| other == sender).unwrap();
         let receiver = &self.receivers[at];
@@ -77,11 +80,12 @@ impl Site {
         Box::pin(async move {
             let headers = request.header_map();
             let path = request.path.split('?').next().unwrap();
-            let arrival = Arrival::new(&headers).with_path(path);
             let method = Method::from_bytes(request.method.as_bytes()).unwrap();
+            let length = request.body.len() as u64;
+            let arrival = Arrival::new(&method, &headers).with_path(path).with_body_length(length);
             let handle = |event: Result<Envelope<T>, Box<DataError>>| self.watch.handle(event);
             let now = OffsetDateTime::now_utc();
-            let answer = receiver.answer(&method, &arrival, &request.body, now, handle).await;
+            let answer = handled(receiver, arrival, &request.body, now, handle).await;
             answer.unwrap_or_else(|rejection| Answer::from(&rejection)).into_response()
         })
     }
@@ -98,13 +102,13 @@ fn typed_route(sender: Sender, receiver: &Arc<Receiver<Arc<Watch>>>, watch: &Arc
     }
 }
 
-/// A handler that takes what fits, and has the sender repeat what does not.
+/// A handler that accepts valid data, and asks for a repeat otherwise.
 fn route<T: EventData + Send + 'static>(
     receiver: &Arc<Receiver<Arc<Watch>>>,
     watch: &Arc<Watch>,
 ) -> MethodRouter {
     let watch = Arc::clone(watch);
-    hook(Arc::clone(receiver), move |event: Result<Envelope<T>, Box<DataError>>| {
+    handler(Arc::clone(receiver), move |event: Result<Envelope<T>, Box<DataError>>| {
         let watch = Arc::clone(&watch);
         async move { watch.handle(event).await.map_err(Failure::from) }
     })

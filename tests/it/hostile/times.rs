@@ -1,4 +1,4 @@
-//! Requests that are signed at a wrong time, or at none: each of these signatures is right.
+//! Requests with a wrong or a missing timestamp. Each signature is right.
 
 use super::sender::Sender::{Allison, Allo, ReceptAi, Slack, StandardWebhooks, Stripe, Svix};
 use super::sender::{Sender, stamp};

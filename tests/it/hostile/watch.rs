@@ -1,4 +1,4 @@
-//! What requests have led to: an inbox that counts how often it is asked, and the handlers' own count.
+//! The effects of requests: an inbox that counts its calls, and counters of the handlers.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -8,30 +8,30 @@ use hookwire::{Inbox, MemoryStore, StoreError};
 use time::OffsetDateTime;
 use tokio::sync::RwLock;
 
-/// An inbox in memory that counts.
+/// An inbox in memory that counts its calls.
 #[derive(Default)]
 pub(super) struct Watch {
     inbox: MemoryStore,
     reserved: AtomicU32,
     events: AtomicU32,
     misfits: AtomicU32,
-    /// Whoever writes to it holds the handler of the first event up.
+    /// A writer of this lock holds up the handler of the first event.
     pub(super) gate: RwLock<()>,
 }
 
-/// How often each happened.
+/// The counts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Seen {
-    /// The inbox was asked for an event.
+    /// Calls that reserve an event in the inbox.
     pub(super) reserved: u32,
-    /// A handler was given an event.
+    /// Handler calls with an event.
     pub(super) events: u32,
-    /// A handler was given data that does not fit.
+    /// Handler calls with data that does not fit.
     pub(super) misfits: u32,
 }
 
 impl Watch {
-    /// Handles an event, or what does not fit, by counting it.
+    /// Counts a handler call.
     pub(super) async fn handle<T, E>(&self, event: Result<T, E>) -> Result<(), E> {
         let counter = if event.is_ok() { &self.events } else { &self.misfits };
         if counter.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -40,7 +40,7 @@ impl Watch {
         event.map(drop)
     }
 
-    /// What happened since this was asked last.
+    /// The counts since the last call.
     pub(super) fn take(&self) -> Seen {
         let take = |counter: &AtomicU32| counter.swap(0, Ordering::SeqCst);
         Seen { reserved: take(&self.reserved), events: take(&self.events), misfits: take(&self.misfits) }
@@ -51,28 +51,28 @@ impl Inbox for Watch {
     async fn reserve(
         &self,
         key: &InboxKey,
-        now: OffsetDateTime,
         lease: Duration,
+        now: OffsetDateTime,
     ) -> Result<Reservation, StoreError> {
         self.reserved.fetch_add(1, Ordering::SeqCst);
-        self.inbox.reserve(key, now, lease).await
+        self.inbox.reserve(key, lease, now).await
     }
 
     async fn commit(
         &self,
         key: &InboxKey,
         lease: Lease,
-        now: OffsetDateTime,
         keep: Duration,
+        now: OffsetDateTime,
     ) -> Result<bool, StoreError> {
-        self.inbox.commit(key, lease, now, keep).await
+        self.inbox.commit(key, lease, keep, now).await
     }
 
     async fn release(&self, key: &InboxKey, lease: Lease) -> Result<bool, StoreError> {
         self.inbox.release(key, lease).await
     }
 
-    async fn prune(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
-        Inbox::prune(&self.inbox, now, limit).await
+    async fn prune_handled(&self, limit: u32, now: OffsetDateTime) -> Result<u64, StoreError> {
+        self.inbox.prune_handled(limit, now).await
     }
 }

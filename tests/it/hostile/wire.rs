@@ -1,4 +1,5 @@
-//! Bytes on a connection: framing that lies, bodies that stall or end too soon, what is no HTTP; and the client that writes them.
+//! Bytes on a connection: wrong framing, stalled and incomplete bodies, invalid HTTP; and the client that
+//! writes them.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tokio::net::TcpStream;
 use super::request::Request;
 use super::sender::Sender::{Allison, AlloV1};
 
-/// What is written on a connection of its own, and the statuses of all that is answered before it ends.
+/// The bytes for a new connection, and the statuses of all answers before it closes.
 pub(super) type Row = (&'static str, fn() -> Wire, &'static [u16]);
 
 pub(super) const ROWS: &[Row] = &[
@@ -204,7 +205,7 @@ pub(super) const ROWS: &[Row] = &[
         || all(genuine().also("connection", "upgrade").also("upgrade", "websocket").bytes()),
         &[200],
     ),
-    // Receivers that take nothing.
+    // Receivers that accept nothing.
     ("to a receiver that is busy", || all(genuine().path(|_| "/busy".into()).bytes()), &[429]),
     (
         "a body that stalls, to a receiver that is busy",
@@ -218,7 +219,7 @@ pub(super) const ROWS: &[Row] = &[
         &[410],
     ),
     ("too slow, and not proven", || then_waits(slow().with(SIGNATURE, "x").head()), &[408]),
-    // What its head refuses is answered by it, and nothing of its body is waited for.
+    // A request that its head refuses is answered at once, without waiting for its body.
     ("stops after its head, and no signature", || then_waits(genuine().without(SIGNATURE).head()), &[401]),
     (
         "drips for ever, and two signatures",
@@ -247,26 +248,26 @@ pub(super) const ROWS: &[Row] = &[
     ),
 ];
 
-/// Bytes, and what becomes of the connection.
+/// Bytes, and what happens to the connection afterwards.
 pub(super) struct Wire {
     pieces: Vec<Vec<u8>>,
     then: Then,
 }
 
 enum Then {
-    /// Waits for an answer.
+    /// Wait for an answer.
     Wait,
-    /// Says that no more comes.
+    /// Close the writing side.
     End,
-    /// Is gone.
+    /// Reset the connection.
     Abort,
-    /// Sends the last piece again and again until it is answered.
+    /// Send the last piece again and again until an answer arrives.
     Repeat,
-    /// Sends the last piece when the first ones were answered.
+    /// Send the last piece after the first answer.
     Continue,
 }
 
-/// What came back: head and body of each response.
+/// A response: its status, head and body.
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) status: u16,
@@ -274,7 +275,7 @@ pub(super) struct Told {
     pub(super) body: Vec<u8>,
 }
 
-/// Writes on a connection of its own, and reads all that comes until it ends.
+/// Writes on a new connection, and reads all answers until it closes.
 pub(super) async fn send(address: SocketAddr, mut wire: Wire) -> Vec<Told> {
     let stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
@@ -284,7 +285,8 @@ pub(super) async fn send(address: SocketAddr, mut wire: Wire) -> Vec<Told> {
         _ => None,
     };
     let then = wire.then;
-    // Beside the reading: a server that refuses early does not read the rest. Nor need it be able to be written.
+    // Write and read at the same time: a server that refuses early does not read the rest, and writing may
+    // fail.
     let writing = async {
         for piece in wire.pieces {
             drop(write.write_all(&piece).await);
@@ -303,7 +305,7 @@ pub(super) async fn send(address: SocketAddr, mut wire: Wire) -> Vec<Told> {
             let mut write = writing.await;
             match then {
                 Then::End => drop(write.shutdown().await),
-                // Until the server closes, which it does when it has answered.
+                // The server closes the connection after its answer.
                 Then::Repeat => {
                     while write.write_all(last.as_ref().unwrap()).await.is_ok() {
                         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -325,7 +327,7 @@ pub(super) async fn send(address: SocketAddr, mut wire: Wire) -> Vec<Told> {
     responses(&bytes)
 }
 
-/// Responses one after the other.
+/// Splits the bytes into responses.
 fn responses(mut bytes: &[u8]) -> Vec<Told> {
     let mut told = Vec::new();
     while let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -395,21 +397,21 @@ fn small() -> Request {
     genuine().path(|_| "/small".into())
 }
 
-/// A genuine request that says another length.
+/// A genuine request with a wrong length.
 fn framed(length: fn(usize) -> usize) -> Vec<u8> {
     let request = genuine();
     let framing = format!("content-length: {}\r\n", length(request.body.len()));
     [request.head_with(&framing), request.body].concat()
 }
 
-/// A genuine request with these words about its length, which is where the percent sign is.
+/// A genuine request with this framing. `%` is the place of the real length.
 fn said(framing: &str) -> Vec<u8> {
     let request = genuine();
     let framing = framing.replace('%', &request.body.len().to_string());
     [request.head_with(&framing), request.body].concat()
 }
 
-/// A genuine request in chunks under these words.
+/// A genuine request in chunks, with this framing.
 fn chunks_said(framing: &str) -> Vec<u8> {
     let request = genuine();
     [request.head_with(framing), chunks(&request, 10)].concat()
@@ -429,7 +431,7 @@ fn chunks(request: &Request, size: usize) -> Vec<u8> {
     [&bytes[..], b"0\r\n\r\n"].concat()
 }
 
-/// A request in chunks of sixty bytes, as `write` writes each.
+/// A request in chunks of sixty bytes, each formatted by `write`.
 fn in_chunks(request: &Request, write: fn(usize, &str) -> String) -> Vec<u8> {
     let mut bytes = request.head_with(CHUNKED);
     for chunk in request.body.chunks(60) {
@@ -457,7 +459,7 @@ fn without_end(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// A genuine request with another head: these bytes, which it has, for those.
+/// A genuine request with `old` replaced by `new`.
 fn replaced(old: &str, new: &str) -> Vec<u8> {
     let bytes = genuine().bytes();
     let at = bytes.windows(old.len()).position(|window| window == old.as_bytes()).unwrap();

@@ -1,16 +1,18 @@
-//! [`Away`]: an intake whose calls fail as told.
+//! [`Away`]: an intake with calls that fail on demand.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hookwire::store::implement::Settled;
+use hookwire::store::implement::{RequestAttempt, Settlement};
 use hookwire::store::{
-    GivenUpRequest, InboxKey, Kept, KeptRequest, Lease, RequestSettlement, Settled, StoreErrorKind, Take,
-    Taken,
+    GivenUpRequest, InboxKey, Lease, LeaseRequests, LeasedRequests, StoreErrorKind, Stored, StoredRequest,
+    WaitingRequests,
 };
 use hookwire::{Intake, StoreError};
 use time::OffsetDateTime;
 
-/// An intake whose calls fail as told, before or after they were carried out.
+/// An intake with calls that fail on demand, before or after they take effect.
 #[derive(Clone)]
 pub(super) struct Away<I> {
     pub(super) intake: I,
@@ -20,9 +22,11 @@ pub(super) struct Away<I> {
 #[derive(Default)]
 struct Told {
     failing: Option<(&'static str, StoreErrorKind)>,
-    /// How many requests and settlements of one call are too many, if any are.
+    /// The number of items from which a call is refused.
     most: Option<usize>,
-    /// How long the next taking takes, after it was carried out.
+    /// Whether the answer to the next settlement is lost.
+    loses_answer: bool,
+    /// The delay of the next lease call's answer.
     delay: Duration,
     calls: Vec<&'static str>,
 }
@@ -32,26 +36,31 @@ impl<I> Away<I> {
         Self { intake, told: Arc::default() }
     }
 
-    /// From now on this call fails so; `all` is every one.
+    /// Lets this call fail from now on; `all` means every call.
     pub(super) fn fail(&self, call: &'static str, kind: StoreErrorKind) {
         self.told.lock().unwrap().failing = Some((call, kind));
     }
 
-    /// From now on settlements are refused where there are more than these in a call.
+    /// Refuses settlements from now on if a call has more of them than this.
     pub(super) fn refuse_more_than(&self, most: usize) {
         self.told.lock().unwrap().most = Some(most);
     }
 
-    /// The next taking is told of so much later.
+    /// Delays the answer to the next lease call.
     pub(super) fn delay_next_taking(&self, delay: Duration) {
         self.told.lock().unwrap().delay = delay;
+    }
+
+    /// Lets the next settlement be written and return an error.
+    pub(super) fn lose_next_answer(&self) {
+        self.told.lock().unwrap().loses_answer = true;
     }
 
     pub(super) fn come_back(&self) {
         self.told.lock().unwrap().failing = None;
     }
 
-    /// How often this call was made.
+    /// The number of calls of this kind.
     pub(super) fn count(&self, call: &str) -> usize {
         self.told.lock().unwrap().calls.iter().filter(|made| **made == call).count()
     }
@@ -59,7 +68,7 @@ impl<I> Away<I> {
     fn call(&self, call: &'static str, size: usize) -> Result<(), StoreError> {
         let mut told = self.told.lock().unwrap();
         told.calls.push(call);
-        if told.most.is_some_and(|most| call == "settle_taken" && size > most) {
+        if told.most.is_some_and(|most| call == "settle_requests" && size > most) {
             return Err(StoreError::new(StoreErrorKind::Backend, "too many at once"));
         }
         match told.failing {
@@ -70,9 +79,9 @@ impl<I> Away<I> {
 }
 
 impl<I: Intake> Intake for Away<I> {
-    async fn keep(&self, requests: &[KeptRequest]) -> Result<Vec<Kept>, StoreError> {
-        self.call("keep", requests.len())?;
-        self.intake.keep(requests).await
+    async fn store_requests(&self, requests: &[StoredRequest]) -> Result<Vec<Stored>, StoreError> {
+        self.call("store_requests", requests.len())?;
+        self.intake.store_requests(requests).await
     }
 
     async fn next_due(&self, queue: &str, now: OffsetDateTime) -> Result<Option<Duration>, StoreError> {
@@ -80,27 +89,44 @@ impl<I: Intake> Intake for Away<I> {
         self.intake.next_due(queue, now).await
     }
 
-    async fn take(&self, take: &Take) -> Result<Taken, StoreError> {
-        self.call("take", 0)?;
-        let taken = self.intake.take(take).await;
+    async fn waiting(
+        &self,
+        queue: &str,
+        limit: u32,
+        now: OffsetDateTime,
+    ) -> Result<WaitingRequests, StoreError> {
+        self.intake.waiting(queue, limit, now).await
+    }
+
+    async fn lease_requests(&self, take: &LeaseRequests) -> Result<LeasedRequests, StoreError> {
+        self.call("lease_requests", 0)?;
+        let taken = self.intake.lease_requests(take).await;
         let delay = std::mem::take(&mut self.told.lock().unwrap().delay);
         tokio::time::sleep(delay).await;
         taken
     }
 
-    async fn extend_taken(
+    async fn extend_requests(
         &self,
         leases: &[(InboxKey, Lease)],
-        now: OffsetDateTime,
         lease: Duration,
+        now: OffsetDateTime,
     ) -> Result<Vec<Settled>, StoreError> {
-        self.call("extend_taken", leases.len())?;
-        self.intake.extend_taken(leases, now, lease).await
+        self.call("extend_requests", leases.len())?;
+        self.intake.extend_requests(leases, lease, now).await
     }
 
-    async fn settle_taken(&self, settlements: &[RequestSettlement]) -> Result<Vec<Settled>, StoreError> {
-        self.call("settle_taken", settlements.len())?;
-        self.intake.settle_taken(settlements).await
+    async fn settle_requests(
+        &self,
+        settlements: &[Settlement<InboxKey, RequestAttempt>],
+        keep: Duration,
+    ) -> Result<Vec<Settled>, StoreError> {
+        self.call("settle_requests", settlements.len())?;
+        let settled = self.intake.settle_requests(settlements, keep).await;
+        if std::mem::take(&mut self.told.lock().unwrap().loses_answer) {
+            return Err(StoreError::new(StoreErrorKind::Unavailable, "away"));
+        }
+        settled
     }
 
     async fn given_up(
@@ -121,15 +147,27 @@ impl<I: Intake> Intake for Away<I> {
     async fn close_given_up(
         &self,
         key: &InboxKey,
-        now: OffsetDateTime,
         keep: Duration,
+        now: OffsetDateTime,
     ) -> Result<bool, StoreError> {
         self.call("close_given_up", 0)?;
-        self.intake.close_given_up(key, now, keep).await
+        self.intake.close_given_up(key, keep, now).await
     }
 
-    async fn prune_kept(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
-        self.call("prune_kept", 0)?;
-        self.intake.prune_kept(now, limit).await
+    async fn expire_given_up(
+        &self,
+        queue: &str,
+        age: Duration,
+        keep: Duration,
+        limit: u32,
+        now: OffsetDateTime,
+    ) -> Result<Vec<InboxKey>, StoreError> {
+        self.call("expire_given_up", 0)?;
+        self.intake.expire_given_up(queue, age, keep, limit, now).await
+    }
+
+    async fn prune_done(&self, limit: u32, now: OffsetDateTime) -> Result<u64, StoreError> {
+        self.call("prune_done", 0)?;
+        self.intake.prune_done(limit, now).await
     }
 }

@@ -1,4 +1,4 @@
-//! A lease of no time: the shortest that there is is taken instead.
+//! A lease of zero is raised to the shortest allowed lease.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -6,8 +6,9 @@ use std::time::Duration;
 use hookwire::Clock as _;
 use hookwire::receive::Arrival;
 use hookwire::testing::TokioClock;
-use http::Method;
 use tokio::time::sleep;
+
+use crate::received::stored;
 
 use super::{Arrived, Log, NOW, SECOND, call, receiver, store};
 
@@ -15,7 +16,7 @@ use super::{Arrived, Log, NOW, SECOND, call, receiver, store};
 async fn a_worker_with_a_lease_of_no_time_handles_what_it_takes() {
     let receiver = receiver(store());
     let request = call("evt_1", NOW);
-    receiver.keep(&Method::POST, &Arrival::new(&request.headers), &request.body, NOW).await.unwrap();
+    stored(&receiver, Arrival::post(&request.headers), &request.body, NOW).await.unwrap();
     let log = Log::default();
     let handled = log.clone();
     let (clock, reads) = (TokioClock::new(NOW), AtomicU32::new(0));
@@ -26,7 +27,7 @@ async fn a_worker_with_a_lease_of_no_time_handles_what_it_takes() {
         })
         .with_lease(Duration::ZERO)
         .with_clock(move || {
-            // What was taken and handed back at once is taken again at once, for ever.
+            // A request that is handed back at once would be leased again at once, for ever.
             assert!(reads.fetch_add(1, Ordering::SeqCst) < 1_000, "it turns in a circle");
             clock.now()
         });

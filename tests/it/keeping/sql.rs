@@ -5,8 +5,10 @@ use hookwire::sqlx::sqlite::SqliteConnectOptions;
 use hookwire::sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use hookwire::store::postgres::PostgresStore;
 use hookwire::store::sqlite::SqliteStore;
-use hookwire::store::{InboxKey, Kept, KeptRequest, StoreErrorKind, Take};
+use hookwire::store::{InboxKey, LeaseRequests, StoreErrorKind, Stored, StoredRequest};
 use hookwire::{Intake, RetryPolicy};
+
+use crate::received::stored;
 
 use super::{Arrived, Log, NOW, SECOND, call, receiver};
 use crate::postgres_server;
@@ -43,8 +45,8 @@ async fn is_given_up_alone<I: Intake + Clone + 'static>(intake: I, damage: impl 
     let receiver = receiver(intake);
     for id in ["evt_1", "evt_2", "evt_3"] {
         let request = call(id, NOW);
-        let arrival = hookwire::receive::Arrival::new(&request.headers);
-        receiver.keep(&http::Method::POST, &arrival, &request.body, NOW).await.unwrap();
+        let arrival = hookwire::receive::Arrival::post(&request.headers);
+        stored(&receiver, arrival, &request.body, NOW).await.unwrap();
     }
     damage().await;
     let (log, told) = (Log::default(), Log::default());
@@ -74,14 +76,14 @@ async fn a_running_worker_gives_up_at_once_what_it_cannot_read() {
     let path = folder.path().join("hooks.db");
     let receiver = receiver(SqliteStore::open(&path).await.unwrap());
     let request = call("evt_2", NOW);
-    let arrival = hookwire::receive::Arrival::new(&request.headers);
-    receiver.keep(&http::Method::POST, &arrival, &request.body, NOW).await.unwrap();
+    let arrival = hookwire::receive::Arrival::post(&request.headers);
+    stored(&receiver, arrival, &request.body, NOW).await.unwrap();
     let mut connection = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
     connection.execute(AssertSqlSafe(DAMAGES[0].replace("{p}", "hookwire_"))).await.unwrap();
     let (tells, mut told) = tokio::sync::mpsc::unbounded_channel();
     let worker = receiver
         .worker(async |_: Arrived| panic!("there is nothing to handle"))
-        // Not at once, it would be given up for another reason when this ends.
+        // A longer lease, or the request would be given up for another reason when the lease ends.
         .with_lease(SECOND / 5)
         .with_retry(RetryPolicy::none())
         .with_observer(move |incident| tells.send(incident.to_string()).unwrap());
@@ -96,10 +98,15 @@ async fn due_times_and_leases_are_on_the_databases_clock_in_postgres() {
     let builder = PostgresStore::builder().with_prefix(postgres_server::prefix());
     let store = builder.connect(postgres_server::url()).await.unwrap();
     let day = 86_400 * SECOND;
-    // A machine whose clock is a day ahead keeps, one whose clock is a day behind takes.
-    let request = |id: &str| KeptRequest::new(key(id), NOW + 40_000 * day, Bytes::from_static(b"{}"));
-    assert_eq!(store.keep(&[request("a"), request("b")]).await.unwrap(), [Kept::New, Kept::New]);
-    let take = async || store.take(&Take::new("allison", NOW - day, 3_600 * SECOND, 1)).await.unwrap();
+    // A machine with a clock a day ahead stores, a machine with a clock a day behind leases.
+    let request = |id: &str| StoredRequest::new(key(id), NOW + 40_000 * day, Bytes::from_static(b"{}"));
+    assert_eq!(
+        store.store_requests(&[request("a"), request("b")]).await.unwrap(),
+        [Stored::New, Stored::New]
+    );
+    let take = async || {
+        store.lease_requests(&LeaseRequests::new("allison", 3_600 * SECOND, 1, NOW - day)).await.unwrap()
+    };
     assert_eq!(take().await.requests.len(), 1);
     assert_eq!(store.next_due("allison", NOW - day).await.unwrap(), Some(std::time::Duration::ZERO));
     assert_eq!(take().await.requests.len(), 1);
@@ -113,18 +120,26 @@ async fn what_postgres_cannot_hold_is_refused_or_not_there() {
     let builder = PostgresStore::builder().with_prefix(postgres_server::prefix());
     let store = builder.connect(postgres_server::url()).await.unwrap();
     let odd = InboxKey::new("a\0b", key("a").id);
-    let kept = store.keep(&[KeptRequest::new(odd.clone(), NOW, Bytes::new())]).await;
+    let kept = store.store_requests(&[StoredRequest::new(odd.clone(), NOW, Bytes::new())]).await;
     assert_eq!(kept.unwrap_err().kind(), StoreErrorKind::Backend);
     assert_eq!(store.next_due("a\0b", NOW).await.unwrap(), None);
-    assert!(store.take(&Take::new("a\0b", NOW, SECOND, 1)).await.unwrap().requests.is_empty());
+    assert!(
+        store.lease_requests(&LeaseRequests::new("a\0b", SECOND, 1, NOW)).await.unwrap().requests.is_empty()
+    );
     assert!(store.given_up("a\0b", None, 1).await.unwrap().is_empty());
     assert!(!store.put_back(&odd, NOW).await.unwrap());
-    // A reason is somebody's words, and kept as far as it can be.
-    store.keep(&[KeptRequest::new(key("a"), NOW, Bytes::new())]).await.unwrap();
-    let taken = store.take(&Take::new("allison", NOW, SECOND, 1)).await.unwrap().requests.remove(0);
-    let give_up = hookwire::store::Conclusion::give_up("odd\0words");
-    let settlement = hookwire::store::RequestSettlement::new(key("a"), taken.lease, NOW, give_up);
-    store.settle_taken(&[settlement]).await.unwrap();
+    // The reason is free text and is stored as far as possible.
+    store.store_requests(&[StoredRequest::new(key("a"), NOW, Bytes::new())]).await.unwrap();
+    let taken = store
+        .lease_requests(&LeaseRequests::new("allison", SECOND, 1, NOW))
+        .await
+        .unwrap()
+        .requests
+        .remove(0);
+    let give_up = hookwire::delivery::Next::dead(hookwire::DeadReason::Exhausted);
+    let settlement =
+        hookwire::store::implement::Settlement::failed(key("a"), taken.lease, "odd\0words", give_up, NOW);
+    store.settle_requests(&[settlement], SECOND).await.unwrap();
     assert_eq!(store.given_up("allison", None, 1).await.unwrap()[0].reason, "odd\u{fffd}words");
 }
 
@@ -132,7 +147,7 @@ fn key(id: &str) -> InboxKey {
     InboxKey::new("allison", id.parse().unwrap())
 }
 
-/// Each makes the second request unreadable.
+/// Each change makes the second request unreadable.
 const DAMAGES: [&str; 5] = [
     "UPDATE {p}intake SET event = 'two words' WHERE id = 'evt_2'",
     "UPDATE {p}intake SET body = NULL WHERE id = 'evt_2'",

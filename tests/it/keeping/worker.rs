@@ -1,19 +1,20 @@
-//! The worker: when it has which event handled, what it makes of failures, and how it ends.
+//! The worker: the order of events, failures, retries, and shutdown.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hookwire::receive::{Arrival, Incident, Job, Receiver, Worker};
-use hookwire::store::{GivenUpRequest, Kept, StoreErrorKind, Take};
+use hookwire::receive::{Arrival, Incident, Job, Receiver, StoredFirst, Worker};
+use hookwire::store::{GivenUpRequest, LeaseRequests, StoreErrorKind};
 use hookwire::testing::TokioClock;
 use hookwire::{Contract, DataError, Envelope, Intake, Jitter, RetryPolicy, allison};
-use http::Method;
 use serde_json::json;
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
+
+use crate::received::stored;
 
 use super::away::Away;
 use super::{Arrived, Failure, Log, NOW, SECOND, call, event, receiver, store};
@@ -72,7 +73,7 @@ async fn what_another_process_keeps_is_found_at_the_next_look() {
         async { Ok(()) }
     }));
     sleep(Duration::from_millis(300)).await;
-    // A receiver that shares nothing with the worker but the store.
+    // A receiver that shares only the store with the worker.
     let other = receiver(stage.receiver.intake().clone());
     keep(&other, "evt_1", stage.clock_now()).await;
     sleep(5 * SECOND).await;
@@ -113,11 +114,11 @@ async fn an_event_that_fails_is_tried_again_as_the_policy_says_and_then_given_up
     assert_eq!((given_up.attempts, given_up.reason.as_str()), (3, "not saved: the disk is full"));
     assert_eq!(given_up.request.body, call("evt_1", NOW).body);
 
-    // Mended, it is put back.
+    // Put the mended request back.
     let intake = stage.receiver.intake();
     assert!(intake.put_back(&given_up.request.key, stage.clock_now()).await.unwrap());
     sleep(2 * SECOND).await;
-    // Found by the next look, within a second.
+    // The next poll finds it within a second.
     assert!(stage.log.lines()[6].starts_with("tried at 60"), "{:?}", stage.log.lines());
     running.end().await;
 }
@@ -130,7 +131,7 @@ async fn a_panic_costs_its_event_one_attempt_and_others_nothing() {
     let worker = stage
         .worker(move |event: Arrived| {
             let id = event.unwrap().id.to_string();
-            // Before the future, too.
+            // The failure comes before the handler returns a future.
             let number = tries.fetch_add(usize::from(id == "evt_1"), Ordering::SeqCst);
             assert!(id != "evt_1" || number != 0, "at once");
             let log = log.clone();
@@ -221,7 +222,7 @@ async fn no_more_are_handled_at_once_than_the_cap() {
         stage.keep(&format!("evt_{number}")).await;
     }
     let running = stage.run(worker);
-    // Ten of a second each, three at a time: the room of one that ended is used at once.
+    // Ten events of a second each, three at a time: the place of a finished event is used at once.
     sleep(Duration::from_millis(4_100)).await;
     assert_eq!((most.load(Ordering::SeqCst), now.load(Ordering::SeqCst)), (3, 0));
     assert_eq!(stage.due_now().await, 0);
@@ -242,12 +243,12 @@ async fn what_was_handled_while_the_store_was_away_is_settled_when_it_is_back() 
     for number in 0..5 {
         stage.keep(&format!("evt_{number}")).await;
     }
-    away.fail("settle_taken", StoreErrorKind::Unavailable);
+    away.fail("settle_requests", StoreErrorKind::Unavailable);
     let running = stage.run(worker);
     sleep(30 * SECOND).await;
-    // Not more than there is room for, and left alone between the tries.
+    // The worker leases only as many as it has room for, and waits between its tries.
     assert_eq!(stage.log.lines().len(), 2);
-    assert!((5..20).contains(&away.count("settle_taken")), "{}", away.count("settle_taken"));
+    assert!((5..20).contains(&away.count("settle_requests")), "{}", away.count("settle_requests"));
     away.fail("all", StoreErrorKind::Unavailable);
     sleep(20 * SECOND).await;
     away.come_back();
@@ -256,6 +257,30 @@ async fn what_was_handled_while_the_store_was_away_is_settled_when_it_is_back() 
     sleep(5 * MINUTE).await;
     assert_eq!(stage.log.lines().len(), 5);
     running.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn results_that_were_written_and_reported_as_failed_reach_the_observer() {
+    let away = Away::new(store());
+    let stage = Stage::new(receiver(away.clone()));
+    let told = stage.log.clone();
+    let worker = stage
+        .worker(|event: Arrived| {
+            let fails = event.unwrap().id.as_str() == "evt_1";
+            async move { if fails { Err(Failure::from("bad")) } else { Ok(()) } }
+        })
+        .with_retry(RetryPolicy::none())
+        .with_observer(move |incident| told.add(incident.to_string()));
+    away.lose_next_answer();
+    stage.keep("evt_1").await;
+    stage.keep("evt_2").await;
+    let running = stage.run(worker);
+    sleep(MINUTE).await;
+    running.end().await;
+    let lines = stage.log.lines();
+    assert!(lines.iter().any(|line| line.starts_with("call `settle_requests`")), "{lines:?}");
+    assert!(lines.contains(&"event evt_1 of allison is given up: bad".to_owned()), "{lines:?}");
+    assert_eq!(lines.len(), 2, "a repeated success is not stale: {lines:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -274,7 +299,7 @@ async fn a_settlement_that_is_refused_costs_no_others() {
     let running = stage.run(worker);
     sleep(10 * MINUTE).await;
     assert_eq!(stage.log.lines().len(), 5);
-    assert!(away.count("settle_taken") >= 6, "a batch, and each alone");
+    assert!(away.count("settle_requests") >= 6, "a batch, and each alone");
     running.end().await;
 }
 
@@ -297,7 +322,7 @@ async fn a_shutdown_takes_nothing_more_and_lets_what_is_handled_end() {
     sleep(SECOND).await;
     let running = running.shut_down();
     stage.keep("evt_2").await;
-    // Its lease is extended meanwhile: nobody else may have it.
+    // The worker extends the lease meanwhile, so no other worker gets the event.
     sleep(8 * SECOND).await;
     assert_eq!(stage.due_now().await, 1);
     running.ended().await;
@@ -326,7 +351,7 @@ async fn a_shutdown_does_not_wait_for_a_store_that_stays_away() {
     let away = Away::new(store());
     let stage = Stage::new(receiver(away.clone()));
     let running = stage.run(stage.worker(|_: Arrived| async { Ok(()) }));
-    away.fail("settle_taken", StoreErrorKind::Unavailable);
+    away.fail("settle_requests", StoreErrorKind::Unavailable);
     stage.keep("evt_1").await;
     sleep(SECOND).await;
     running.end().await;
@@ -347,13 +372,13 @@ async fn an_event_that_kills_its_process_is_given_up_in_the_end() {
         .with_observer(move |incident| told.add(incident.to_string()));
     stage.keep("evt_1").await;
     for _ in 0..3 {
-        // As by processes that died of it.
+        // Lease the event like processes that die while they handle it.
         assert_eq!(stage.take().await.len(), 1);
         sleep(MINUTE).await;
     }
     let worked = worker.step(stage.clock_now()).await.unwrap();
     assert_eq!((worked.done, worked.given_up), (0, 1));
-    let expected = "no attempt is left, and of the last one nothing was heard";
+    let expected = "no attempts left; the last one ended without a result";
     assert_eq!(stage.log.lines(), [format!("event evt_1 of allison is given up: {expected}")]);
     assert_eq!(stage.given_up().await[0].reason, expected);
 }
@@ -372,13 +397,13 @@ async fn a_lease_that_ended_under_a_handler_is_told_and_changes_nothing() {
     let running = stage.run(worker);
     stage.keep("evt_1").await;
     sleep(SECOND).await;
-    stage.receiver.intake().fail("extend_taken", StoreErrorKind::Unavailable);
+    stage.receiver.intake().fail("extend_requests", StoreErrorKind::Unavailable);
     sleep(70 * SECOND).await;
     assert_eq!(stage.take().await, [("evt_1".to_owned(), 2)]);
     sleep(50 * SECOND).await;
     let lines = stage.log.lines();
     assert!(lines.contains(&"lease of event evt_1 of allison ended before its attempt did".to_owned()));
-    assert!(lines.iter().any(|line| line.contains("`extend_taken`")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("`extend_requests`")), "{lines:?}");
     running.end().await;
 }
 
@@ -386,7 +411,7 @@ async fn a_lease_that_ended_under_a_handler_is_told_and_changes_nothing() {
 async fn data_that_does_not_fit_reaches_the_handler_as_it_came() {
     let receiver = receiver(store());
     let request = event("evt_1", "call.ended", json!({"call_id": 7}), NOW);
-    receiver.keep(&Method::POST, &Arrival::new(&request.headers), &request.body, NOW).await.unwrap();
+    stored(&receiver, Arrival::post(&request.headers), &request.body, NOW).await.unwrap();
     let log = Log::default();
     let told = log.clone();
     let worker = receiver.worker(move |event: Arrived| {
@@ -402,7 +427,7 @@ async fn data_that_does_not_fit_reaches_the_handler_as_it_came() {
 async fn types_that_were_not_asked_for_are_done_without_the_handler() {
     let receiver = receiver(store());
     let request = event("evt_1", "contact.created", json!({"contact_id": "c"}), NOW);
-    receiver.keep(&Method::POST, &Arrival::new(&request.headers), &request.body, NOW).await.unwrap();
+    stored(&receiver, Arrival::post(&request.headers), &request.body, NOW).await.unwrap();
     keep(&receiver, "evt_2", NOW).await;
     let log = Log::default();
     let told = log.clone();
@@ -426,7 +451,7 @@ async fn a_batch_is_handled_in_one_call_and_each_of_it_told_of() {
                 assert_eq!((job.event?.id, job.attempt, job.received_at), (job.key.id.clone(), 1, NOW));
                 if job.key.id.as_str() == "evt_1" { Err("not this one".into()) } else { Ok(()) }
             };
-            // Of the last batch nothing is told.
+            // The handler returns no results for the last batch.
             if jobs.len() < 3 { Vec::new() } else { jobs.into_iter().map(told).collect() }
         }
     });
@@ -450,12 +475,12 @@ async fn a_batch_is_handled_in_one_call_and_each_of_it_told_of() {
 async fn what_a_batch_is_told_of_goes_past_what_the_handler_was_not_asked_about() {
     let stage = Stage::new(receiver(store()));
     let other = event("evt_0", "contact.created", json!({"contact_id": "c"}), NOW);
-    stage.receiver.keep(&Method::POST, &Arrival::new(&other.headers), &other.body, NOW).await.unwrap();
+    stored(&stage.receiver, Arrival::post(&other.headers), &other.body, NOW).await.unwrap();
     for number in 1..4 {
         stage.keep(&format!("evt_{number}")).await;
     }
     let worker = stage.receiver.worker_in_batches(4, async |jobs: Vec<Job<allison::CallEnded>>| {
-        // Of the last one nothing is told.
+        // The handler returns no result for the last event.
         let told = |job: &Job<allison::CallEnded>| match job.key.id.as_str() {
             "evt_1" => Err("not this one".into()),
             _ => Ok(()),
@@ -482,7 +507,7 @@ async fn what_is_told_of_after_its_lease_is_handed_back_and_not_handled() {
     stage.keep("evt_1").await;
     let running = stage.run(worker);
     sleep(69 * SECOND).await;
-    // As by another worker: the lease of the first has ended.
+    // The first worker's lease has ended, so another worker takes over.
     assert_eq!(stage.take().await, [("evt_1".to_owned(), 2)]);
     sleep(30 * SECOND).await;
     assert!(stage.log.lines().is_empty(), "it is somebody else's: {:?}", stage.log.lines());
@@ -516,7 +541,7 @@ async fn a_retry_that_is_due_before_the_next_look_is_not_waited_for_any_longer()
 
 #[tokio::test(start_paused = true)]
 async fn an_event_whose_task_panics_is_due_again_when_its_lease_ends() {
-    /// Panics once, when it is told to.
+    /// A clock that panics once, on demand.
     struct Broken(TokioClock, Arc<AtomicUsize>);
 
     impl hookwire::Clock for Broken {
@@ -533,7 +558,7 @@ async fn an_event_whose_task_panics_is_due_again_when_its_lease_ends() {
     let worker = stage
         .worker(move |_: Arrived| {
             log.add(at(&clock));
-            // The next who asks is the task of this call, for the time of its end.
+            // The next call of the clock comes from this event's task, at its end.
             let _ = breaks.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst);
             async { Ok(()) }
         })
@@ -559,7 +584,8 @@ async fn an_event_is_given_up_when_its_next_attempt_would_come_too_late() {
     stage.keep("evt_1").await;
     let running = stage.run(worker);
     sleep(10 * MINUTE).await;
-    // Its attempts end after 15 s and 40 s; after 65 s a third would have failed, and a fourth come too late.
+    // The attempts end after 15 s and 40 s. After 65 s a third would have failed, and a fourth would be too
+    // late.
     assert_eq!(stage.given_up().await[0].attempts, 3);
     running.end().await;
 }
@@ -599,16 +625,38 @@ async fn what_is_done_is_forgotten_after_the_contracts_window() {
     sleep(50 * MINUTE).await;
     assert_eq!(stage.forgotten_by(stage.clock_now()).await, 0);
     let (copy, now) = (call("evt_1", stage.clock_now()), stage.clock_now());
-    let arrival = Arrival::new(&copy.headers);
-    let kept = stage.receiver.keep(&Method::POST, &arrival, &copy.body, now).await.unwrap();
-    assert_eq!(kept, Kept::Duplicate, "and the worker has not forgotten it either");
-    // Within ten minutes of the window's end somebody has forgotten it.
+    let arrival = Arrival::post(&copy.headers);
+    let kept = stored(&stage.receiver, arrival, &copy.body, now).await.unwrap();
+    assert_eq!(kept, StoredFirst::Duplicate, "and the worker has not forgotten it either");
+    // The inbox forgets the event within ten minutes of the window's end.
     sleep(25 * MINUTE).await;
     assert_eq!(stage.forgotten_by(stage.clock_now() + 60 * MINUTE).await, 0);
     running.end().await;
 }
 
-/// A receiver, and a clock that runs with tokio's paused time.
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_given_up_ends_visibly_after_its_age() {
+    let stage = Stage::new(receiver(store()));
+    let told = stage.log.clone();
+    let worker = stage
+        .worker(async |_: Arrived| Err(Failure::from("bad")))
+        .with_retry(RetryPolicy::none())
+        .with_poll_interval(60 * MINUTE)
+        .with_expiry(120 * MINUTE)
+        .with_observer(move |incident| told.add(incident.to_string()));
+    let running = stage.run(worker);
+    stage.keep("evt_1").await;
+    sleep(119 * MINUTE).await;
+    assert_eq!(stage.log.lines(), ["event evt_1 of allison is given up: bad"]);
+    assert_eq!(stage.given_up().await.len(), 1);
+    // Within the ten minutes between two looks.
+    sleep(11 * MINUTE).await;
+    assert_eq!(stage.log.lines()[1..], ["event evt_1 of allison was given up and is deleted now"]);
+    assert!(stage.given_up().await.is_empty());
+    running.end().await;
+}
+
+/// A receiver, and a clock that follows tokio's paused time.
 struct Stage<I> {
     receiver: Receiver<I>,
     clock: TokioClock,
@@ -646,21 +694,21 @@ impl<I: Intake + Clone + 'static> Stage<I> {
         self.receiver.intake().given_up("allison", None, 100).await.unwrap()
     }
 
-    /// Takes what is due for a minute, as a process that then dies: ids and attempts.
+    /// Leases due requests for a minute, as a process that then dies. Returns ids and attempts.
     async fn take(&self) -> Vec<(String, u32)> {
-        let take = Take::new("allison", self.clock_now(), MINUTE, 100);
-        let taken = self.receiver.intake().take(&take).await.unwrap();
-        taken.requests.iter().map(|taken| (taken.request.key.id.to_string(), taken.attempt)).collect()
+        let take = LeaseRequests::new("allison", MINUTE, 100, self.clock_now());
+        let taken = self.receiver.intake().lease_requests(&take).await.unwrap();
+        taken.requests.iter().map(|taken| (taken.key.id.to_string(), taken.attempt)).collect()
     }
 
-    /// How many are due, seen by taking them for no time.
+    /// The number of due requests, counted by leasing them for zero seconds.
     async fn due_now(&self) -> usize {
-        let take = Take::new("allison", self.clock_now(), Duration::ZERO, 100);
-        self.receiver.intake().take(&take).await.unwrap().requests.len()
+        let take = LeaseRequests::new("allison", Duration::ZERO, 100, self.clock_now());
+        self.receiver.intake().lease_requests(&take).await.unwrap().requests.len()
     }
 
     async fn forgotten_by(&self, now: OffsetDateTime) -> u64 {
-        self.receiver.intake().prune_kept(now, 100).await.unwrap()
+        self.receiver.intake().prune_done(100, now).await.unwrap()
     }
 }
 
@@ -705,14 +753,14 @@ impl std::error::Error for Wrapped {
 
 async fn keep<I: Intake>(receiver: &Receiver<I>, id: &str, now: OffsetDateTime) {
     let request = call(id, now);
-    receiver.keep(&Method::POST, &Arrival::new(&request.headers), &request.body, now).await.unwrap();
+    stored(receiver, Arrival::post(&request.headers), &request.body, now).await.unwrap();
 }
 
 fn policy(delays: impl IntoIterator<Item = Duration>) -> RetryPolicy {
     RetryPolicy::delays(delays).unwrap().with_jitter(Jitter::None).unwrap()
 }
 
-/// What the clock shows since the beginning.
+/// The time since the start.
 fn at(clock: &TokioClock) -> String {
     format!("{} ms", (hookwire::Clock::now(clock) - NOW).whole_milliseconds())
 }

@@ -1,4 +1,4 @@
-//! What each call takes and answers.
+//! Requests and answers of each call.
 
 use hookwire::allison::{CallEnded, ContactCreated};
 use hookwire::{Secret, Store as _};
@@ -67,7 +67,7 @@ async fn what_is_wrong_with_a_body_is_told_by_its_field() {
     let refused = stage.post(SUBSCRIPTIONS, with(json!({"url": "https://169.254.169.254/"}))).await.json();
     assert!(text(&refused["rule"]).starts_with("address:"), "{refused}");
     assert!(!text(&refused["expected"]).is_empty());
-    // What was given is not repeated: it may be a secret in the wrong place.
+    // The error does not repeat the input, because it may be a secret in the wrong place.
     let secret = Secret::generate();
     for body in [
         json!({"max_in_flight": secret.expose()}),
@@ -139,7 +139,7 @@ async fn a_creation_that_is_sent_twice_makes_one_subscription_and_shows_its_secr
     assert_eq!(without.header("idempotency-replayed"), "true");
     assert!(text(&without.json()["warning"]).contains("Rotate"));
     assert_eq!(stage.get(SUBSCRIPTIONS).await["data"].as_array().unwrap().len(), 1);
-    // Also when it was changed since.
+    // The same holds after the subscription was changed.
     let id = text(&with.json()["data"]["id"]);
     let changed = stage.wire.send("PATCH", &at("", &id), WRITER, &json!({"enabled": false})).await;
     assert_eq!(changed.status, 200);
@@ -147,7 +147,7 @@ async fn a_creation_that_is_sent_twice_makes_one_subscription_and_shows_its_secr
     assert_eq!((again.status, &again.json()["data"]["enabled"]), (201, &json!(false)));
     let other = json!({"url": stage.endpoint.url().as_str(), "events": ["call.*"]}).to_string();
     assert_eq!(create("k-1", WRITER, &other).await.status, 422);
-    // Another key, and the same key of somebody else, make others.
+    // Another key creates another subscription. So does the same key in another organization.
     assert!(create("k-2", WRITER, &body).await.json()["secret"].is_string());
     assert!(create("k-1", STRANGER, &body).await.json()["secret"].is_string());
     for key in ["", "a b", &"x".repeat(256)] {
@@ -255,7 +255,7 @@ async fn a_test_event_tells_what_came_of_it_and_is_listed() {
     let event = stage.get(&format!("/v1/events/{}", text(&tested["event_id"]))).await;
     assert_eq!(event["data"]["test"], true);
     assert_eq!(event["data"]["payload"]["type"], "call.message_taken");
-    // Without waiting.
+    // Without waiting for the attempt.
     let answer = stage.post(&at("/test", &id), json!({"wait": false})).await;
     assert_eq!(answer.status, 202);
     stage.endpoint.arrived(2).await;
@@ -264,7 +264,27 @@ async fn a_test_event_tells_what_came_of_it_and_is_listed() {
     assert_eq!((refused.status, refused.field().as_str()), (400, "event_type"));
 }
 
-/// The names that Allo's first API gives to what it asks for.
+#[tokio::test]
+async fn test_events_beyond_the_organizations_limit_are_refused_and_say_how_long_to_wait() {
+    let stage = Stage::new().await;
+    let ids = [stage.subscribe(&["call.*"]).await.0, stage.subscribe(&["call.*"]).await.0];
+    // Ten may be sent at once, whichever endpoint they go to and whether the client waits or not.
+    let mut statuses = Vec::new();
+    for number in 0..14 {
+        let body = if number % 4 < 2 { json!({}) } else { json!({"wait": false}) };
+        let answer = stage.post(&at("/test", &ids[number % 2]), body).await;
+        if answer.status == 429 {
+            let wait: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+            assert!((1..=3).contains(&wait), "{wait}");
+            assert!(text(&answer.json()["detail"]).starts_with("too many test events"), "{answer:?}");
+        }
+        statuses.push(answer.status);
+    }
+    let taken = statuses.iter().filter(|status| **status < 300).count();
+    assert!((5..=11).contains(&taken) && statuses.contains(&429), "{statuses:?}");
+}
+
+/// Allo's first API uses its own names for fields.
 #[tokio::test]
 async fn allos_first_api_is_spoken_in_its_own_names() {
     let stage = Stage::under(Contract::allo_v1()).await;
@@ -277,14 +297,59 @@ async fn allos_first_api_is_spoken_in_its_own_names() {
     assert_eq!(made["data"]["allo_number"], "+4930123");
     let unknown = json!({"url": stage.endpoint.url().as_str(), "topics": ["CALL_LOST"]});
     let refused = stage.post(SUBSCRIPTIONS, unknown).await;
-    assert_eq!(refused.field(), "events[0]");
+    assert_eq!(refused.field(), "topics[0]");
     assert!(refused.body.contains("CALL_RECEIVED"), "the known ones are listed: {refused:?}");
+    for (fields, field) in [
+        (json!({"topics": ["*"], "events": ["*"]}), "topics"),
+        (json!({"topics": null}), "topics"),
+        (json!({"topics": []}), "topics"),
+        (json!({"topics": ["*", 7]}), "topics[1]"),
+        (json!({}), "events"),
+        (json!({"topics": ["*"], "allo_number": "030 123"}), "allo_number"),
+        (json!({"topics": ["*"], "allo_number": ["+4930123"]}), "allo_number"),
+        (json!({"topics": ["*"], "contact_lists": ["leads"]}), "contact_lists"),
+    ] {
+        let mut body = fields;
+        body["url"] = stage.endpoint.url().as_str().into();
+        let refused = stage.post(SUBSCRIPTIONS, body.clone()).await;
+        assert_eq!((refused.status, refused.field().as_str()), (400, field), "{body}: {refused:?}");
+    }
+    let twice = format!(
+        r#"{{"url": "{}", "topics": ["*"], "allo_number": "+1", "allo_number": "+2"}}"#,
+        stage.endpoint.url()
+    );
+    let json = &[("content-type", "application/json")];
+    let refused = stage.wire.raw(POST, SUBSCRIPTIONS, WRITER, json, &twice).await;
+    assert_eq!((refused.status, refused.field().as_str()), (400, "allo_number"), "{refused:?}");
     let rotated =
         stage.wire.raw(POST, &at("/rotate-secret", &text(&made["data"]["id"])), WRITER, &[], "").await;
     assert_eq!(rotated.status, 409);
 }
 
-/// As a program does that takes events under the path that lists them.
+#[tokio::test]
+async fn a_subscription_of_nectar_desk_is_narrowed_to_contact_lists() {
+    let stage = Stage::under(Contract::nectar_desk()).await;
+    let body = json!({
+        "url": stage.endpoint.url().as_str(), "events": ["*"], "contact_lists": ["leads", "customers"],
+    });
+    let made = stage.post(SUBSCRIPTIONS, body).await.json();
+    assert_eq!(made["data"]["contact_lists"], json!(["leads", "customers"]));
+    let id = text(&made["data"]["id"]);
+    let filter = stage.store.subscription(id.parse().unwrap()).await.unwrap().unwrap().filter;
+    assert_eq!(filter.attributes()["contact_list"], ["leads", "customers"]);
+    // A patch of other attributes keeps the lists, and null removes them.
+    let path = at("", &id);
+    let patch = json!({"attributes": {"region": ["eu"]}});
+    let changed = stage.wire.send("PATCH", &path, WRITER, &patch).await.json();
+    assert_eq!(changed["data"]["contact_lists"], json!(["leads", "customers"]));
+    let changed = stage.wire.send("PATCH", &path, WRITER, &json!({"contact_lists": null})).await.json();
+    assert_eq!(changed["data"].get("contact_lists"), None);
+    assert_eq!(changed["data"]["attributes"], json!({"region": ["eu"]}));
+    let replaced = json!({"url": stage.endpoint.url().as_str(), "events": ["*"], "contact_lists": []});
+    assert_eq!(stage.wire.send("PUT", &path, WRITER, &replaced).await.field(), "contact_lists");
+}
+
+/// A program may accept events under the path that lists them.
 #[tokio::test]
 async fn an_application_adds_methods_of_its_own() {
     let service = Service::new(Arc::new(MemoryStore::new()), Contract::allison());

@@ -1,18 +1,21 @@
-//! The OpenAPI document and the schemas, against what the router really takes and answers.
+//! The OpenAPI document and the schemas, compared with the router's real behaviour.
 
 use hookwire::allison::CallEnded;
+use hookwire::event::EventKind;
+use hookwire::manage::ManageError;
 use hookwire::manage::axum::openapi::document;
-use hookwire::{Contract, EventKind};
+use hookwire::{Contract, bounds};
 use serde_json::{Value, json};
 
 use super::*;
 
-/// Real answers of every kind, each against the schema that the document has for it.
+/// Real answers of every kind fit the document's schema.
 #[tokio::test]
 async fn answers_fit_the_schemas_of_the_document() {
-    let stage = Stage::under(Contract::allison().with_retry(hookwire::RetryPolicy::none())).await;
+    let contract = Contract::allison().with_retry(hookwire::RetryPolicy::none());
+    let stage = Stage::under(contract.clone()).await;
     let served = stage.get("/v1/openapi.json").await;
-    assert_eq!(served, document());
+    assert_eq!(served, document(&contract));
     let check = |method: &str, path: &str, answer: &Answer| {
         let operation = &served["paths"][path][method.to_lowercase()];
         let told = operation["responses"].get(answer.status.to_string());
@@ -66,7 +69,7 @@ async fn answers_fit_the_schemas_of_the_document() {
 
 #[test]
 fn every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_own() {
-    let document = document();
+    let document = document(&Contract::allison());
     let text = document.to_string();
     let references = text.split("\"$ref\":\"#").skip(1).map(|rest| rest.split('"').next().unwrap());
     let mut count = 0;
@@ -88,10 +91,10 @@ fn every_reference_leads_somewhere_and_every_operation_has_a_name_of_its_own() {
     assert_eq!(names.len(), all);
 }
 
-/// The bodies that the readers take, from what they say of themselves.
+/// The document describes the request bodies from the readers' own data.
 #[test]
 fn bodies_are_described_as_they_are_read() {
-    let document = document();
+    let document = document(&Contract::allison());
     let schema = |name: &str| &document["components"]["schemas"][name];
     let draft = schema("SubscriptionDraft");
     assert_eq!(draft["required"], json!(["events", "url"]));
@@ -100,16 +103,54 @@ fn bodies_are_described_as_they_are_read() {
     assert_eq!(draft["properties"]["max_in_flight"]["type"], json!(["null", "integer"]));
     assert_eq!(draft["properties"]["headers"]["additionalProperties"]["type"], "string");
     assert_eq!(draft["properties"]["rate"]["required"], json!(["per_second"]));
+    for name in ["SubscriptionDraft", "SubscriptionPatch"] {
+        let fields = &schema(name)["properties"];
+        assert_eq!(fields["headers"]["maxProperties"], bounds::HEADERS, "{name}");
+        assert_eq!(fields["attributes"]["maxProperties"], bounds::CONDITIONS, "{name}");
+        assert_eq!(fields["conditions"]["maxItems"], bounds::CONDITIONS, "{name}");
+    }
+    assert_eq!(schema("Discard")["properties"]["note"]["maxLength"], bounds::NOTE);
     assert_eq!(schema("SubscriptionPatch").get("required"), None);
     assert!(schema("SubscriptionPatch")["properties"].get("secret").is_none());
     assert_eq!(schema("Recover")["properties"]["since"]["format"], "date-time");
 }
 
-/// Of every platform: the sample fits, and where a field is changed or left out the schema and the type agree.
+/// For every contract, the document and the error about an unknown field list the same fields.
+#[tokio::test]
+async fn a_contracts_own_fields_stand_in_its_document() {
+    for name in Contract::NAMES {
+        let contract: Contract = name.parse().unwrap();
+        let document = document(&contract);
+        let schema = |name: &str| document["components"]["schemas"][name]["properties"].as_object().unwrap();
+        let (draft, patch, view) =
+            (schema("SubscriptionDraft"), schema("SubscriptionPatch"), schema("Subscription"));
+        for field in contract.subscription_fields() {
+            let is_attribute = field.target().attribute().is_some();
+            for (properties, has_it) in [(draft, true), (patch, true), (view, is_attribute)] {
+                assert_eq!(properties.contains_key(field.name()), has_it, "{name} {}", field.name());
+                let described = properties.get(field.name()).map(|property| &property["description"]);
+                assert_eq!(described.is_some_and(|text| *text == field.description()), has_it);
+            }
+        }
+        let service = Service::new(MemoryStore::new(), contract);
+        let body = r#"{"url": "https://hooks.example.com/", "events": ["*"], "colour": "red"}"#;
+        let refused = service.create("org_1", serde_json::from_str(body).unwrap()).await.unwrap_err();
+        let ManageError::Refused(refusal) = refused else { panic!("{refused}") };
+        let mut names: Vec<_> = refusal.expected.strip_prefix("one of ").unwrap().split(", ").collect();
+        names.sort_unstable();
+        assert_eq!(names, draft.keys().collect::<Vec<_>>());
+    }
+    let allo = document(&Contract::allo_v1());
+    let draft = &allo["components"]["schemas"]["SubscriptionDraft"];
+    assert_eq!(draft["anyOf"], json!([{"required": ["events"]}, {"required": ["topics"]}]));
+    assert_eq!(draft["required"], json!(["url"]));
+}
+
+/// For every platform, the sample fits its schema. If a field is changed or removed, schema and type agree.
 #[test]
 fn schemas_of_event_types_say_what_is_read() {
     let mut kinds = 0;
-    for name in ["allison", "allo", "allo_v1", "nectar_desk", "recept_ai"] {
+    for name in Contract::NAMES {
         let contract: Contract = name.parse().unwrap();
         for kind in contract.catalogue().iter() {
             kinds += 1;
@@ -161,7 +202,8 @@ fn assert_fits_in(root: &Value, schema: &Value, value: &Value) {
     }
 }
 
-/// What of `value` does not fit: of JSON Schema as much as the schemas here use.
+/// The first part of `value` that does not fit. Implements only the JSON Schema keywords that these schemas
+/// use.
 fn misfit(root: &Value, schema: &Value, value: &Value) -> Option<String> {
     if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
         let schema = root.pointer(reference.trim_start_matches('#')).expect("reference leads somewhere");

@@ -1,23 +1,22 @@
-//! Secrets searched for in every answer, log line and database page after a full run with a key ring.
+//! Searches for secrets in every answer, log line and database page after a full run with a key ring.
 #![cfg(all(feature = "postgres", feature = "sqlite", feature = "tracing"))]
 
 use std::cell::RefCell;
-use std::io;
 use std::path::Path;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hookwire::allison::CallEnded;
+use hookwire::contract::Rotation;
 use hookwire::store::postgres::PostgresStore;
 use hookwire::store::sqlite::SqliteStore;
-use hookwire::{Clock as _, Records, Rotation, Secret};
+use hookwire::{Clock as _, Secret};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
-use crate::postgres_server;
+use crate::stores::Whole;
+use crate::{log_lines, postgres_server};
 
 #[test]
 fn no_secret_is_in_an_answer_that_is_not_to_show_it_nor_in_the_log_nor_in_a_sqlite_file() {
@@ -41,17 +40,17 @@ fn no_secret_is_in_an_answer_that_is_not_to_show_it_nor_in_the_log_nor_in_a_post
     run.judge(&log, &database);
 }
 
-/// What was answered, and the secrets that were in it.
+/// The answers, and the secrets that could be in them.
 struct Run {
     wire: Wire,
     answers: RefCell<Vec<(String, String)>>,
-    /// Each with the number of the one answer that is to show it, if one is.
+    /// Each secret with the index of the one answer that may show it.
     secrets: RefCell<Vec<(Secret, Option<usize>)>>,
     url: String,
 }
 
 impl Run {
-    async fn full<S: Records + 'static>(store: S) -> Self {
+    async fn full<S: Whole>(store: S) -> Self {
         let store = Arc::new(store);
         let clock = ManualClock::new(OffsetDateTime::now_utc().replace_nanosecond(0).unwrap());
         let ring = Arc::new(KeyRing::new("2026-11", Key::generate()).unwrap());
@@ -90,7 +89,8 @@ impl Run {
         run
     }
 
-    /// One of each authentication, of given and of generated secrets, each changed and its secret replaced.
+    /// Creates a subscription for each kind of authentication, with given and generated secrets, then changes
+    /// each and rotates its secret.
     async fn subscriptions(&self) -> Vec<String> {
         let [password, token, key] = [(); 3].map(|()| self.hidden());
         let mut ids = Vec::new();
@@ -154,7 +154,7 @@ impl Run {
         }
     }
 
-    /// A secret wherever it does not belong.
+    /// Sends a secret in every wrong place.
     async fn mistakes(&self, ids: &[String]) {
         let secret = self.hidden();
         let secret = secret.expose();
@@ -227,14 +227,14 @@ impl Run {
         self.raw(400, POST, SUBSCRIPTIONS, &[("idempotency-key", &spaced)], &body).await;
     }
 
-    /// A secret that no answer is to show.
+    /// A secret that no answer may show.
     fn hidden(&self) -> Secret {
         let secret = Secret::generate();
         self.secrets.borrow_mut().push((secret.clone(), None));
         secret
     }
 
-    /// A call whose answer shows a secret, `given` if that is what it was given.
+    /// A call whose answer shows a secret. `given` is the secret if the caller chose it.
     async fn shows(&self, path: &str, body: Value, given: Option<&Secret>) -> Value {
         let status = if path == SUBSCRIPTIONS { 201 } else { 200 };
         let told = self.send(status, POST, path, &body).await.json();
@@ -287,28 +287,21 @@ impl Run {
     }
 }
 
-/// What `run` tells, and what was logged on this thread meanwhile.
+/// The result of `run`, and the log of this thread meanwhile.
 fn logged<A, B>(run: impl Future<Output = (A, B)>) -> (A, Vec<u8>, B) {
-    let lines = Lines::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(lines.clone())
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .finish();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (run, database) = tracing::subscriber::with_default(subscriber, || runtime.block_on(run));
-    let log = lines.0.lock().unwrap().clone();
-    (run, log, database)
+    let ((run, database), log) = log_lines::logged(tracing::Level::TRACE, || runtime.block_on(run));
+    (run, log.into_bytes(), database)
 }
 
-/// Every byte of the file, of its log and of the log's index.
+/// Every byte of the file, its log and the log's index.
 fn files_in(directory: &Path) -> Vec<u8> {
     let files: Vec<_> = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()).collect();
     assert_eq!(files.len(), 3, "{files:?}");
     files.iter().flat_map(|file| std::fs::read(file).unwrap()).collect()
 }
 
-/// Every row of every table as text, in which bytes are hex.
+/// Every row of every table as text, with bytes in hex.
 async fn tables_of(prefix: &str) -> Vec<u8> {
     let mut connection = PgConnection::connect(postgres_server::url()).await.unwrap();
     let tables = sqlx::query("SELECT tablename FROM pg_tables WHERE starts_with(tablename, $1)")
@@ -327,7 +320,7 @@ async fn tables_of(prefix: &str) -> Vec<u8> {
     everything
 }
 
-/// In which forms a secret would be found: as it is, as the key that it holds, as a password's header, and in hex.
+/// The forms in which a secret could be found: its text, its key, a password's header, and hex.
 fn needles(secret: &Secret) -> Vec<Vec<u8>> {
     let text = secret.expose();
     let base64 = text.strip_prefix("whsec_").unwrap().trim_end_matches('=');
@@ -354,26 +347,4 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
         rest = &rest[at + 1..];
     }
     false
-}
-
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Lines {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(text);
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
 }

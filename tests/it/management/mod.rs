@@ -25,7 +25,7 @@ use time::OffsetDateTime;
 use self::wire::{Answer, Wire};
 use crate::endpoint::{Endpoint, loopback};
 
-/// A platform's sending side with its management on a port, and a customer's endpoint.
+/// A platform's sending side with its management routes on a port, and a customer's endpoint.
 struct Stage {
     wire: Wire,
     endpoint: Endpoint,
@@ -65,7 +65,7 @@ impl Stage {
         }
     }
 
-    /// A subscription of `org_1` to the endpoint, and its secret.
+    /// Creates a subscription of `org_1` to the endpoint, and returns its secret too.
     async fn subscribe(&self, events: &[&str]) -> (String, Option<String>) {
         let body = json!({"url": self.endpoint.url().as_str(), "events": events});
         let made = self.wire.send(POST, SUBSCRIPTIONS, WRITER, &body).await;
@@ -78,7 +78,7 @@ impl Stage {
         self.outbox.emit("org_1", &Envelope::new(data)).await.unwrap().id
     }
 
-    /// Delivers what is due, and lets the time pass until nothing is pending.
+    /// Delivers due deliveries and advances the clock until nothing is pending.
     async fn deliver(&self) {
         use hookwire::Clock as _;
         for _ in 0..100 {
@@ -105,7 +105,7 @@ impl Stage {
     }
 }
 
-/// The application's own: keys of two organizations, one of which may only read.
+/// The application's own authentication: keys of two organizations, and a read-only key.
 async fn authenticate(mut request: Request, next: Next) -> Response {
     let key = request.headers().get("authorization").and_then(|value| value.to_str().ok());
     let access = match key {

@@ -1,4 +1,4 @@
-//! Requests that are allowed and odd.
+//! Odd but valid requests.
 
 use std::sync::{Arc, Mutex};
 
@@ -35,7 +35,7 @@ async fn null_in_a_patch_takes_a_field_out_or_is_refused() {
     }
 }
 
-/// Whatever is taken can be read again, and no odd value ends a connection without an answer.
+/// A stored value can be read again, and no odd value closes the connection without an answer.
 #[tokio::test]
 async fn what_is_taken_can_be_read_and_what_is_odd_is_answered() {
     let stage = Stage::new().await;
@@ -84,7 +84,7 @@ async fn what_is_taken_can_be_read_and_what_is_odd_is_answered() {
             }
             if told.status < 300 {
                 let id = told.json()["data"]["id"].as_str().unwrap().to_owned();
-                // As a store of text would have it.
+                // A text column would store it like this.
                 use hookwire::Store as _;
                 let found = stage.store.subscription(id.parse().unwrap()).await.unwrap().unwrap();
                 let filter = found.filter.to_storage();
@@ -92,7 +92,7 @@ async fn what_is_taken_can_be_read_and_what_is_odd_is_answered() {
                     bad.push(format!("filter unread: {body}"));
                 }
                 let options = found.options.to_storage();
-                if hookwire::Options::from_storage(&options).is_err() {
+                if hookwire::subscription::Options::from_storage(&options).is_err() {
                     bad.push(format!("options unread: {body}"));
                 }
             }
@@ -168,7 +168,7 @@ async fn what_is_taken_can_be_read_and_what_is_odd_is_answered() {
     assert!(bad.is_empty(), "{}", bad.join("\n"));
 }
 
-/// A body of these pieces, which then does not end.
+/// A body of these pieces that then never ends.
 struct Endless(Arc<Mutex<Vec<Result<bytes::Bytes, std::io::ErrorKind>>>>);
 
 impl http_body::Body for Endless {
@@ -210,7 +210,7 @@ async fn a_body_that_is_slow_cut_short_or_too_long_is_told_as_what_it_is() {
         let answer = tokio::time::timeout(std::time::Duration::from_secs(60), app.call(request));
         assert_eq!(answer.await.expect("it is answered in time").unwrap().status(), status);
     }
-    // Over a connection the caller sees an answer only if its body was taken, and nobody takes all that a caller may send.
+    // A client sees the answer only if its body was read, and no server reads a body of any size.
     for (pieces, left) in [(10, 0..=0), (100, 70..=90)] {
         let pieces = Arc::new(Mutex::new(vec![Ok(vec![b' '; 256 * 1024].into()); pieces]));
         let request = request(Endless(Arc::clone(&pieces)));

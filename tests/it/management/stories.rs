@@ -1,15 +1,16 @@
-//! Stories from beginning to end, over real HTTP on both sides.
+//! Complete stories, over real HTTP on both sides.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use hookwire::allison::CallEnded;
-use hookwire::{Clock as _, Rotation, Secret};
+use hookwire::contract::Rotation;
+use hookwire::{Clock as _, Secret};
 use serde_json::json;
 
 use super::*;
 
-/// Created, delivered, rotated with an overlap in which both secrets sign, and then the new one alone.
+/// Create, deliver, rotate: both secrets sign during the overlap, then only the new one.
 #[tokio::test]
 async fn a_secret_is_rotated_with_an_overlap_and_then_the_old_one_stops() {
     let contract = Contract::standard_webhooks()
@@ -41,7 +42,8 @@ async fn a_secret_is_rotated_with_an_overlap_and_then_the_old_one_stops() {
     assert_eq!(stage.get(&at("", &id)).await["data"]["signing_secrets"], 1);
 }
 
-/// An endpoint that is gone is disabled with the reason; enabled again, what it missed is recovered.
+/// An endpoint that is gone is disabled with the reason. After it is enabled again, its missed events are
+/// recovered.
 #[tokio::test]
 async fn what_an_endpoint_that_was_gone_missed_is_recovered() {
     let stage = Stage::new().await;
@@ -70,7 +72,7 @@ async fn what_an_endpoint_that_was_gone_missed_is_recovered() {
     assert_eq!(delivered["data"].as_array().unwrap().len(), 3);
 }
 
-/// Whatever comes between, each delivery is signed by a secret that was shown, and no change is lost.
+/// In any order of calls, each delivery is signed with a known secret, and no change is lost.
 #[tokio::test]
 async fn rotations_updates_and_deliveries_at_once_lose_nothing_and_sign_everything() {
     let stage = Stage::new().await;
@@ -115,7 +117,7 @@ async fn rotations_updates_and_deliveries_at_once_lose_nothing_and_sign_everythi
     }
 }
 
-/// A dead letter is seen with its reason and attempts, replayed, and another one discarded with a note.
+/// A dead letter shows its reason and its attempts. One is replayed, another discarded with a note.
 #[tokio::test]
 async fn dead_letters_are_looked_into_replayed_and_discarded() {
     let stage = Stage::new().await;

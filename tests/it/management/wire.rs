@@ -1,4 +1,4 @@
-//! Requests as bytes, one connection for each.
+//! Requests as bytes, each on its own connection.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Where the router is served.
+/// The router's address.
 pub(super) struct Wire {
     address: SocketAddr,
 }
@@ -29,7 +29,7 @@ impl Answer {
         self.headers.get(name).unwrap_or_else(|| panic!("no {name} in {self:?}")).to_str().unwrap()
     }
 
-    /// The field that a problem blames.
+    /// The field that a problem names.
     pub(super) fn field(&self) -> String {
         assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
         let problem = self.json();

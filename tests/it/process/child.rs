@@ -1,4 +1,5 @@
-//! The child: an application that emits, delivers, cancels and replays, and says each thing that it did after it did it.
+//! The child process: an application that emits, delivers, cancels and replays. It prints each action after
+//! it is done.
 
 use std::io::Write as _;
 use std::num::NonZeroU32;
@@ -6,10 +7,11 @@ use std::time::Duration;
 
 use hookwire::allison::{CallEnded, ContactCreated};
 use hookwire::dispatch::{Dispatcher, Outbox, Routing, Wake};
-use hookwire::store::Replay;
+use hookwire::store::StoreExt;
+use hookwire::store::{DeliveryQuery, Replay};
 use hookwire::{
-    Contract, DeliveryState, EndpointUrl, Envelope, EventData, EventFilter, HyperClient, RetryPolicy, Secret,
-    Store, StoreExt, Subscription, SubscriptionId,
+    Contract, DeliveryState, EndpointUrl, Envelope, EventData, EventFilter, HyperClient, Records,
+    RetryPolicy, Secret, Store, Subscription, SubscriptionId, Subscriptions,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -21,14 +23,15 @@ use super::Dice;
 use super::shop::{End, Fault, Shop, SqliteShop};
 use super::told::Told;
 use crate::endpoint::loopback;
+use crate::stores::poll;
 
-/// What a child is started for.
+/// The parameters of a child process.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Assignment {
     pub(super) store: String,
-    /// The server of the endpoints.
+    /// The URL of the endpoints' server.
     pub(super) endpoint: String,
-    /// What tells its requests and its ordering keys from those of others.
+    /// A name that distinguishes its events and ordering keys from those of other children.
     pub(super) name: String,
     pub(super) seed: u64,
     pub(super) lease: Duration,
@@ -49,9 +52,9 @@ fn child() {
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Command {
     Work,
-    /// Emit nothing more, end when everything was delivered.
+    /// Emit nothing more, and end when everything was delivered.
     Drain,
-    /// End at once, in good order.
+    /// End at once, with a graceful shutdown.
     Stop,
 }
 
@@ -63,12 +66,12 @@ pub(super) fn obey(tell: &watch::Sender<Command>) {
             other => panic!("unknown command {other}"),
         });
     }
-    // The parent is gone, and nobody would end this process.
+    // The parent is gone, so nobody else would end this process.
     std::process::exit(1);
 }
 
 async fn open(assignment: Assignment, commands: watch::Receiver<Command>) {
-    // The test harness has begun a line.
+    // The test harness has already printed the start of this line.
     say("\n~ opening");
     match assignment.store.split_once(':').unwrap().0 {
         "sqlite" => work(SqliteShop::open(&assignment.store).await.unwrap(), assignment, commands).await,
@@ -85,9 +88,16 @@ async fn work<S: Shop>(shop: S, assignment: Assignment, mut commands: watch::Rec
     for (id, path) in ENDPOINTS {
         let url = EndpointUrl::parse(&format!("{}{path}", assignment.endpoint), &loopback()).unwrap();
         let made_at = OffsetDateTime::UNIX_EPOCH;
-        let subscription = Subscription::from_parts(id, made_at, ORGANIZATION, url, EventFilter::all())
-            .with_secret(secret());
-        shop.store().put_subscription(&subscription).await.unwrap();
+        let subscription = Subscription::from_parts(
+            id,
+            made_at,
+            ORGANIZATION,
+            &Contract::allison(),
+            url,
+            EventFilter::all(),
+        )
+        .with_secret(secret());
+        shop.store().put(&subscription).await.unwrap();
     }
     say("opened");
 
@@ -105,7 +115,7 @@ async fn work<S: Shop>(shop: S, assignment: Assignment, mut commands: watch::Rec
     let mut tasks = JoinSet::new();
     if assignment.emits {
         let mut dice = Dice(assignment.seed);
-        let outbox = Outbox::new(shop.store().clone(), contract()).with_wake(&wake);
+        let outbox = Outbox::new(Told(shop.store().clone()), contract()).with_wake(&wake);
         let mut hand = |number: u32| Hand {
             shop: shop.clone(),
             outbox: outbox.clone(),
@@ -128,7 +138,7 @@ async fn work<S: Shop>(shop: S, assignment: Assignment, mut commands: watch::Rec
     let command = tokio::select! {
         command = commands.wait_for(|command| *command != Command::Work) => *command.unwrap(),
         ended = &mut running => panic!("the dispatcher ended by itself: {ended:?}"),
-        // Nobody ends before the command, unless by a panic.
+        // A task ends before the command only by a panic.
         Some(Err(panic)) = tasks.join_next() => panic!("a task ended by itself: {panic:?}"),
     };
     if command == Command::Drain {
@@ -136,7 +146,7 @@ async fn work<S: Shop>(shop: S, assignment: Assignment, mut commands: watch::Rec
             ended.unwrap();
         }
         let is_left = async || {
-            let look = shop.store().look(OffsetDateTime::now_utc(), 10).await;
+            let look = shop.store().look(&poll(10, OffsetDateTime::now_utc())).await;
             look.is_ok_and(|look| !look.ready.is_empty() || look.wait.is_some())
         };
         while is_left().await {
@@ -150,17 +160,17 @@ async fn work<S: Shop>(shop: S, assignment: Assignment, mut commands: watch::Rec
     }
 }
 
-/// What one task of the application works with.
+/// The tools of one task of the application.
 struct Hand<S: Shop> {
     shop: S,
-    outbox: Outbox<S::Store>,
+    outbox: Outbox<Told<S::Store>>,
     name: String,
     dice: Dice,
     commands: watch::Receiver<Command>,
 }
 
 impl<S: Shop> Hand<S> {
-    /// Emits event after event.
+    /// Emits events.
     async fn emit(mut self) {
         while self.goes_on(10).await {
             let mut call = CallEnded::new(self.name.clone());
@@ -171,7 +181,7 @@ impl<S: Shop> Hand<S> {
             let is_in = emitted.is_ok();
             self.ended("accepted", &envelope, emitted.map_err(Fault::from));
             if self.dice.one_in(8) {
-                // As after a call whose answer was lost.
+                // Emit again, as after a call whose answer was lost.
                 let again = self.outbox.emit_with(ORGANIZATION, &envelope, routing).await;
                 assert!(!is_in || again.as_ref().map_or(true, |again| again.duplicate), "{again:?}");
                 self.ended("accepted", &envelope, again.map_err(Fault::from));
@@ -179,7 +189,7 @@ impl<S: Shop> Hand<S> {
         }
     }
 
-    /// Writes order after order, some of which are given up.
+    /// Writes orders. Some of them are rolled back.
     async fn order(mut self) {
         while self.goes_on(10).await {
             let mut contact = ContactCreated::new(self.name.clone());
@@ -192,7 +202,7 @@ impl<S: Shop> Hand<S> {
             };
             let routing = self.trying(what, &envelope);
             let emitted = self.shop.order(&self.outbox, &envelope, routing, end).await;
-            // Some forget to wake, and some wake for what is not there.
+            // Some callers forget to wake the dispatcher, and some wake it for an event that was rolled back.
             if let (Ok(emitted), false) = (&emitted, self.dice.one_in(4)) {
                 emitted.wake();
             }
@@ -200,7 +210,7 @@ impl<S: Shop> Hand<S> {
         }
     }
 
-    /// Cancels and replays what it finds.
+    /// Cancels and replays deliveries.
     async fn operate(mut self) {
         while self.goes_on(60).await {
             if let Err(fault) = self.operate_once().await {
@@ -213,7 +223,8 @@ impl<S: Shop> Hand<S> {
         let store = self.shop.store();
         let (subscription, _) = ENDPOINTS[usize::from(self.dice.one_in(2))];
         let now = OffsetDateTime::now_utc();
-        let found = store.deliveries(subscription, None, 40).await?;
+        let query = DeliveryQuery::new(subscription);
+        let found = store.list_deliveries(ORGANIZATION, &query, None, 40).await?.items;
         let pick = usize::try_from(self.dice.next() >> 1).unwrap();
         match self.dice.below(5) {
             0 | 1 => {
@@ -231,17 +242,17 @@ impl<S: Shop> Hand<S> {
             2 | 3 if !found.is_empty() => {
                 let id = found[pick % found.len()].id;
                 say(&format!("trying_to replay {id}"));
-                store.replay(&Replay::Delivery(id), now, 1).await?;
+                store.replay(&Replay::Delivery(id), 1, now).await?;
             }
             _ => {
                 let batch = NonZeroU32::new(3).unwrap();
-                store.replay_all(&Replay::DeadLetters(subscription), now, batch, |_| {}).await?;
+                store.replay_all(&Replay::DeadLetters(subscription), batch, now, |_| {}).await?;
             }
         }
         Ok(())
     }
 
-    /// Drives a dispatcher of its own now and then, beside the one that runs.
+    /// Steps a second dispatcher from time to time, beside the running one.
     async fn step(mut self, dispatcher: Dispatcher) {
         while self.goes_on(100).await {
             if let Err(error) = dispatcher.step(OffsetDateTime::now_utc()).await {
@@ -250,13 +261,13 @@ impl<S: Shop> Hand<S> {
         }
     }
 
-    /// Rests a little; tells whether there is more to do.
+    /// Waits a little. Returns whether the work goes on.
     async fn goes_on(&mut self, rest: u64) -> bool {
         tokio::time::sleep(Duration::from_millis(self.dice.below(rest))).await;
         *self.commands.borrow() == Command::Work
     }
 
-    /// A few bytes, or more than a socket takes at once.
+    /// A few bytes, or more than a socket's buffer takes at once.
     fn text(&mut self) -> String {
         let length = if self.dice.one_in(20) { 300_000 } else { self.dice.below(300) };
         "lorem ".chars().cycle().take(usize::try_from(length).unwrap()).collect()
@@ -282,7 +293,7 @@ impl<S: Shop> Hand<S> {
     }
 }
 
-/// One write for each line, so that a kill cuts none in two.
+/// Writes a line in a single call, so that a kill never cuts it in two.
 pub(super) fn say(text: &str) {
     let line = if text.starts_with('\n') { format!("{text}\n") } else { format!("~ {text}\n") };
     let mut output = std::io::stdout().lock();
@@ -290,7 +301,7 @@ pub(super) fn say(text: &str) {
     output.flush().unwrap();
 }
 
-/// Allison's, in a hurry.
+/// Allison's contract with short retry delays.
 fn contract() -> Contract {
     let delays = [20, 40, 80].map(Duration::from_millis);
     Contract::allison().with_retry(RetryPolicy::delays(delays).unwrap())
@@ -303,9 +314,9 @@ pub(super) fn secret() -> Secret {
 pub(super) const ORGANIZATION: &str = "org_1";
 pub(super) const ENDPOINTS: [(SubscriptionId, &str); 2] =
     [(SubscriptionId::from_u128(1), "/first"), (SubscriptionId::from_u128(2), "/second")];
-/// How often a delivery is attempted: once more than there are delays.
+/// Attempts per delivery: one more than there are delays.
 pub(super) const ATTEMPTS: usize = 4;
-/// How many attempts the dispatcher that runs has under way, at the most.
+/// The running dispatcher's limit of attempts in flight.
 pub(super) const IN_FLIGHT: usize = 16;
-/// How many a step has.
+/// The limit of attempts in one step.
 pub(super) const BATCH: u32 = 8;

@@ -1,20 +1,21 @@
-//! [`Ledger`]: what the children said, what the endpoints got and what the store has, and whether they agree.
+//! [`Ledger`]: compares the children's output, the endpoints' requests and the store.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use hookwire::{Attempt, DeadReason, Delivery, DeliveryState, Store};
+use hookwire::{Attempt, DeadReason, Delivery, DeliveryState, Records};
 
-use super::child::{ATTEMPTS, BATCH, ENDPOINTS, IN_FLIGHT};
+use super::child::{ATTEMPTS, BATCH, ENDPOINTS, IN_FLIGHT, ORGANIZATION};
 use super::receiver::Reception;
 use super::shop::Shop;
+use crate::stores::deliveries;
 
-/// A child's life.
+/// The life of one child process.
 pub(super) struct Run {
     pub(super) name: String,
     pub(super) lines: Vec<String>,
     pub(super) was_killed: bool,
-    /// Whether the database went away under it, so that calls failed.
+    /// Whether its database went away, so that calls failed.
     pub(super) had_outage: bool,
 }
 
@@ -22,21 +23,21 @@ pub(super) struct Run {
 #[derive(Default)]
 pub(super) struct Ledger {
     emissions: BTreeMap<String, Emission>,
-    /// The events of each ordering key, in the order they were emitted in.
+    /// The events of each ordering key, in the order of their emits.
     keys: BTreeMap<String, Vec<String>>,
-    /// Deliveries that somebody tried to cancel, and whether that is known to have been done.
+    /// Deliveries that somebody tried to cancel, and whether the cancel is known to be done.
     cancels: HashMap<String, bool>,
     replays: HashSet<String>,
     claims: BTreeMap<(String, u64), Claimed>,
-    /// When somebody began to settle what a claim took.
+    /// The time at which a claim's settlement began.
     settling: HashMap<(String, u64), i64>,
     settled: Vec<Settled>,
     killed: Vec<String>,
-    /// How many of those were killed before they had opened the store.
+    /// The number of children that were killed before they had opened the store.
     killed_early: usize,
-    /// How many attempts that were answered with success a kill kept from being written down.
+    /// The number of successful attempts that were not logged because of a kill.
     lost: usize,
-    /// How many runs lost their database, and how many calls failed then.
+    /// The number of runs that lost their database, and of the calls that failed because of it.
     outages: usize,
     failed: usize,
     receptions: Vec<Reception>,
@@ -57,7 +58,7 @@ enum Kind {
     GivenUp,
 }
 
-/// A claim that was told of; times in microseconds, as everywhere here.
+/// A reported claim. Times here are in microseconds.
 struct Claimed {
     begun: i64,
     ended: i64,
@@ -79,7 +80,7 @@ enum Tale {
     Unknown,
 }
 
-/// A delivery as the store has it in the end.
+/// A delivery as it is in the store at the end.
 struct Ended {
     delivery: Delivery,
     attempts: Vec<Attempt>,
@@ -158,13 +159,13 @@ impl Ledger {
                     told,
                 });
             }
-            // What it was about is in doubt.
+            // The result of this call is unknown.
             ["failed", ..] if run.had_outage => self.failed += 1,
             _ => self.fault(format!("{} said: {line}", run.name)),
         }
     }
 
-    /// Finds whatever does not agree, and prints the sum of it all.
+    /// Finds all contradictions and prints a summary.
     pub(super) async fn prove<S: Shop>(mut self, url: &str, seed: u64, lease: Duration) {
         let shop = S::open(url).await.unwrap();
         shop.check().await;
@@ -209,7 +210,7 @@ impl Ledger {
         let mut last: Option<(&(String, u64), &Claimed)> = None;
         for (key, claimed) in &self.claims {
             if let Some((before, was)) = last.filter(|(before, _)| before.0 == key.0) {
-                // One that was settled by then, or may have been, is anybody's.
+                // If the earlier claim was settled by then, or may have been, anybody may claim again.
                 let is_free = self.settling.get(before).is_some_and(|at| *at <= claimed.ended);
                 if !is_free && claimed.ended < was.begun + lease {
                     let after = claimed.ended - was.begun;
@@ -247,7 +248,7 @@ impl Ledger {
             let is_right = match emission.kind {
                 Kind::GivenUp => to == 0,
                 _ if emission.is_done => to == ENDPOINTS.len(),
-                // In doubt: all or nothing.
+                // The result of the emit is unknown, so all endpoints or none.
                 _ => to == 0 || to == ENDPOINTS.len(),
             };
             if !is_right {
@@ -270,7 +271,8 @@ impl Ledger {
         }
     }
 
-    /// Delivered because it was taken, dead because its attempts are used up or somebody cancelled or replayed it.
+    /// Checks the reason of each end: delivered after an accepted request; dead after all attempts, a cancel
+    /// or a replay.
     fn everything_ended_for_a_reason(&mut self, ends: &Ends) {
         let mut taken: HashMap<(&str, &str), usize> = HashMap::new();
         for reception in self.receptions.iter().filter(|reception| reception.is_taken) {
@@ -341,8 +343,8 @@ impl Ledger {
         }
     }
 
-    /// A request that was answered with success and whose attempt is not in the log was in flight when its process was
-    /// killed, or its lease had ended.
+    /// Checks each accepted request whose success is not in the log: it was in flight when its process was
+    /// killed, or its lease had expired.
     fn what_arrived_again_was_in_flight_or_refused(&mut self, ends: &Ends) {
         let mut unsettled: HashMap<&str, usize> = HashMap::new();
         for settled in &self.settled {
@@ -390,7 +392,7 @@ impl Ledger {
                 let mut before: Option<(&str, usize)> = None;
                 for event in events {
                     let Some([only]) = ends.get(&(path, event.clone())).map(Vec::as_slice) else { continue };
-                    // Of one that was cancelled or replayed nothing more is promised.
+                    // The order of a cancelled delivery is not guaranteed.
                     if self.cancels.contains_key(&only.delivery.id.to_string()) {
                         continue;
                     }
@@ -398,7 +400,7 @@ impl Ledger {
                     if let Some((earlier, at)) = before.filter(|(_, at)| *at > first) {
                         faults.push(format!("{event} of {key} came to {path} as {first}, {earlier} as {at}"));
                     }
-                    // A process that was stopped may send what it had claimed whenever it is continued.
+                    // A stopped process may send a claimed delivery at any time after it continues.
                     before = Some((event, if self.killed.is_empty() { first } else { last }));
                 }
             }
@@ -411,19 +413,13 @@ impl Ledger {
     }
 }
 
-async fn ends(store: &impl Store) -> Ends {
+async fn ends(store: &impl Records) -> Ends {
     let mut ends = Ends::new();
     for (subscription, path) in ENDPOINTS {
-        let mut after = None;
-        loop {
-            let page = store.deliveries(subscription, after, 1_000).await.unwrap();
-            let Some(last) = page.last() else { break };
-            after = Some(last.id);
-            for delivery in page {
-                let attempts = store.attempts(delivery.id).await.unwrap();
-                let event = delivery.event.to_string();
-                ends.entry((path, event)).or_default().push(Ended { delivery, attempts });
-            }
+        for delivery in deliveries(store, ORGANIZATION, subscription).await {
+            let attempts = store.list_attempts(delivery.id).await.unwrap();
+            let event = delivery.event.to_string();
+            ends.entry((path, event)).or_default().push(Ended { delivery, attempts });
         }
     }
     for ends in ends.values_mut() {

@@ -1,12 +1,13 @@
-//! Processes that die: children that emit and deliver are killed at any moment and started again, or stopped for longer than
-//! their leases and continued. What the endpoints got is compared with what the children said that they did.
+//! Processes that die: children that emit and deliver are killed at any moment and restarted, or stopped for
+//! longer than their leases and continued. The requests at the endpoints are compared with the children's
+//! reports.
 //!
-//! [`arrivals`] does the same to processes that receive.
+//! [`arrivals`] does the same to receiving processes.
 //!
-//! A child is this test binary with [`child::child`] as its only test. The short form runs with the other tests.
-//! `HOOKWIRE_KILLS` sets how many kills (and a fourth as many stops) the long form makes. A run that failed says its
-//! `HOOKWIRE_SEED`, which draws the same moments and the same mixture again, with `HOOKWIRE_KILLS` as it was or 40 of more; what
-//! the scheduler makes of them differs.
+//! A child is this test binary with [`child::child`] as its only test. The short form runs with the other
+//! tests. `HOOKWIRE_KILLS` sets the number of kills (and a fourth as many stops) of the long form. A failed
+//! run prints its `HOOKWIRE_SEED`. The seed gives the same moments and the same mixture again, if
+//! `HOOKWIRE_KILLS` is the same or 40 or more. The scheduler's choices still differ.
 
 #[cfg(feature = "axum")]
 mod arrivals;
@@ -69,7 +70,7 @@ async fn nothing_is_doubled_on_postgres_by_a_process_that_is_stopped_for_longer_
     }
 }
 
-/// One process after the other, each but the last killed; the last one delivers what is left.
+/// Runs one process after the other and kills each but the last. The last one delivers the rest.
 async fn killed<S: Shop>(url: &str, outage: Option<Outage<'_>>, seed: u64, kills: u32) {
     let mut dice = Dice(seed);
     let receiver = Receiver::start(dice.next()).await;
@@ -85,10 +86,10 @@ async fn killed<S: Shop>(url: &str, outage: Option<Outage<'_>>, seed: u64, kills
     let mut runs: Vec<Run> = Vec::new();
     for round in 0..kills {
         let mut worker = Worker::start(&assignment(format!("r{round}"), dice.next(), true));
-        // The first ones hardly ever come further than to creating the tables.
+        // The first kills hit the creation of the tables.
         if round < 5 || dice.one_in(4) {
             worker.said("opening").await;
-            // Opening takes a few milliseconds or many, as the machine has it.
+            // Opening takes a few milliseconds or many, depending on the machine.
             let most = 1_000 << dice.below(7);
             tokio::time::sleep(Duration::from_micros(dice.below(most))).await;
         } else {
@@ -111,7 +112,8 @@ async fn killed<S: Shop>(url: &str, outage: Option<Outage<'_>>, seed: u64, kills
     ledger.prove::<S>(url, seed, lease).await;
 }
 
-/// Two processes on one store. One of them is stopped for longer than its leases while the other goes on, time and again.
+/// Runs two processes on one store. Again and again, one of them is stopped for longer than its leases while
+/// the other goes on.
 async fn stopped<S: Shop>(url: &str, seed: u64, stops: u32) {
     let mut dice = Dice(seed);
     let receiver = Receiver::start(dice.next()).await;
@@ -132,14 +134,15 @@ async fn stopped<S: Shop>(url: &str, seed: u64, stops: u32) {
     for _ in 0..stops {
         tokio::time::sleep(Duration::from_millis(dice.below(200))).await;
         let stopped = if dice.one_in(2) { &workers[0] } else { &workers[1] };
-        // So that there is something in flight at that moment, and the answers come while nobody hears them.
+        // Slow answers, so that attempts are in flight when the process stops and their answers arrive
+        // meanwhile.
         receiver.set_slow(true);
         tokio::time::sleep(Duration::from_millis(dice.below(100))).await;
         stopped.stop_for(lease + Duration::from_millis(100 + dice.below(500))).await;
         receiver.set_slow(false);
     }
     let mut runs = Vec::new();
-    // Both at once, or the one that still emits would keep the other from ever having nothing left.
+    // Drain both at once: while one still emits, the other never runs out of work.
     for worker in &mut workers {
         worker.tell("drain");
     }
@@ -150,7 +153,7 @@ async fn stopped<S: Shop>(url: &str, seed: u64, stops: u32) {
     ledger.prove::<S>(url, seed, lease).await;
 }
 
-/// Has a process deliver what is left, however long it takes as long as it gets on.
+/// Lets a process deliver the rest. It may take any time as long as it makes progress.
 async fn drained(mut worker: Worker, receiver: &Receiver) -> Run {
     worker.tell("drain");
     let mut seen = (0, 0);
@@ -160,21 +163,22 @@ async fn drained(mut worker: Worker, receiver: &Receiver) -> Run {
         let now = (receiver.count(), worker.lines());
         quiet = if now == seen { quiet + 1 } else { 0 };
         seen = now;
-        // A lease, a retry and a probe are over in seconds: what waits longer would wait for ever.
+        // A lease, a retry and a probe each take seconds. Without progress for a minute, the process waits
+        // for ever.
         assert!(quiet < 3_000, "it does not deliver what is left, and nothing happens any more");
     }
     worker.end()
 }
 
-/// The seeds of what is to be done and how many kills there are under each: a few dozen on one database, so that what one seed
-/// does can be done again in short time.
+/// Seeds, and the number of kills under each. Each database gets only a few dozen kills, so that a seed can
+/// be repeated quickly.
 fn campaign(short: u32) -> Vec<(u64, u32)> {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("expected a number"));
     let kills = number("HOOKWIRE_KILLS").map_or(short, |kills| u32::try_from(kills).unwrap());
     let seed = number("HOOKWIRE_SEED").unwrap_or_else(|| {
         let mut random = [0; 8];
         getrandom::fill(&mut random).unwrap();
-        // Short, as somebody may have to type it.
+        // A short seed, because somebody may have to type it.
         u64::from_le_bytes(random) >> 40
     });
     let parts = kills.div_ceil(KILLS_PER_SEED);
@@ -183,7 +187,7 @@ fn campaign(short: u32) -> Vec<(u64, u32)> {
         .collect()
 }
 
-/// Kills the database's server and starts it again.
+/// Kills the database's server and restarts it.
 type Outage<'a> = &'a (dyn Fn() + Sync);
 
 /// A database file that does not exist yet.
@@ -199,7 +203,7 @@ impl SqliteFile {
     }
 }
 
-/// The URL of a database of this seed's own on the server of `url`.
+/// The URL of a new database for this seed, on the server of `url`.
 #[cfg(feature = "postgres")]
 async fn new_database(url: &str, seed: u64) -> String {
     use hookwire::sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -214,7 +218,7 @@ async fn new_database(url: &str, seed: u64) -> String {
 
 const KILLS_PER_SEED: u32 = 40;
 
-/// Random numbers that a seed gives again: SplitMix64.
+/// Random numbers that follow from a seed: SplitMix64.
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {

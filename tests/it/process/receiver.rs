@@ -1,4 +1,4 @@
-//! [`Receiver`]: customers' endpoints on loopback that write down everything, and answer well for the most part.
+//! [`Receiver`]: customers' endpoints on loopback. They record every request and accept most of them.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -38,16 +38,16 @@ struct Book {
     is_slow: bool,
 }
 
-/// A request that arrived whole.
+/// A request that arrived completely.
 #[derive(Clone, Debug)]
 pub(super) struct Reception {
     pub(super) path: String,
     pub(super) event: String,
-    /// SHA-256 of its body, in hex.
+    /// The SHA-256 of its body, in hex.
     pub(super) digest: String,
     /// The process that sent it.
     pub(super) sender: String,
-    /// Whether it was answered with success, or would have been if the sender had lived.
+    /// Whether the answer was success, even if the sender did not live to read it.
     pub(super) is_taken: bool,
 }
 
@@ -64,7 +64,7 @@ impl Receiver {
                 let (stream, _) = listener.accept().await.unwrap();
                 let shared = Arc::clone(&serving);
                 let service = service_fn(move |request| receive(Arc::clone(&shared), request));
-                // One whose sender died ends in an error, and so does one that is closed without an answer.
+                // The connection ends in an error if its sender died or if it is closed without an answer.
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
         });
@@ -75,7 +75,7 @@ impl Receiver {
         format!("http://{}", self.address)
     }
 
-    /// From now on every answer is slow, or most are quick again.
+    /// Makes every answer slow, or most answers quick again.
     pub(super) fn set_slow(&self, is_slow: bool) {
         self.shared.book.lock().unwrap().is_slow = is_slow;
     }
@@ -84,7 +84,7 @@ impl Receiver {
         self.shared.book.lock().unwrap().receptions.len()
     }
 
-    /// Everything that arrived, in the order it did.
+    /// Every request, in the order of arrival.
     pub(super) fn receptions(&self) -> Vec<Reception> {
         self.shared.book.lock().unwrap().receptions.clone()
     }
@@ -146,7 +146,7 @@ impl Answer {
     }
 }
 
-/// Has hyper close the connection without an answer.
+/// An error with which hyper closes the connection without an answer.
 #[derive(Debug)]
 struct Closed;
 
@@ -158,5 +158,5 @@ impl std::fmt::Display for Closed {
 
 impl std::error::Error for Closed {}
 
-/// More than one delivery attempts, less than two do.
+/// More than the attempts of one delivery, fewer than those of two.
 const REFUSALS: u32 = 6;

@@ -1,4 +1,4 @@
-//! [`Shop`]: an application with a table of its own beside the store's, in one database.
+//! [`Shop`]: an application with a table of its own, in the same database as the store.
 
 use std::error::Error as StdError;
 use std::str::FromStr as _;
@@ -14,24 +14,26 @@ use hookwire::{Envelope, TransactionalStore};
 use hookwire::{sqlx::PgPool, store::postgres::PostgresStore};
 
 use super::child::ORGANIZATION;
+use super::told::Told;
+use crate::stores::Whole;
 
 pub(super) type Fault = Box<dyn StdError + Send + Sync>;
 
-/// An application whose orders and their events are written in one transaction.
+/// An application that writes an order and its event in one transaction.
 pub(super) trait Shop: Clone + Send + Sync + 'static {
-    type Store: TransactionalStore + Clone + 'static;
+    type Store: TransactionalStore + Whole + Clone;
 
     const NAME: &'static str;
 
-    /// Opens the database, making its tables where they are missing.
+    /// Opens the database and creates missing tables.
     fn open(url: &str) -> impl Future<Output = Result<Self, Fault>> + Send;
 
     fn store(&self) -> &Self::Store;
 
-    /// Writes an order, named by its event's id, and the event; then ends the transaction so.
+    /// Writes an order, named by its event's id, and the event, then ends the transaction as `end` says.
     fn order(
         &self,
-        outbox: &Outbox<Self::Store>,
+        outbox: &Outbox<Told<Self::Store>>,
         envelope: &Envelope<ContactCreated>,
         routing: Routing,
         end: End,
@@ -40,16 +42,16 @@ pub(super) trait Shop: Clone + Send + Sync + 'static {
     /// The ids of all orders.
     fn orders(&self) -> impl Future<Output = Vec<String>> + Send;
 
-    /// Has the database look for damage to itself.
+    /// Lets the database check itself for damage.
     fn check(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// How a transaction ends.
+/// The end of a transaction.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum End {
     Commit,
     RollBack,
-    /// The application forgets it.
+    /// The application drops it.
     Drop,
 }
 
@@ -80,7 +82,7 @@ impl Shop for SqliteShop {
 
     async fn order(
         &self,
-        outbox: &Outbox<SqliteStore>,
+        outbox: &Outbox<Told<SqliteStore>>,
         envelope: &Envelope<ContactCreated>,
         routing: Routing,
         end: End,
@@ -109,7 +111,8 @@ impl Shop for SqliteShop {
     }
 }
 
-/// The twin of the above, where two may make the table at once and nobody waits for a file's lock.
+/// The same on PostgreSQL, where two processes may create the table at once and no process waits for a file's
+/// lock.
 #[cfg(feature = "postgres")]
 #[derive(Clone)]
 pub(super) struct PostgresShop {
@@ -140,7 +143,7 @@ impl Shop for PostgresShop {
 
     async fn order(
         &self,
-        outbox: &Outbox<PostgresStore>,
+        outbox: &Outbox<Told<PostgresStore>>,
         envelope: &Envelope<ContactCreated>,
         routing: Routing,
         end: End,
@@ -164,12 +167,12 @@ impl Shop for PostgresShop {
 
     async fn check(&self) {
         sqlx::query("CREATE EXTENSION IF NOT EXISTS amcheck").execute(&self.pool).await.unwrap();
-        // Every entry of every index, and that every row of its table has one.
+        // Checks that every index is in order, and that every row of its table has an entry.
         let check = "SELECT bt_index_check(c.oid, true) FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid \
                      JOIN pg_am a ON a.oid = c.relam WHERE a.amname = 'btree' AND c.relpersistence = 'p' AND i.indisvalid";
         sqlx::query(check).execute(&self.pool).await.unwrap();
     }
 }
 
-/// Longer than another process is stopped while it has the database's lock.
+/// Longer than another process is stopped while it holds the database's lock.
 const PATIENCE: Duration = Duration::from_secs(30);

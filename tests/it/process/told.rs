@@ -1,21 +1,28 @@
-//! [`Told`]: a store that says what it handed out and what it told of each settlement.
+//! [`Told`]: a store that prints each leased delivery and the result of each settlement.
 
 use std::time::Duration;
 
-use hookwire::store::{
-    Claim, Claims, Inserted, Lease, Look, NewEvent, Replay, Replayed, Retention, Settled, Settlement,
+use hookwire::delivery::Next;
+use hookwire::store::implement::{
+    Claim, Claims, HealthWritten, Inserted, NewEvent, Poll, Polled, Settled, Settlement, StoreId,
 };
+use hookwire::store::{Lease, Scanned};
+use hookwire::subscription::Health;
 use hookwire::{
-    Attempt, Delivery, DeliveryId, EventId, Health, Next, Store, StoreError, Subscription, SubscriptionId,
-    SubscriptionStatus,
+    DeliveryId, DisabledReason, Store, StoreError, Subscription, SubscriptionId, TransactionalStore,
 };
 use time::OffsetDateTime;
 
 use super::child::say;
 
+#[derive(Clone)]
 pub(super) struct Told<S>(pub(super) S);
 
 impl<S: Store> Store for Told<S> {
+    fn id(&self) -> Option<StoreId> {
+        self.0.id()
+    }
+
     async fn claim(&self, claim: &Claim) -> Result<Claims, StoreError> {
         let claims = self.0.claim(claim).await?;
         let (begun, ended) = (micros(claim.now), micros(OffsetDateTime::now_utc()));
@@ -28,78 +35,54 @@ impl<S: Store> Store for Told<S> {
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
         let now = micros(OffsetDateTime::now_utc());
         for settlement in settlements {
-            say(&format!("settling {} {} {now}", settlement.delivery, settlement.lease.number()));
+            say(&format!("settling {} {} {now}", settlement.key, settlement.lease.number()));
         }
         let told = self.0.settle(settlements).await;
         for (at, settlement) in settlements.iter().enumerate() {
-            let Some(attempt) = &settlement.attempt else { continue };
+            let Some(attempt) = settlement.log() else { continue };
             let settled = match &told {
                 Ok(told) if told[at] == Settled::Done => "done",
                 Ok(_) => "stale",
                 Err(_) => "unknown",
             };
-            let outcome = if settlement.next == Next::Delivered { "success" } else { "failure" };
-            let (delivery, lease) = (settlement.delivery, settlement.lease.number());
+            let outcome = if settlement.next == Next::Done { "success" } else { "failure" };
+            let (delivery, lease) = (settlement.key, settlement.lease.number());
             say(&format!("settled {delivery} {lease} {} {outcome} {settled}", attempt.number));
         }
         told
-    }
-
-    async fn put_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
-        self.0.put_subscription(subscription).await
     }
 
     async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
         self.0.subscription(id).await
     }
 
-    async fn subscriptions(&self, organization: &str) -> Result<Vec<Subscription>, StoreError> {
+    async fn subscriptions(&self, organization: &str) -> Result<Vec<Scanned>, StoreError> {
         self.0.subscriptions(organization).await
     }
 
-    async fn subscription_ids(
-        &self,
-        after: Option<SubscriptionId>,
-        limit: u32,
-    ) -> Result<Vec<SubscriptionId>, StoreError> {
-        self.0.subscription_ids(after, limit).await
-    }
-
-    async fn replace_subscription(
-        &self,
-        seen: &Subscription,
-        subscription: &Subscription,
-    ) -> Result<bool, StoreError> {
-        self.0.replace_subscription(seen, subscription).await
-    }
-
-    async fn set_subscription_status(
-        &self,
-        id: SubscriptionId,
-        status: &SubscriptionStatus,
-    ) -> Result<bool, StoreError> {
-        self.0.set_subscription_status(id, status).await
-    }
-
-    async fn delete_subscription(&self, id: SubscriptionId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.0.delete_subscription(id, now).await
-    }
-
     async fn insert(&self, events: &[NewEvent]) -> Result<Vec<Inserted>, StoreError> {
-        self.0.insert(events).await
+        let inserted = self.0.insert(events).await?;
+        let ended = micros(OffsetDateTime::now_utc());
+        for (event, inserted) in events.iter().zip(&inserted) {
+            let begun = micros(event.inserted_at);
+            for leased in &inserted.leased {
+                say(&format!("claimed {} {} {begun} {ended}", leased.delivery, leased.lease.number()));
+            }
+        }
+        Ok(inserted)
     }
 
-    async fn look(&self, now: OffsetDateTime, limit: u32) -> Result<Look, StoreError> {
-        self.0.look(now, limit).await
+    async fn look(&self, poll: &Poll) -> Result<Polled, StoreError> {
+        self.0.look(poll).await
     }
 
     async fn extend(
         &self,
         leases: &[(DeliveryId, Lease)],
-        now: OffsetDateTime,
         lease: Duration,
+        now: OffsetDateTime,
     ) -> Result<Vec<Settled>, StoreError> {
-        self.0.extend(leases, now, lease).await
+        self.0.extend(leases, lease, now).await
     }
 
     async fn put_health(
@@ -107,46 +90,34 @@ impl<S: Store> Store for Told<S> {
         id: SubscriptionId,
         seen: &Health,
         health: &Health,
-    ) -> Result<bool, StoreError> {
-        self.0.put_health(id, seen, health).await
-    }
-
-    async fn cancel(&self, id: DeliveryId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.0.cancel(id, now).await
-    }
-
-    async fn replay(&self, replay: &Replay, now: OffsetDateTime, limit: u32) -> Result<Replayed, StoreError> {
-        self.0.replay(replay, now, limit).await
-    }
-
-    async fn expunge(
-        &self,
-        organization: &str,
-        event: &EventId,
+        disable: Option<DisabledReason>,
         now: OffsetDateTime,
-    ) -> Result<bool, StoreError> {
-        self.0.expunge(organization, event, now).await
+    ) -> Result<HealthWritten, StoreError> {
+        self.0.put_health(id, seen, health, disable, now).await
     }
 
-    async fn prune(&self, retention: &Retention, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
-        self.0.prune(retention, now, limit).await
+    async fn expire(&self, age: Duration, limit: u32, now: OffsetDateTime) -> Result<u64, StoreError> {
+        self.0.expire(age, limit, now).await
     }
+}
 
-    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
-        self.0.delivery(id).await
-    }
+impl<S: TransactionalStore> TransactionalStore for Told<S> {
+    type Connection = S::Connection;
 
-    async fn deliveries(
+    async fn subscriptions_in(
         &self,
-        subscription: SubscriptionId,
-        after: Option<DeliveryId>,
-        limit: u32,
-    ) -> Result<Vec<Delivery>, StoreError> {
-        self.0.deliveries(subscription, after, limit).await
+        connection: &mut S::Connection,
+        organization: &str,
+    ) -> Result<Vec<Scanned>, StoreError> {
+        self.0.subscriptions_in(connection, organization).await
     }
 
-    async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
-        self.0.attempts(delivery).await
+    async fn insert_in(
+        &self,
+        connection: &mut S::Connection,
+        events: &[NewEvent],
+    ) -> Result<Vec<Inserted>, StoreError> {
+        self.0.insert_in(connection, events).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! [`Worker`]: a child process, what it said, and what is done to it.
+//! [`Worker`]: a child process, its output, and the signals sent to it.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -14,7 +14,8 @@ use super::Outage;
 use super::child::Assignment;
 use super::ledger::Run;
 
-/// A child process. It dies with this, and with this process: its standard input ends then.
+/// A child process. It ends when this value is dropped or this process ends, because its standard input
+/// closes.
 pub(super) struct Worker {
     name: String,
     child: Mutex<Child>,
@@ -29,7 +30,7 @@ impl Worker {
         Self::start_as("process::child::child", &assignment.name, assignment)
     }
 
-    /// A process whose only test is this one.
+    /// Starts a process that runs only the test `test`.
     pub(super) fn start_as(test: &str, name: &str, assignment: &impl Serialize) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
@@ -42,7 +43,7 @@ impl Worker {
         let (say, said) = watch::channel(Vec::new());
         let reader = std::thread::spawn(move || {
             let mut line = String::new();
-            // A last line without its end was cut off by a kill.
+            // A kill may have cut off the last line.
             while output.read_line(&mut line).is_ok_and(|_| line.ends_with('\n')) {
                 if let Some(text) = line.trim_end().strip_prefix("~ ") {
                     say.send_modify(|said| said.push(text.to_owned()));
@@ -60,7 +61,7 @@ impl Worker {
         }
     }
 
-    /// Waits until it said this word; tells what it said behind it.
+    /// Waits until the child printed a line that begins with `word`, and returns the rest of the line.
     pub(super) async fn said(&self, word: &str) -> String {
         let behind = |line: &String| match line.split_once(' ') {
             Some((first, rest)) => (first == word).then(|| rest.to_owned()),
@@ -72,7 +73,7 @@ impl Worker {
         lines.iter().find_map(behind).unwrap()
     }
 
-    /// How many lines it said.
+    /// The number of lines that the child printed.
     pub(super) fn lines(&self) -> usize {
         self.said.borrow().len()
     }
@@ -80,12 +81,12 @@ impl Worker {
     pub(super) fn tell(&mut self, command: &str) {
         self.was_told_to_stop |= command == "stop";
         let child = self.child.get_mut().unwrap();
-        // One that has ended is found out when it is waited for.
+        // If the child has ended, `wait` will report it.
         let _ = writeln!(child.stdin.as_mut().unwrap(), "{command}");
     }
 
-    /// Stops it for this long (`SIGSTOP`, `SIGCONT`). Both are sent by a process of its own, so that it goes on whatever becomes
-    /// of this one.
+    /// Stops the child for this long (`SIGSTOP`, `SIGCONT`). A separate process sends both signals, so that
+    /// the child continues even if this process ends.
     pub(super) async fn stop_for(&self, pause: Duration) {
         let pid = self.child.lock().unwrap().id().to_string();
         let pause = format!("{:.3}", pause.as_secs_f64());
@@ -96,7 +97,7 @@ impl Worker {
         assert!(stop.await.unwrap().success(), "process {} could not be stopped and continued", self.name);
     }
 
-    /// Takes its database away and gives it back.
+    /// Takes the child's database away and gives it back.
     pub(super) fn suffer(&mut self, outage: Outage<'_>) {
         self.had_outage = true;
         tokio::task::block_in_place(outage);
@@ -106,7 +107,7 @@ impl Worker {
         self.child.lock().unwrap().try_wait().unwrap().is_some()
     }
 
-    /// Kills it (`SIGKILL`).
+    /// Kills the child (`SIGKILL`).
     pub(super) fn kill(mut self) -> Run {
         let status = {
             let mut child = self.child.lock().unwrap();
@@ -118,7 +119,7 @@ impl Worker {
         self.run(was_killed)
     }
 
-    /// What it did, after it ended by itself.
+    /// Waits until the child ends by itself, and returns its run.
     pub(super) fn end(mut self) -> Run {
         let status = self.child.lock().unwrap().wait().unwrap();
         assert!(status.success(), "{}", self.odd_end(status));

@@ -1,4 +1,4 @@
-//! The extractors: what a handler of one's own gets, and what becomes of it when its sender hangs up.
+//! The extractors: their values, and the release of an event when its sender hangs up.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -46,14 +46,22 @@ async fn extractors_give_the_event_and_its_receipt() {
 }
 
 #[tokio::test]
-async fn data_that_does_not_fit_an_extractor_leaves_its_event_free_for_the_next_attempt() {
+async fn data_that_does_not_fit_an_extractor_is_shelved_or_left_free_for_the_next_attempt() {
     async fn handle(_: Incoming<allison::Event, MemoryStore>) -> Answer {
         panic!("there is nothing to handle")
     }
     let told: Arc<Mutex<Vec<String>>> = Arc::default();
     let tells = Arc::clone(&told);
+    let shelved = receiver()
+        .with_inbox(MemoryStore::new())
+        .with_shelf(|error| assert_eq!(error.event_type().as_str(), "call.ended"));
+    let address = serve(Router::new().route("/", post(handle)).with_state(Arc::new(shelved))).await;
+    for _ in 0..2 {
+        assert_eq!(send(address, &signed_body("evt_1", MISFIT, &secret(), "/")).await, 200);
+    }
     let receiver = receiver()
         .with_inbox(MemoryStore::new())
+        .with_repetition_of_unfit_data()
         .with_rejection_observer(move |rejection| tells.lock().unwrap().push(rejection.to_string()));
     let address = serve(Router::new().route("/", post(handle)).with_state(Arc::new(receiver))).await;
     for _ in 0..2 {
@@ -125,7 +133,7 @@ async fn an_event_that_was_committed_stays_so_when_its_sender_hangs_up() {
     assert_eq!(hung.inbox.releases.load(Ordering::SeqCst), 0, "there was nothing to release");
 }
 
-/// A handler whose first call comes to no end.
+/// A handler whose first call never ends.
 #[derive(Default)]
 struct Hung {
     inbox: Arc<Counted>,
@@ -162,14 +170,14 @@ impl Hung {
         self.is_called.notified().await;
         serving.abort();
         assert!(serving.await.unwrap_err().is_cancelled());
-        // What the handler left behind, on this one thread.
+        // Let the tasks run that the handler left behind; the runtime has one thread.
         for _ in 0..10 {
             yield_now().await;
         }
     }
 }
 
-/// An inbox that counts what is released.
+/// An inbox that counts releases.
 #[derive(Default)]
 struct Counted {
     inbox: MemoryStore,
@@ -180,20 +188,20 @@ impl Inbox for Counted {
     async fn reserve(
         &self,
         key: &InboxKey,
-        now: OffsetDateTime,
         lease: Duration,
+        now: OffsetDateTime,
     ) -> Result<Reservation, StoreError> {
-        self.inbox.reserve(key, now, lease).await
+        self.inbox.reserve(key, lease, now).await
     }
 
     async fn commit(
         &self,
         key: &InboxKey,
         lease: Lease,
-        now: OffsetDateTime,
         keep: Duration,
+        now: OffsetDateTime,
     ) -> Result<bool, StoreError> {
-        self.inbox.commit(key, lease, now, keep).await
+        self.inbox.commit(key, lease, keep, now).await
     }
 
     async fn release(&self, key: &InboxKey, lease: Lease) -> Result<bool, StoreError> {
@@ -201,8 +209,8 @@ impl Inbox for Counted {
         self.inbox.release(key, lease).await
     }
 
-    async fn prune(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
-        Inbox::prune(&self.inbox, now, limit).await
+    async fn prune_handled(&self, limit: u32, now: OffsetDateTime) -> Result<u64, StoreError> {
+        self.inbox.prune_handled(limit, now).await
     }
 }
 

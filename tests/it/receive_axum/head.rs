@@ -1,4 +1,4 @@
-//! What is refused by its head: nothing of its body is read.
+//! Requests that are refused by their head: their bodies are never read.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::routing::post;
 use bytes::Bytes;
-use hookwire::receive::axum::{Incoming, hook, keep, senders};
+use hookwire::receive::axum::{Incoming, handler, senders, store_first};
 use hookwire::receive::{Answer, Arrival, HeaderGuard, PathGuard, Receiver, Senders};
 use hookwire::testing::Samples;
 use hookwire::{Contract, MemoryStore, Secret, allison};
@@ -20,6 +20,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Frame;
 use time::OffsetDateTime;
 use tower_service::Service as _;
+
+use crate::received::{handled, received};
 
 use super::{Arrived, Tenants, receiver, secret};
 
@@ -32,16 +34,20 @@ async fn a_request_that_its_head_refuses_is_answered_without_a_look_at_its_body(
     async fn extracted(_: Incoming<allison::Event>) -> Answer {
         panic!("nothing is to be handled")
     }
-    let several =
-        || Senders::new().with(receiver(), handle).with(by_path(), handle).with(by_bearer(), handle);
+    let several = || {
+        Senders::new()
+            .with_handler(receiver(), handle)
+            .with_handler(by_path(), handle)
+            .with_handler(by_bearer(), handle)
+    };
     let tenants = Receiver::by_tenant(Contract::allison(), Tenants).unwrap();
     let mut app = Router::new()
-        .route("/signed", hook(receiver(), handle))
-        .route("/guarded/{token}", hook(by_path(), handle))
-        .route("/bearer", hook(by_bearer(), handle))
-        .route("/kept", keep(receiver().with_intake(MemoryStore::new())))
+        .route("/signed", handler(receiver(), handle))
+        .route("/guarded/{token}", handler(by_path(), handle))
+        .route("/bearer", handler(by_bearer(), handle))
+        .route("/kept", store_first(receiver().with_intake(MemoryStore::new())))
         .route("/several", senders(several()))
-        .route("/tenant", hook(Arc::new(tenants), handle))
+        .route("/tenant", handler(Arc::new(tenants), handle))
         .merge(Router::new().route("/extracted", post(extracted)).with_state(Arc::new(receiver())));
     for path in [
         "/signed",
@@ -64,7 +70,7 @@ async fn a_request_that_its_head_refuses_is_answered_without_a_look_at_its_body(
     assert_eq!(app.call(doubled).await.unwrap().status(), 401);
 }
 
-/// A body that nobody may ask for.
+/// A body that panics if it is read.
 struct Untouched;
 
 impl http_body::Body for Untouched {
@@ -95,9 +101,9 @@ async fn a_guard_is_asked_once_for_a_request_that_it_admits() {
         Answer::OK
     }
     let mut app = Router::new()
-        .route("/hook", hook(guarded(), handle))
-        .route("/kept", keep(guarded().with_intake(MemoryStore::new())))
-        .route("/several", senders(Senders::new().with(guarded(), handle)))
+        .route("/hook", handler(guarded(), handle))
+        .route("/kept", store_first(guarded().with_intake(MemoryStore::new())))
+        .route("/several", senders(Senders::new().with_handler(guarded(), handle)))
         .merge(Router::new().route("/extracted", post(extracted)).with_state(Arc::new(guarded())));
     let samples = Samples::new(Contract::allison(), &secret())
         .unwrap()
@@ -111,10 +117,13 @@ async fn a_guard_is_asked_once_for_a_request_that_it_admits() {
         assert_eq!(asked.swap(0, Ordering::SeqCst), 1, "{path}");
     }
     let (receiver, request) = (guarded(), request("/"));
-    let arrival = Arrival::new(request.headers());
+    let arrival = Arrival::post(request.headers());
     let now = OffsetDateTime::now_utc();
-    receiver.answer(&Method::POST, &arrival, request.body(), now, handle).await.unwrap();
-    receiver.receive::<allison::Event>(request.headers(), request.body(), now).await.map(drop).unwrap();
+    handled(&receiver, arrival, request.body(), now, handle).await.unwrap();
+    received::<allison::Event, _>(&receiver, Arrival::post(request.headers()), request.body(), now)
+        .await
+        .map(drop)
+        .unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
@@ -122,21 +131,22 @@ async fn a_guard_is_asked_once_for_a_request_that_it_admits() {
 fn whoever_reads_the_body_can_have_the_head_judged_first() {
     let guard = HeaderGuard::bearer(&"a-long-random-token".parse().unwrap());
     let receiver = receiver().with_guard(guard).with_max_body(1_000);
-    let mut headers = HeaderMap::new();
+    let (mut headers, now) = (HeaderMap::new(), OffsetDateTime::now_utc());
     let status = |method, headers: &HeaderMap| {
-        receiver.check_head(&method, &Arrival::new(headers)).err().map(|rejection| rejection.status())
+        receiver.admit(Arrival::new(&method, headers), now).err().map(|rejection| rejection.status())
     };
     assert_eq!(status(Method::GET, &headers), Some(StatusCode::METHOD_NOT_ALLOWED));
     assert_eq!(status(Method::POST, &headers), Some(StatusCode::UNAUTHORIZED), "no token");
     headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer a-long-random-token"));
     assert_eq!(status(Method::POST, &headers), Some(StatusCode::UNAUTHORIZED), "no signature");
     let signer = Contract::allison().signer(&secret()).unwrap();
-    headers.extend(signer.sign("evt_1", OffsetDateTime::now_utc(), b"").unwrap());
+    headers.extend(signer.sign("evt_1", now, b"").unwrap());
     assert_eq!(status(Method::POST, &headers), None);
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("1001"));
     assert_eq!(status(Method::POST, &headers), Some(StatusCode::PAYLOAD_TOO_LARGE));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     assert_eq!(status(Method::POST, &headers), Some(StatusCode::UNSUPPORTED_MEDIA_TYPE));
-    let retired = receiver.retired().check_head(&Method::POST, &Arrival::new(&headers)).unwrap_err();
+    let retired = receiver.with_retirement();
+    let retired = retired.admit(Arrival::post(&headers), now).unwrap_err();
     assert_eq!(retired.status(), StatusCode::GONE);
 }

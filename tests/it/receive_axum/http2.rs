@@ -1,4 +1,4 @@
-//! The same route over HTTP/2, in clear text on loopback: bodies that are too long, too slow or cut off.
+//! The same route over HTTP/2 in clear text on loopback: bodies that are too long, too slow or cut off.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{Reason, SendStream};
 use hookwire::receive::Admission;
-use hookwire::receive::axum::hook;
+use hookwire::receive::axum::handler;
 use hookwire::testing::Samples;
 use hookwire::{Contract, MemoryStore};
 use http::{Request, StatusCode};
@@ -41,7 +41,7 @@ async fn a_body_that_is_too_long_is_refused_by_what_it_says_and_by_what_comes() 
     said.headers_mut().insert("content-length", LONG.len().into());
     let (answer, _unsent) = connection.begin(said).await;
     assert_eq!(answer.await.unwrap().status(), 413, "and nothing of it has come");
-    // Without a word about its length, in frames of any size.
+    // A body without a declared length, in frames of any size.
     let (unsaid, _) = parts(genuine("evt_1"));
     let (answer, mut open) = connection.begin(unsaid).await;
     open.send_data(Bytes::from_static(LONG), false).unwrap();
@@ -73,7 +73,7 @@ async fn a_stream_that_is_reset_in_its_body_costs_nothing_but_itself() {
     aborted.send_data(body.slice(..10), false).unwrap();
     aborted.send_reset(Reason::CANCEL);
     assert!(answer.await.is_err());
-    // The one place that there is gets free as soon as the server has dropped what it ran for the stream.
+    // The only place is free as soon as the server has dropped the stream's task.
     let mut status = StatusCode::TOO_MANY_REQUESTS;
     for _ in 0..1_000 {
         let (request, body) = parts(genuine("evt_1"));
@@ -86,7 +86,7 @@ async fn a_stream_that_is_reset_in_its_body_costs_nothing_but_itself() {
     assert_eq!(site.handled(), 1);
 }
 
-/// A receiver of bodies up to 1,000 bytes that come within a deadline, and of so many at once.
+/// A receiver of bodies up to 1,000 bytes, with a deadline and a limit of concurrent requests.
 struct Site {
     address: SocketAddr,
     handled: Arc<AtomicU32>,
@@ -103,7 +103,7 @@ impl Site {
             .with_admission(Admission::new().with_max_concurrent(at_once));
         let app = Router::new().route(
             "/",
-            hook(receiver, move |event: Arrived| {
+            handler(receiver, move |event: Arrived| {
                 let counts = Arc::clone(&counts);
                 async move {
                     event?;
@@ -155,7 +155,7 @@ fn parts(request: Request<Bytes>) -> (Request<()>, Bytes) {
     (Request::from_parts(head, ()), body)
 }
 
-/// Longer than any test that passes.
+/// Longer than any passing test takes.
 const PATIENT: Duration = Duration::from_secs(30);
-/// Longer than the receiver takes.
+/// One byte over the receiver's limit.
 const LONG: &[u8] = &[b' '; 1_001];

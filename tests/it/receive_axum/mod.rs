@@ -1,5 +1,6 @@
-//! Receiving in axum, under real HTTP: what is sent slowly, too long or only in part, and what handlers get.
+//! Receiving in axum over real HTTP: slow, long and incomplete requests, and the handlers' arguments.
 
+mod body;
 mod extractors;
 mod head;
 mod http2;
@@ -14,7 +15,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
-use hookwire::receive::axum::{hook, keep, senders};
+use hookwire::receive::axum::{handler, senders, store_first};
 use hookwire::receive::{Handlers, NetworkGuard, PathGuard, Receiver, SecretSource, Senders};
 use hookwire::testing::Samples;
 use hookwire::{Contract, DataError, Envelope, MemoryStore, Secret, allison};
@@ -34,7 +35,7 @@ async fn an_event_is_handled_once_and_its_copy_answered_200() {
     let receiver = receiver().with_inbox(MemoryStore::new());
     let app = Router::new().route(
         "/",
-        hook(receiver, move |event: Arrived| {
+        handler(receiver, move |event: Arrived| {
             let counts = Arc::clone(&counts);
             async move {
                 assert_eq!(event?.event_type(), "call.ended");
@@ -57,22 +58,23 @@ async fn an_event_is_handled_once_and_its_copy_answered_200() {
 #[tokio::test]
 async fn a_body_that_is_too_long_or_too_slow_or_never_ends_is_refused() {
     let receiver = receiver().with_max_body(1_000).with_body_deadline(Duration::from_millis(50));
-    let app = Router::new().route("/", hook(receiver, async |_: Arrived| panic!("nothing is to be handled")));
+    let app =
+        Router::new().route("/", handler(receiver, async |_: Arrived| panic!("nothing is to be handled")));
     let address = serve(app).await;
-    // A head that does not refuse it.
+    // A head that is not refused.
     let head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nx-allison-signature: v1=00\r\n\
                 x-allison-timestamp: 1\r\nx-allison-event-id: evt_1\r\n";
-    // By what it says, without waiting for it; and by what comes.
+    // The first is refused by its declared length without waiting, the second by its actual length.
     assert_eq!(send(address, format!("{head}content-length: 1001\r\n\r\n").as_bytes()).await, 413);
     let chunks = format!("{head}transfer-encoding: chunked\r\n\r\n3e9\r\n{}\r\n", "x".repeat(1001));
     assert_eq!(send(address, chunks.as_bytes()).await, 413);
     assert_eq!(send(address, format!("{head}content-length: 1000\r\n\r\n{{").as_bytes()).await, 408);
-    // What is said of its length is a lie: there is no waiting for more.
+    // The framing is invalid, so the receiver waits for no more bytes.
     assert_eq!(
         send(address, format!("{head}transfer-encoding: chunked\r\n\r\nxyz\r\n").as_bytes()).await,
         400
     );
-    // The connection ends before the body does: nobody is there to be answered, and the next one is served.
+    // The connection ends before the body does. Nobody can be answered, and the next request is served.
     let mut aborted = TcpStream::connect(address).await.unwrap();
     aborted.write_all(format!("{head}content-length: 900\r\n\r\n{{").as_bytes()).await.unwrap();
     drop(aborted);
@@ -86,7 +88,7 @@ async fn a_handler_that_fails_has_the_sender_repeat() {
     let receiver = receiver().with_inbox(MemoryStore::new());
     let app = Router::new().route(
         "/",
-        hook(receiver, move |_: Arrived| {
+        handler(receiver, move |_: Arrived| {
             let left = Arc::clone(&left);
             async move {
                 match left.fetch_sub(1, Ordering::SeqCst) {
@@ -106,8 +108,8 @@ async fn a_handler_that_fails_has_the_sender_repeat() {
 
 #[tokio::test]
 async fn a_handler_comes_to_its_end_though_the_sender_has_hung_up() {
-    let shared = |handler| Senders::new().with(receiver().with_inbox(MemoryStore::new()), handler);
-    let alone = |handler| hook(receiver().with_inbox(MemoryStore::new()), handler);
+    let shared = |handler| Senders::new().with_handler(receiver().with_inbox(MemoryStore::new()), handler);
+    let alone = |by| handler(receiver().with_inbox(MemoryStore::new()), by);
     for is_shared in [false, true] {
         let (begins, mut begun) = mpsc::unbounded_channel();
         let (hangs_up, mut hung_up) = mpsc::unbounded_channel();
@@ -126,7 +128,7 @@ async fn a_handler_comes_to_its_end_though_the_sender_has_hung_up() {
             }) as Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>
         };
         let route = if is_shared { senders(shared(handler)) } else { alone(handler) };
-        // Tells when the server has dropped what it ran for the connection, and not before.
+        // Reports that the server has dropped the connection's task.
         let app = Router::new().route("/", route).layer(middleware::from_fn(
             move |request: Request, next: Next| {
                 let ending = Told(hangs_up.clone());
@@ -148,7 +150,7 @@ async fn a_handler_comes_to_its_end_though_the_sender_has_hung_up() {
         may_end.notify_one();
         is_over.recv().await.unwrap();
         assert_eq!(ended.load(Ordering::SeqCst), 1, "it was dropped in the middle");
-        // The commit is what comes next.
+        // The commit comes next.
         while send(address, &request).await == 503 {}
         assert_eq!(send(address, &request).await, 200);
         assert_eq!(ended.load(Ordering::SeqCst), 1, "handled once");
@@ -162,7 +164,7 @@ async fn a_handler_that_never_ends_is_dropped_a_lease_after_the_sender_has_hung_
     let receiver = receiver().with_handling_lease(Duration::from_secs(40));
     let mut app: Router = Router::new().route(
         "/",
-        hook(receiver, move |_: Arrived| {
+        handler(receiver, move |_: Arrived| {
             let told = Told(drops.clone());
             begins.send(()).unwrap();
             async move {
@@ -182,7 +184,7 @@ async fn a_handler_that_never_ends_is_dropped_a_lease_after_the_sender_has_hung_
     assert_eq!(hung_up.elapsed().as_secs(), 40);
 }
 
-/// Tells when it is dropped.
+/// Sends a message when it is dropped.
 struct Told(mpsc::UnboundedSender<()>);
 
 impl Drop for Told {
@@ -196,21 +198,21 @@ async fn each_type_has_a_closure_of_its_own() {
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
     let (calls, contacts, others) = (Arc::clone(&seen), Arc::clone(&seen), Arc::clone(&seen));
     let handlers = Handlers::new()
-        .on(move |call: Envelope<allison::CallEnded>| {
+        .with(move |call: Envelope<allison::CallEnded>| {
             calls.lock().unwrap().push(format!("call {}", call.data.call_id));
             std::future::ready(Ok(()))
         })
-        .on(move |contact: Envelope<allison::ContactCreated>| {
+        .with(move |contact: Envelope<allison::ContactCreated>| {
             contacts.lock().unwrap().push(format!("contact {}", contact.data.contact_id));
             std::future::ready(Ok(()))
         })
-        .otherwise(move |other| {
+        .with_fallback(move |other| {
             others.lock().unwrap().push(format!("other {}", other.data.event_type()));
             std::future::ready(Ok(()))
         });
     let app = Router::new().route(
         "/",
-        hook(receiver(), move |event| {
+        handler(receiver(), move |event| {
             let handlers = handlers.clone();
             async move { handlers.handle(event).await }
         }),
@@ -232,7 +234,7 @@ async fn each_type_has_a_closure_of_its_own() {
 #[tokio::test]
 async fn a_request_that_is_kept_is_answered_before_its_handler_is_done() {
     let receiver = Arc::new(receiver().with_intake(Arc::new(MemoryStore::new())));
-    let address = serve(Router::new().route("/", keep(Arc::clone(&receiver)))).await;
+    let address = serve(Router::new().route("/", store_first(Arc::clone(&receiver)))).await;
     let (begun, is_begun) = tokio::sync::oneshot::channel();
     let begun = Mutex::new(Some(begun));
     let worker = receiver.worker(move |event: Arrived| {
@@ -265,8 +267,8 @@ async fn the_tenant_is_in_the_path_and_the_peer_is_the_connections() {
     let receiver = Receiver::by_tenant(Contract::allison(), Tenants)
         .unwrap()
         .with_guard(NetworkGuard::new(["127.0.0.1"]).unwrap());
-    let app =
-        Router::new().route("/hooks/{tenant}", hook(receiver, async |event: Arrived| Ok(event.map(drop)?)));
+    let app = Router::new()
+        .route("/hooks/{tenant}", handler(receiver, async |event: Arrived| Ok(event.map(drop)?)));
     let address = serve(app.clone()).await;
     assert_eq!(send(address, &signed("evt_1", &secret(), "/hooks/acme")).await, 200);
     assert_eq!(send(address, &signed("evt_1", &secret(), "/hooks/other")).await, 401);
@@ -282,7 +284,7 @@ async fn a_guard_sees_the_whole_path_inside_a_nested_router() {
     let path = format!("/hooks/{}", "Zk3v9QpX7rT2mB8wLc5nH1yD");
     let token = path.rsplit('/').next().unwrap().parse().unwrap();
     let receiver = receiver().with_guard(PathGuard::new(&token).unwrap());
-    let inner = Router::new().route("/", hook(receiver, async |event: Arrived| Ok(event.map(drop)?)));
+    let inner = Router::new().route("/", handler(receiver, async |event: Arrived| Ok(event.map(drop)?)));
     let address = serve(Router::new().nest(&path, inner)).await;
     assert_eq!(send(address, &signed("evt_1", &secret(), &path)).await, 200);
 }
@@ -303,7 +305,7 @@ async fn serve(app: Router) -> SocketAddr {
     address
 }
 
-/// A request as it goes over the wire, signed now.
+/// The bytes of a request on the wire, signed now.
 fn signed(id: &str, secret: &Secret, path: &str) -> Vec<u8> {
     let envelope =
         Envelope::from_parts(id.parse().unwrap(), OffsetDateTime::now_utc(), allison::CallEnded::new("c"));
@@ -321,7 +323,7 @@ fn signed_body(id: &str, body: &[u8], secret: &Secret, path: &str) -> Vec<u8> {
     [request.as_bytes(), body].concat()
 }
 
-/// Sends bytes on a connection of their own and tells the status that they are answered with.
+/// Sends bytes on a new connection and returns the status of the answer.
 async fn send(address: SocketAddr, request: &[u8]) -> u16 {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request).await.unwrap();

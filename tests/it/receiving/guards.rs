@@ -1,4 +1,4 @@
-//! Guards: whom each admits, and by what a 401 challenges.
+//! Guards: the requests that each admits, and the challenge of a 401.
 
 use std::net::IpAddr;
 
@@ -7,13 +7,15 @@ use hookwire::receive::{
     Answer, Arrival, Guard, HeaderGuard, NetworkGuard, PathGuard, Receiver, Rejection, Senders,
 };
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::received::handled_by_any;
 
 use super::{Arrived, NOON, Request, answer, receiver};
 
 #[test]
 fn basic_credentials_are_compared_whole() {
-    // RFC 7617 section 2's own example.
+    // The example of RFC 7617 section 2.
     let guard = HeaderGuard::basic("Aladdin", &"open sesame".parse().unwrap());
     let admits = |value: &str| admits(&guard, AUTHORIZATION.as_str(), value);
     assert!(admits("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="));
@@ -37,14 +39,14 @@ fn a_path_token_is_the_last_segment_and_nothing_less() {
     const TOKEN: &str = "Zk3v9QpX7rT2mB8wLc5nH1yD";
     let guard = PathGuard::new(&TOKEN.parse().unwrap()).unwrap();
     let headers = HeaderMap::new();
-    let admits = |path: &str| guard.admits(&Arrival::new(&headers).with_path(path));
+    let admits = |path: &str| guard.admits(&Arrival::post(&headers).with_path(path));
     assert!(admits(&format!("/hooks/{TOKEN}")) && admits(&format!("/{TOKEN}")) && admits(TOKEN));
     for wrong in
         [format!("/{TOKEN}/"), format!("/{TOKEN}x"), format!("/{}", &TOKEN[1..]), format!("/{TOKEN}?a")]
     {
         assert!(!admits(&wrong), "{wrong}");
     }
-    assert!(!guard.admits(&Arrival::new(&headers)), "no path is known");
+    assert!(!guard.admits(&Arrival::post(&headers)), "no path is known");
     for weak in ["short", "with/slash-and-long-enough-for-all", "percent%20encoded-and-long-enough"] {
         assert_eq!(PathGuard::new(&weak.parse().unwrap()).unwrap_err().kind(), ErrorKind::Secret);
     }
@@ -56,16 +58,16 @@ fn a_network_guard_goes_by_the_connection_and_by_no_header() {
     let guard = NetworkGuard::new(["203.0.113.0/24", "2001:db8::/48", "198.51.100.7"]).unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("x-forwarded-for", HeaderValue::from_static("203.0.113.5"));
-    let admits = |peer: &str| guard.admits(&Arrival::new(&headers).with_peer(peer.parse().unwrap()));
+    let admits = |peer: &str| guard.admits(&Arrival::post(&headers).with_peer(peer.parse().unwrap()));
     for inside in ["203.0.113.0", "203.0.113.255", "2001:db8::1", "198.51.100.7", "::ffff:203.0.113.9"] {
         assert!(admits(inside), "{inside}");
     }
     for outside in ["203.0.114.0", "198.51.100.8", "2001:db8:1::1", "127.0.0.1", "::1"] {
         assert!(!admits(outside), "{outside}");
     }
-    // A list may hold what a dual-stack socket says of its peers.
+    // A dual-stack socket reports IPv4 peers like this, so a list may contain this form.
     let mapped = NetworkGuard::new(["::ffff:203.0.113.0/120", "::ffff:198.51.100.7"]).unwrap();
-    let admits = |peer: &str| mapped.admits(&Arrival::new(&headers).with_peer(peer.parse().unwrap()));
+    let admits = |peer: &str| mapped.admits(&Arrival::post(&headers).with_peer(peer.parse().unwrap()));
     for inside in ["203.0.113.255", "::ffff:203.0.113.9", "198.51.100.7"] {
         assert!(admits(inside), "{inside}");
     }
@@ -80,13 +82,14 @@ fn a_network_guard_goes_by_the_connection_and_by_no_header() {
 
 #[test]
 fn behind_a_trusted_proxy_the_last_address_that_is_no_proxys_counts() {
-    let guard = NetworkGuard::new(["203.0.113.0/24"]).unwrap().behind(["10.0.0.0/8", "fd00::/8"]).unwrap();
+    let guard =
+        NetworkGuard::new(["203.0.113.0/24"]).unwrap().with_proxies(["10.0.0.0/8", "fd00::/8"]).unwrap();
     let admits = |peer: &str, forwarded: &[&str]| {
         let mut headers = HeaderMap::new();
         for value in forwarded {
             headers.append("x-forwarded-for", HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        guard.admits(&Arrival::new(&headers).with_peer(peer.parse().unwrap()))
+        guard.admits(&Arrival::post(&headers).with_peer(peer.parse().unwrap()))
     };
     assert!(admits("10.1.1.1", &["203.0.113.9"]));
     assert!(admits("10.1.1.1", &["6.6.6.6, 203.0.113.9, 10.2.2.2"]));
@@ -94,7 +97,7 @@ fn behind_a_trusted_proxy_the_last_address_that_is_no_proxys_counts() {
     assert!(admits("fd00::1", &["203.0.113.9,[fd00::2]:80"]));
     assert!(admits("203.0.113.9", &["6.6.6.6"]), "not from a proxy: the header is anybody's");
     for (peer, forwarded) in [
-        // What the sender wrote itself stands before what the proxy saw.
+        // The sender's own entry stands before the entry that the proxy appended.
         ("10.1.1.1", &["203.0.113.9, 6.6.6.6"][..]),
         ("10.1.1.1", &["203.0.113.9", "6.6.6.6"]),
         ("10.1.1.1", &[]),
@@ -106,8 +109,8 @@ fn behind_a_trusted_proxy_the_last_address_that_is_no_proxys_counts() {
         assert!(!admits(peer, forwarded), "{peer} {forwarded:?}");
     }
 
-    // What the proxies themselves send is judged as theirs.
-    let ours = NetworkGuard::new(["10.1.0.0/16"]).unwrap().behind(["10.0.0.0/8"]).unwrap();
+    // A request from a proxy itself is judged by the proxy's address.
+    let ours = NetworkGuard::new(["10.1.0.0/16"]).unwrap().with_proxies(["10.0.0.0/8"]).unwrap();
     for (peer, forwarded, is_admitted) in [
         ("10.1.1.1", None, true),
         ("10.2.2.2", Some("10.1.1.1"), true),
@@ -117,7 +120,7 @@ fn behind_a_trusted_proxy_the_last_address_that_is_no_proxys_counts() {
         if let Some(hop) = forwarded {
             headers.insert("x-forwarded-for", HeaderValue::from_static(hop));
         }
-        let arrival = Arrival::new(&headers).with_peer(peer.parse().unwrap());
+        let arrival = Arrival::post(&headers).with_peer(peer.parse().unwrap());
         assert_eq!(ours.admits(&arrival), is_admitted, "{peer} {forwarded:?}");
     }
 }
@@ -125,27 +128,27 @@ fn behind_a_trusted_proxy_the_last_address_that_is_no_proxys_counts() {
 #[test]
 fn of_the_two_headers_of_proxies_the_chosen_one_is_believed() {
     let guard = NetworkGuard::new(["203.0.113.0/24", "2001:db8::/48"]).unwrap();
-    let guard = guard.behind(["10.0.0.0/8", "fd00::/8"]).unwrap().with_forwarded();
+    let guard = guard.with_proxies(["10.0.0.0/8", "fd00::/8"]).unwrap().with_forwarded();
     let admits = |peer: &str, forwarded: &[&str]| {
         let mut headers = HeaderMap::new();
-        // What the other header says is anybody's.
+        // Anybody may have written the other header.
         headers.insert("x-forwarded-for", HeaderValue::from_static("203.0.113.9"));
         for value in forwarded {
             headers.append("forwarded", HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        guard.admits(&Arrival::new(&headers).with_peer(peer.parse().unwrap()))
+        guard.admits(&Arrival::post(&headers).with_peer(peer.parse().unwrap()))
     };
     for forwarded in [
         &["for=203.0.113.9"][..],
         &["For=203.0.113.9;proto=https;by=10.0.0.1"],
         &["proto=https ; FOR=\"203.0.113.9:4711\""],
-        // RFC 7239 section 4's own form of IPv6.
+        // The IPv6 form of RFC 7239 section 4.
         &["for=\"[2001:db8::17]:4711\""],
         &["for=\"[2001:db8::17]\", for=10.2.2.2"],
         &["for=6.6.6.6, for=203.0.113.9;host=\"a, b; for=6.6.6.6\""],
         &["for=\"un\\known\"", "for=\"203.0.113.\\9\""],
         &["for=6.6.6.6", "for=203.0.113.9", "for=10.2.2.2"],
-        // What the sender wrote in a field of its own spoils none of the proxy's.
+        // A broken field from the sender does not spoil the proxy's field.
         &["for=\"", "for=203.0.113.9"],
     ] {
         assert!(admits("10.1.1.1", forwarded), "{forwarded:?}");
@@ -173,7 +176,7 @@ fn of_the_two_headers_of_proxies_the_chosen_one_is_believed() {
         &["for=\"203.0.113.9\\"],
         &["for=203.0.113.9;=x"],
         &["for=203.0.113.9", "\u{e9}"],
-        // A quotation that the sender began and that what the proxy appended would end.
+        // The sender opens a quoted string that the proxy's entry would close.
         &["for=203.0.113.9;x=\", for=\"[2001:db8:1::6]\""],
         &["for=203.0.113.9;x=\", for=6.6.6.6;by=\"_x\""],
         &["for=203.0.113.9;x=\", for=6.6.6.6"],
@@ -181,11 +184,11 @@ fn of_the_two_headers_of_proxies_the_chosen_one_is_believed() {
         assert!(!admits("10.1.1.1", forwarded), "{forwarded:?}");
     }
     assert!(!admits("6.6.6.6", &["for=203.0.113.9"]));
-    // Not asked for, it is nobody's word.
-    let other = NetworkGuard::new(["203.0.113.0/24"]).unwrap().behind(["10.0.0.0/8"]).unwrap();
+    // Without `with_forwarded`, the header is ignored.
+    let other = NetworkGuard::new(["203.0.113.0/24"]).unwrap().with_proxies(["10.0.0.0/8"]).unwrap();
     let mut headers = HeaderMap::new();
     headers.insert("forwarded", HeaderValue::from_static("for=203.0.113.9"));
-    assert!(!other.admits(&Arrival::new(&headers).with_peer([10, 1, 1, 1].into())));
+    assert!(!other.admits(&Arrival::post(&headers).with_peer([10, 1, 1, 1].into())));
 }
 
 #[tokio::test]
@@ -195,7 +198,7 @@ async fn every_guard_has_to_admit_before_the_signature_is_looked_at() {
         .with_guard(NetworkGuard::new(["127.0.0.1"]).unwrap())
         .with_guard(HeaderGuard::api_key("x-key".parse().unwrap(), &"k".parse().unwrap()));
     let refused = |rejection: Result<Answer, Rejection>| rejection.unwrap_err().to_string();
-    let at = Arrival::new(&request.headers);
+    let at = Arrival::post(&request.headers);
     assert_eq!(
         refused(answer(&receiver, &at, &request.body).await),
         "request is not admitted by guard `network`"
@@ -207,7 +210,7 @@ async fn every_guard_has_to_admit_before_the_signature_is_looked_at() {
     );
     let mut headers = request.headers.clone();
     headers.insert("x-key", HeaderValue::from_static("k"));
-    let at = Arrival::new(&headers).with_peer(IpAddr::from([127, 0, 0, 1]));
+    let at = Arrival::post(&headers).with_peer(IpAddr::from([127, 0, 0, 1]));
     assert_eq!(answer(&receiver, &at, &request.body).await.unwrap(), Answer::OK);
     assert_eq!(refused(answer(&receiver, &at, b"{}").await), "request is not proven");
 }
@@ -221,7 +224,7 @@ async fn a_401_challenges_by_what_the_receiver_wants_whatever_was_wrong() {
         answer.into_response().headers()[WWW_AUTHENTICATE].to_str().unwrap().to_owned()
     };
     let refused = async |receiver: &Receiver, headers: &HeaderMap| {
-        let rejection = answer(receiver, &Arrival::new(headers), b"{}").await.unwrap_err();
+        let rejection = answer(receiver, &Arrival::post(headers), b"{}").await.unwrap_err();
         challenge(receiver.refuse(&rejection))
     };
     let basic = receiver().with_guard(HeaderGuard::basic("hooks", &token));
@@ -229,7 +232,8 @@ async fn a_401_challenges_by_what_the_receiver_wants_whatever_was_wrong() {
     let key = receiver().with_guard(HeaderGuard::api_key("x-key".parse().unwrap(), &token));
     let mut shown = request.headers.clone();
     shown.insert(AUTHORIZATION, HeaderValue::from_static("Bearer a-long-random-token"));
-    // No token; and the right one with a signature of other bytes, of which a stranger hears nothing.
+    // One request has no token, the other the right token with a wrong signature. A stranger cannot tell the
+    // difference.
     for headers in [&request.headers, &shown] {
         assert_eq!(refused(&bearer, headers).await, r#"Bearer realm="webhooks""#);
         assert_eq!(refused(&basic, headers).await, r#"Basic realm="webhooks", charset="UTF-8""#);
@@ -238,22 +242,22 @@ async fn a_401_challenges_by_what_the_receiver_wants_whatever_was_wrong() {
         }
     }
     let handle = async |event: Arrived| Ok(event.map(drop)?);
-    let several = Senders::new().with(key, handle).with(bearer, handle);
-    let arrival = Arrival::new(&request.headers);
-    let rejection = several.answer(&Method::POST, &arrival, b"{}", NOON).await.unwrap_err();
+    let several = Senders::new().with_handler(key, handle).with_handler(bearer, handle);
+    let arrival = Arrival::post(&request.headers);
+    let rejection = handled_by_any(&several, arrival, b"{}", NOON).await.unwrap_err();
     assert_eq!(challenge(several.refuse(&rejection)), r#"Bearer realm="webhooks""#);
     assert_eq!(challenge(Answer::from(&rejection)), "Webhook");
-    // And nothing else does.
+    // No other status has a challenge.
     let busy = several.refuse(&Rejection::too_large(1));
-    assert_eq!((busy.status, busy.challenge), (StatusCode::PAYLOAD_TOO_LARGE, None));
+    assert_eq!(busy, Answer::new(StatusCode::PAYLOAD_TOO_LARGE));
     assert!(!busy.into_response().headers().contains_key(WWW_AUTHENTICATE));
 }
 
 fn admits(guard: &impl Guard, header: &'static str, value: &str) -> bool {
     let mut headers = HeaderMap::new();
     headers.insert(header, HeaderValue::from_str(value).unwrap());
-    let once = guard.admits(&Arrival::new(&headers));
+    let once = guard.admits(&Arrival::post(&headers));
     headers.append(header, HeaderValue::from_str(value).unwrap());
-    assert!(!guard.admits(&Arrival::new(&headers)), "twice is no proof");
+    assert!(!guard.admits(&Arrival::post(&headers)), "twice is no proof");
     once
 }

@@ -1,4 +1,4 @@
-//! How long a handler has its event: less than its sender tries, and what is told when that was not enough.
+//! Handling leases: shorter than the sender's retries, and the report of a handler that was overtaken.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,6 +8,8 @@ use hookwire::store::{InboxKey, Reservation};
 use hookwire::{Contract, Envelope, EventId, Inbox as _, MemoryStore, RawEvent, RetryPolicy};
 use http::{HeaderMap, Method};
 use time::OffsetDateTime;
+
+use crate::received::{handled, received};
 
 use super::{Arrived, NOON, Request, receiver};
 
@@ -23,20 +25,22 @@ async fn what_a_receiver_was_told_before_it_was_given_an_inbox_still_holds() {
         .with_inbox(Arc::clone(&store));
     assert_eq!(receiver.body_deadline(), Duration::from_secs(7));
     let request = Request::new("evt_1");
-    let arrival = Arrival::new(&request.headers);
+    let arrival = Arrival::post(&request.headers);
     let hour = Duration::from_secs(3_600);
     let handle = async |_: Arrived| {
         let key = InboxKey::new("allison", "evt_1".parse().unwrap());
-        store.reserve(&key, NOON + hour, hour).await.map(drop)
+        store.reserve(&key, hour, NOON + hour).await.map(drop)
     };
-    let answered = receiver.answer(&Method::POST, &arrival, &request.body, NOON, handle).await;
+    let answered = handled(&receiver, arrival, &request.body, NOON, handle).await;
     assert_eq!(answered.unwrap(), Answer::OK);
-    let rejection = receiver.answer(&Method::GET, &arrival, b"", NOON, handle).await.unwrap_err();
+    let rejection = handled(&receiver, Arrival::new(&Method::GET, &request.headers), b"", NOON, handle)
+        .await
+        .unwrap_err();
     receiver.refuse(&rejection);
     assert_eq!(*told.lock().unwrap(), ["evt_1", "method is not POST"]);
 }
 
-/// The first attempt's process dies in the middle, and another one takes the attempts after it.
+/// The process dies during the first attempt. Another process takes the later attempts.
 #[tokio::test]
 async fn an_event_whose_process_died_is_handled_before_any_contracts_sender_gives_it_up() {
     let mut tried_again = Vec::new();
@@ -45,16 +49,21 @@ async fn an_event_whose_process_died_is_handled_before_any_contracts_sender_give
         let receiver = unguarded(&contract);
         let body = body(&contract);
         let mut attempts = contract.retry().timeline(NOON);
-        let at =
-            async |at: OffsetDateTime| match receiver.receive::<RawEvent>(&HeaderMap::new(), &body, at).await
-            {
-                Ok(Received::Event { receipt, .. }) => Some(receipt),
-                Ok(other) => panic!("{name}: {other:?}"),
-                Err(rejection) => {
-                    assert_eq!(rejection.status(), 503, "{name}: {rejection}");
-                    None
-                }
-            };
+        let at = async |at: OffsetDateTime| match received::<RawEvent, _>(
+            &receiver,
+            Arrival::post(&HeaderMap::new()),
+            &body,
+            at,
+        )
+        .await
+        {
+            Ok(Received::Event { receipt, .. }) => Some(receipt),
+            Ok(other) => panic!("{name}: {other:?}"),
+            Err(rejection) => {
+                assert_eq!(rejection.status(), 503, "{name}: {rejection}");
+                None
+            }
+        };
         let first = attempts.next().unwrap();
         drop(at(first.at).await.expect("it is new"));
         let mut is_handled = false;
@@ -67,7 +76,7 @@ async fn an_event_whose_process_died_is_handled_before_any_contracts_sender_give
         let tries = contract.retry().max_attempts().unwrap();
         assert_eq!(is_handled, tries > 1, "{name}: what is sent once is lost, and nothing else");
         if is_handled {
-            tried_again.push(name);
+            tried_again.push(*name);
         }
     }
     assert_eq!(tried_again, ["allison", "allo", "nectar_desk", "recept_ai", "standard_webhooks"]);
@@ -94,18 +103,19 @@ async fn a_lease_is_a_minute_or_three_quarters_of_the_time_for_which_the_sender_
     assert_eq!(held_for(&told).await, seconds(3.0));
 }
 
-/// How long an event that is being handled is nobody else's, by looking at every quarter of a second.
+/// The time for which an event in progress is reserved, measured in quarters of a second.
 async fn held_for(receiver: &Receiver<MemoryStore>) -> Duration {
     let name = receiver.contract().name();
     let body = body(receiver.contract());
-    let received = receiver.receive::<RawEvent>(&HeaderMap::new(), &body, NOON).await.unwrap();
+    let received =
+        received::<RawEvent, _>(receiver, Arrival::post(&HeaderMap::new()), &body, NOON).await.unwrap();
     assert!(matches!(received, Received::Event { .. }));
     drop(received);
     let key = &InboxKey::new(name, id());
     let quarter = Duration::from_millis(250);
     for quarters in 0..1_000 {
         let at = NOON + quarter * quarters;
-        if let Reservation::New(_) = receiver.inbox().reserve(key, at, quarter).await.unwrap() {
+        if let Reservation::New(_) = receiver.inbox().reserve(key, quarter, at).await.unwrap() {
             return quarter * quarters;
         }
     }
@@ -122,25 +132,25 @@ async fn an_event_that_another_was_given_meanwhile_is_told_of_when_its_handler_i
     });
     let key = InboxKey::new("allison", id());
     let request = Request::new("evt_1");
-    let arrival = Arrival::new(&request.headers);
-    // In time, with another event, and nobody else.
+    let arrival = Arrival::post(&request.headers);
+    // The handler is in time, has another event, and no copy arrives.
     let other = Request::new("evt_2");
     let handle = async |event: Arrived| event.map(drop);
-    let at = Arrival::new(&other.headers);
-    assert_eq!(receiver.answer(&Method::POST, &at, &other.body, NOON, handle).await.unwrap(), Answer::OK);
+    let at = Arrival::post(&other.headers);
+    assert_eq!(handled(&receiver, at, &other.body, NOON, handle).await.unwrap(), Answer::OK);
     assert!(told.lock().unwrap().is_empty());
     let slow = async |event: Arrived| {
         let later = NOON + Duration::from_secs(60);
-        let taken = receiver.inbox().reserve(&key, later, Duration::from_secs(60)).await.unwrap();
+        let taken = receiver.inbox().reserve(&key, Duration::from_secs(60), later).await.unwrap();
         assert!(matches!(taken, Reservation::New(_)), "its lease has ended");
         event.map(drop)
     };
-    let answered = receiver.answer(&Method::POST, &arrival, &request.body, NOON, slow).await;
+    let answered = handled(&receiver, arrival, &request.body, NOON, slow).await;
     assert_eq!(answered.unwrap(), Answer::OK, "it was handled");
     assert_eq!(*told.lock().unwrap(), [key]);
 }
 
-/// What it is proven by is not what this is about.
+/// This test does not depend on the proof.
 fn unguarded(contract: &Contract) -> Receiver<MemoryStore> {
     Receiver::dangerous_unguarded(contract.clone()).with_key(|_| Some(id())).with_inbox(MemoryStore::new())
 }

@@ -1,8 +1,13 @@
-//! What a receiver does before and around its events: guards, tenants, admission, answers, the handler's transaction.
+//! The receiver around its events: admission, guards, tenants, answers, the handler's transaction.
 
+mod admission;
+mod copies;
 mod guards;
 mod leases;
 mod panics;
+mod robust;
+mod states;
+mod telemetry;
 mod tenants;
 
 use std::error::Error as StdError;
@@ -10,93 +15,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookwire::receive::{Admission, Answer, Arrival, Received, Receiver, Rejection};
-use hookwire::{Contract, DataError, Envelope, EventId, Inbox, Rate, Secret, allison, nectar_desk};
+use hookwire::receive::{Answer, Arrival, Received, Receiver, Rejection};
+use hookwire::{Contract, DataError, Envelope, EventId, Inbox, Secret, allison, nectar_desk};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
+use crate::received::{handled, received};
+
 type Failure = Box<dyn StdError + Send + Sync>;
 type Arrived = Result<Envelope<allison::Event>, Box<DataError>>;
 
-// Admission.
-
-#[tokio::test]
-async fn more_than_are_handled_at_once_are_answered_429_and_told_to_wait() {
-    let receiver = Arc::new(receiver().with_admission(Admission::new().with_max_concurrent(2)));
-    let (let_go, hold) = tokio::sync::watch::channel(false);
-    let handling: Vec<_> = (0..2)
-        .map(|number| {
-            let (receiver, mut hold) = (Arc::clone(&receiver), hold.clone());
-            tokio::spawn(async move {
-                let request = Request::new(&format!("evt_{number}"));
-                let arrival = Arrival::new(&request.headers);
-                let handle = async |_: Arrived| hold.wait_for(|go| *go).await.map(drop);
-                receiver.answer(&Method::POST, &arrival, &request.body, NOON, handle).await.unwrap()
-            })
-        })
-        .collect();
-    tokio::task::yield_now().await;
-    let request = Request::new("evt_3");
-    let arrival = Arrival::new(&request.headers);
-    // Nor do those that are sent away take the places of others.
-    for _ in 0..2 {
-        let rejection = answer(&receiver, &arrival, b"not even read").await.unwrap_err();
-        assert_eq!(rejection.status(), StatusCode::TOO_MANY_REQUESTS);
-        assert!(rejection.retry_after().unwrap() > Duration::ZERO);
-    }
-    let_go.send(true).unwrap();
-    for handled in handling {
-        assert_eq!(handled.await.unwrap(), Answer::OK);
-    }
-    assert_eq!(answer(&receiver, &arrival, &request.body).await.unwrap(), Answer::OK);
-}
+// Answers.
 
 #[test]
 fn the_longest_wait_that_there_is_can_be_asked_for() {
-    let mut answer = Answer::OK;
-    answer.status = StatusCode::TOO_MANY_REQUESTS;
-    answer.retry_after = Some(Duration::MAX);
+    let answer = Answer::new(StatusCode::TOO_MANY_REQUESTS).with_retry_after(Duration::MAX);
     assert_eq!(answer.into_response().headers()["retry-after"], u64::MAX.to_string());
 }
 
 #[tokio::test]
-async fn a_rate_is_kept_before_anything_is_verified() {
-    let admission = Admission::new().with_rate(Rate::new(0.5, 2).unwrap());
-    let receiver = receiver().with_admission(admission);
-    let headers = HeaderMap::new();
-    let arrival = Arrival::new(&headers);
-    for _ in 0..2 {
-        let rejection = answer(&receiver, &arrival, b"").await.unwrap_err();
-        assert_eq!(rejection.status(), StatusCode::UNAUTHORIZED);
-    }
-    let rejection = answer(&receiver, &arrival, b"").await.unwrap_err();
-    assert_eq!(rejection.status(), StatusCode::TOO_MANY_REQUESTS);
-    let response = Answer::from(&rejection).into_response();
-    assert_eq!(response.headers()["retry-after"], "3", "whole seconds, rounded up");
-    let wait = rejection.retry_after().unwrap();
-    let later = NOON + wait;
-    let set_back = later - Duration::from_secs(86_400);
-    // One is admitted after the wait; then the clock is set back by a day, and the next one has its wait and no day more.
-    for (now, status) in [
-        (later, StatusCode::UNAUTHORIZED),
-        (set_back, StatusCode::TOO_MANY_REQUESTS),
-        (set_back + wait, StatusCode::UNAUTHORIZED),
-    ] {
-        let rejection = answer_at(&receiver, &arrival, b"", now).await.unwrap_err();
-        assert_eq!(rejection.status(), status, "{now}");
-    }
-}
-
-// Answers.
-
-#[tokio::test]
 async fn a_retired_endpoint_answers_410_to_everybody() {
     let request = Request::new("evt_1");
-    let receiver = receiver().retired();
+    let receiver = receiver().with_retirement();
     for body in [&request.body[..], b"{}"] {
-        let rejection = answer(&receiver, &Arrival::new(&request.headers), body).await.unwrap_err();
+        let rejection = answer(&receiver, &Arrival::post(&request.headers), body).await.unwrap_err();
         assert_eq!(rejection.status(), StatusCode::GONE);
     }
 }
@@ -112,7 +56,7 @@ async fn only_a_post_of_json_within_the_limit_is_looked_at() {
             headers.append(CONTENT_TYPE, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let handle = async |event: Arrived| event.map(drop);
-        let answered = receiver.answer(&method, &Arrival::new(&headers), body, NOON, handle).await;
+        let answered = handled(&receiver, Arrival::new(&method, &headers), body, NOON, handle).await;
         answered.unwrap_or_else(|rejection| Answer::from(&rejection)).status.as_u16()
     };
     let body = &request.body[..];
@@ -150,33 +94,30 @@ mod handling {
     async fn a_handler_that_fails_or_panics_gets_the_event_again() {
         let receiver = receiver().with_inbox(hookwire::MemoryStore::new());
         let request = Request::new("evt_1");
-        let arrival = Arrival::new(&request.headers);
+        let arrival = Arrival::post(&request.headers);
         let fails = async |_: Arrived| Err::<(), Failure>("the disk is full".into());
-        let rejection =
-            receiver.answer(&Method::POST, &arrival, &request.body, NOON, fails).await.unwrap_err();
+        let rejection = handled(&receiver, arrival, &request.body, NOON, fails).await.unwrap_err();
         assert_eq!(rejection.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert!(rejection.retry_after().is_some());
         assert_eq!(rejection.source().unwrap().to_string(), "the disk is full");
         let panics = async |_: Arrived| -> Result<(), Failure> { panic!("a bug of the handler's") };
-        let rejection =
-            receiver.answer(&Method::POST, &arrival, &request.body, NOON, panics).await.unwrap_err();
+        let rejection = handled(&receiver, arrival, &request.body, NOON, panics).await.unwrap_err();
         assert_eq!(rejection.status(), StatusCode::SERVICE_UNAVAILABLE);
-        // One that panics before there is a future of it.
+        // The handler panics before it returns a future.
         let panics =
             |_: Arrived| -> std::future::Ready<Result<(), Failure>> { panic!("a bug of the handler's") };
-        let rejection =
-            receiver.answer(&Method::POST, &arrival, &request.body, NOON, panics).await.unwrap_err();
+        let rejection = handled(&receiver, arrival, &request.body, NOON, panics).await.unwrap_err();
         assert_eq!(rejection.status(), StatusCode::SERVICE_UNAVAILABLE);
-        let mut handled = 0;
+        let mut count = 0;
         for _ in 0..3 {
             let handle = async |event: Arrived| {
-                handled += 1;
+                count += 1;
                 event.map(drop)
             };
-            let answer = receiver.answer(&Method::POST, &arrival, &request.body, NOON, handle).await.unwrap();
+            let answer = handled(&receiver, arrival, &request.body, NOON, handle).await.unwrap();
             assert_eq!(answer, Answer::OK);
         }
-        assert_eq!(handled, 1, "once; then it is a duplicate");
+        assert_eq!(count, 1, "once; then it is a duplicate");
     }
 
     #[tokio::test]
@@ -188,7 +129,8 @@ mod handling {
             let receiver = receiver.with_inbox(hookwire::MemoryStore::new());
             let at = async |seconds| {
                 let now = NOON + Duration::from_secs(seconds);
-                receiver.receive::<allison::Event>(&request.headers, &request.body, now).await
+                received::<allison::Event, _>(&receiver, Arrival::post(&request.headers), &request.body, now)
+                    .await
             };
             let Received::Event { receipt: first, .. } = at(0).await.unwrap() else { panic!("it is new") };
             let copy = at(seconds - 1).await.unwrap_err();
@@ -203,15 +145,14 @@ mod handling {
 
     #[tokio::test]
     async fn data_that_does_not_fit_is_the_handlers_to_decide() {
-        let receiver = receiver().with_inbox(hookwire::MemoryStore::new());
+        let receiver = receiver().with_inbox(hookwire::MemoryStore::new()).with_repetition_of_unfit_data();
         let request = Request::of(
             br#"{"id":"evt_9","type":"call.ended","created_at":"2026-04-17T12:00:00.000Z","api_version":"v1","data":{"call_id":[7]}}"#,
             "evt_9",
         );
-        let arrival = Arrival::new(&request.headers);
+        let arrival = Arrival::post(&request.headers);
         let passes_on = async |event: Arrived| event.map(drop);
-        let rejection =
-            receiver.answer(&Method::POST, &arrival, &request.body, NOON, passes_on).await.unwrap_err();
+        let rejection = handled(&receiver, arrival, &request.body, NOON, passes_on).await.unwrap_err();
         assert_eq!(
             rejection.status(),
             StatusCode::SERVICE_UNAVAILABLE,
@@ -221,7 +162,7 @@ mod handling {
             assert_eq!(event.unwrap_err().event_type().as_str(), "call.ended");
             Ok::<(), Failure>(())
         };
-        let answer = receiver.answer(&Method::POST, &arrival, &request.body, NOON, shelves).await.unwrap();
+        let answer = handled(&receiver, arrival, &request.body, NOON, shelves).await.unwrap();
         assert_eq!(answer, Answer::OK);
     }
 
@@ -235,8 +176,13 @@ mod handling {
                 body["data"]["change"].as_str()?.parse::<EventId>().ok()
             });
         let is_new = async |body: &str| {
-            let received =
-                receiver.receive::<nectar_desk::Event>(&HeaderMap::new(), body.as_bytes(), NOON).await;
+            let received = received::<nectar_desk::Event, _>(
+                &receiver,
+                Arrival::post(&HeaderMap::new()),
+                body.as_bytes(),
+                NOON,
+            )
+            .await;
             match received.unwrap() {
                 Received::Event { receipt, .. } => receipt.commit(NOON).await.unwrap(),
                 _ => false,
@@ -254,16 +200,16 @@ mod handling {
         let receiver = Receiver::by_tenant(Contract::allison(), tenants).unwrap().with_inbox(inbox);
         let request = Request::signed_by("evt_1", &secret(1));
         for tenant in ["a", "b"] {
-            let mut handled = 0;
+            let mut count = 0;
             for _ in 0..2 {
-                let arrival = Arrival::new(&request.headers).with_tenant(tenant);
+                let arrival = Arrival::post(&request.headers).with_tenant(tenant);
                 let handle = async |event: Arrived| {
-                    handled += 1;
+                    count += 1;
                     event.map(drop)
                 };
-                receiver.answer(&Method::POST, &arrival, &request.body, NOON, handle).await.unwrap();
+                handled(&receiver, arrival, &request.body, NOON, handle).await.unwrap();
             }
-            assert_eq!(handled, 1, "{tenant}");
+            assert_eq!(count, 1, "{tenant}");
         }
     }
 }
@@ -281,7 +227,7 @@ async fn what_the_handler_wrote_and_that_it_handled_are_one_transaction_in_sqlit
     let receiver = receiver().with_inbox(inbox);
     let request = Request::new("evt_1");
     for (commits, rows) in [(false, 0), (true, 1), (true, 1)] {
-        let Received::Event { receipt, .. } = received(&receiver, &request).await else {
+        let Received::Event { receipt, .. } = event(&receiver, &request).await else {
             assert_eq!((commits, rows), (true, 1), "the third is a duplicate");
             break;
         };
@@ -292,7 +238,7 @@ async fn what_the_handler_wrote_and_that_it_handled_are_one_transaction_in_sqlit
             transaction.commit().await.unwrap();
         } else {
             transaction.rollback().await.unwrap();
-            // As after a crash: it is free when its lease ends.
+            // As after a crash, the event is free when its lease ends.
             assert!(matches!(refused(&receiver, &request).await, Rejection::InFlight));
         }
         let count: i64 = hookwire::sqlx::query_scalar("SELECT count(*) FROM calls")
@@ -303,12 +249,12 @@ async fn what_the_handler_wrote_and_that_it_handled_are_one_transaction_in_sqlit
         if !commits {
             let key = hookwire::store::InboxKey::new("allison", "evt_1".parse().unwrap());
             let later = NOON + Duration::from_secs(60);
-            let again = receiver.inbox().reserve(&key, later, Duration::from_secs(1)).await.unwrap();
+            let again = receiver.inbox().reserve(&key, Duration::from_secs(1), later).await.unwrap();
             let hookwire::store::Reservation::New(lease) = again else { panic!("its lease has ended") };
             assert!(receiver.inbox().release(&key, lease).await.unwrap());
         }
     }
-    assert!(matches!(received(&receiver, &request).await, Received::Duplicate { .. }));
+    assert!(matches!(event(&receiver, &request).await, Received::Duplicate { .. }));
 }
 
 #[tokio::test]
@@ -324,12 +270,10 @@ async fn a_commit_after_the_lease_was_lost_tells_the_handler_to_roll_back_in_pos
     let mut application = PgConnection::connect(crate::postgres_server::url()).await.unwrap();
     let receiver = receiver().with_inbox(inbox);
     let request = Request::new("evt_1");
-    let Received::Event { receipt: slow, .. } = received(&receiver, &request).await else {
-        panic!("an event")
-    };
+    let Received::Event { receipt: slow, .. } = event(&receiver, &request).await else { panic!("an event") };
     let key = hookwire::store::InboxKey::new("allison", "evt_1".parse().unwrap());
     let later = NOON + Duration::from_secs(60);
-    let taken = receiver.inbox().reserve(&key, later, Duration::from_secs(60)).await.unwrap();
+    let taken = receiver.inbox().reserve(&key, Duration::from_secs(60), later).await.unwrap();
     let hookwire::store::Reservation::New(lease) = taken else { panic!("its lease had ended") };
 
     let mut transaction = application.begin().await.unwrap();
@@ -338,9 +282,9 @@ async fn a_commit_after_the_lease_was_lost_tells_the_handler_to_roll_back_in_pos
     use hookwire::store::TransactionalInbox as _;
     let mut transaction = application.begin().await.unwrap();
     let week = Duration::from_secs(7 * 86_400);
-    assert!(receiver.inbox().commit_in(&mut transaction, &key, lease, later, week).await.unwrap());
+    assert!(receiver.inbox().commit_in(&mut transaction, &key, lease, week, later).await.unwrap());
     transaction.commit().await.unwrap();
-    assert!(matches!(received(&receiver, &request).await, Received::Duplicate { .. }));
+    assert!(matches!(event(&receiver, &request).await, Received::Duplicate { .. }));
 }
 
 // Helpers.
@@ -373,15 +317,18 @@ fn receiver() -> Receiver {
     Receiver::signed(Contract::allison(), &secret(0)).unwrap()
 }
 
-async fn received<'r, I: Inbox>(
+async fn event<'r, I: Inbox>(
     receiver: &'r Receiver<I>,
     request: &Request,
 ) -> Received<'r, allison::Event, I> {
-    receiver.receive(&request.headers, &request.body, NOON).await.unwrap()
+    received(receiver, Arrival::post(&request.headers), &request.body, NOON).await.unwrap()
 }
 
 async fn refused<I: Inbox>(receiver: &Receiver<I>, request: &Request) -> Rejection {
-    receiver.receive::<allison::Event>(&request.headers, &request.body, NOON).await.map(drop).unwrap_err()
+    received::<allison::Event, _>(receiver, Arrival::post(&request.headers), &request.body, NOON)
+        .await
+        .map(drop)
+        .unwrap_err()
 }
 
 async fn answer(receiver: &Receiver, arrival: &Arrival<'_>, body: &[u8]) -> Result<Answer, Rejection> {
@@ -395,7 +342,7 @@ async fn answer_at(
     now: OffsetDateTime,
 ) -> Result<Answer, Rejection> {
     let handle = async |event: Arrived| event.map(drop);
-    receiver.answer(&Method::POST, arrival, body, now, handle).await
+    handled(receiver, *arrival, body, now, handle).await
 }
 
 fn secret(number: u8) -> Secret {

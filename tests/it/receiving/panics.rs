@@ -1,15 +1,17 @@
-//! What the application's own parts do when they panic: an answer comes of it, and everything that was held is free again.
+//! Panics in the application's own parts: the request is answered, and everything it held is free again.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use hookwire::MemoryStore;
 use hookwire::receive::{Admission, Answer, Arrival, Guard, HeaderGuard, Receiver, Rejection, Senders};
 use http::header::WWW_AUTHENTICATE;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::received::{handled, handled_by_any, stored};
 
 use super::{Arrived, NOON, Request, receiver};
 
-/// Panics the first time.
+/// A guard that panics at its first call.
 struct Startled(AtomicU32);
 
 impl Guard for Startled {
@@ -31,7 +33,7 @@ async fn a_guard_that_panics_is_answered_503_and_holds_no_place() {
     assert_repeats(&rejection);
     assert_eq!(answer(&receiver).await.unwrap(), Answer::OK);
 
-    // And so is the check of a ready one.
+    // The check of a ready guard may panic too.
     let checks = AtomicU32::new(0);
     let checked = HeaderGuard::bearer_checked(move |_| {
         assert!(checks.fetch_add(1, Ordering::SeqCst) > 0, "a bug of the check's");
@@ -44,7 +46,7 @@ async fn a_guard_that_panics_is_answered_503_and_holds_no_place() {
     assert_eq!(answer(&receiver).await.unwrap(), Answer::OK);
 }
 
-/// Admits nobody, and challenges by what cannot be said.
+/// Admits no request, and its challenge is not a valid header value.
 struct Unspeakable(fn() -> Option<&'static str>);
 
 impl Guard for Unspeakable {
@@ -91,8 +93,8 @@ async fn a_key_that_panics_is_answered_503_and_holds_neither_a_place_nor_the_eve
 
     let kept = self::receiver().with_key(|_| panic!("a bug of the key's")).with_intake(MemoryStore::new());
     let request = Request::new("evt_1");
-    let arrival = Arrival::new(&request.headers);
-    let rejection = kept.keep(&Method::POST, &arrival, &request.body, NOON).await.unwrap_err();
+    let arrival = Arrival::post(&request.headers);
+    let rejection = stored(&kept, arrival, &request.body, NOON).await.unwrap_err();
     assert!(matches!(rejection, Rejection::KeyPanicked), "{rejection:?}");
 }
 
@@ -101,13 +103,13 @@ async fn a_guard_of_one_sender_that_panics_keeps_no_request_from_the_others() {
     let startled = || receiver().with_guard(Startled(AtomicU32::new(0)));
     let handle = async |event: Arrived| Ok(event.map(drop)?);
     let request = Request::new("evt_1");
-    let arrival = Arrival::new(&request.headers);
-    let senders = Senders::new().with(startled(), handle).with(receiver(), handle);
-    let answered = senders.answer(&Method::POST, &arrival, &request.body, NOON).await;
+    let arrival = Arrival::post(&request.headers);
+    let senders = Senders::new().with_handler(startled(), handle).with_handler(receiver(), handle);
+    let answered = handled_by_any(&senders, arrival, &request.body, NOON).await;
     assert_eq!(answered.unwrap(), Answer::OK);
-    // It may have been theirs, where it is nobody else's.
-    let senders = Senders::new().with(startled(), handle);
-    let rejection = senders.answer(&Method::POST, &arrival, &request.body, NOON).await.unwrap_err();
+    // If no other sender proves the request, it may have been this sender's.
+    let senders = Senders::new().with_handler(startled(), handle);
+    let rejection = handled_by_any(&senders, arrival, &request.body, NOON).await.unwrap_err();
     assert_repeats(&rejection);
 }
 
@@ -115,13 +117,13 @@ fn one_at_once() -> Receiver<MemoryStore> {
     receiver().with_inbox(MemoryStore::new()).with_admission(Admission::new().with_max_concurrent(1))
 }
 
-/// A genuine event, always the same.
+/// Answers a genuine event, always the same.
 async fn answer(receiver: &Receiver<MemoryStore>) -> Result<Answer, Rejection> {
     let request = Request::new("evt_1");
     let mut headers: HeaderMap = request.headers;
     headers.insert("authorization", HeaderValue::from_static("Bearer x"));
     let handle = async |event: Arrived| event.map(drop);
-    receiver.answer(&Method::POST, &Arrival::new(&headers), &request.body, NOON, handle).await
+    handled(receiver, Arrival::post(&headers), &request.body, NOON, handle).await
 }
 
 fn assert_repeats(rejection: &Rejection) {

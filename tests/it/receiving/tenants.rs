@@ -1,4 +1,4 @@
-//! Tenants: whose secrets prove a request, and how often they are asked for.
+//! Tenants: their secrets, and how often the source is asked.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,6 +10,8 @@ use hookwire::receive::{Answer, Arrival, Receiver, Rejection, SecretSource};
 use hookwire::{Contract, Secret, VerifyError};
 use http::StatusCode;
 use tokio::sync::{Notify, Semaphore};
+
+use crate::received::received;
 
 use super::{Failure, NOON, Request, answer, answer_at, secret};
 
@@ -47,15 +49,15 @@ async fn each_tenants_requests_are_proven_by_its_own_secrets() {
     tenants.set("other", &[&other]);
     let receiver = Receiver::by_tenant(Contract::allison(), tenants.clone()).unwrap();
     let request = Request::signed_by("evt_1", &acme);
-    let to = |tenant| Arrival::new(&request.headers).with_tenant(tenant);
+    let to = |tenant| Arrival::post(&request.headers).with_tenant(tenant);
     assert_eq!(answer(&receiver, &to("acme"), &request.body).await.unwrap(), Answer::OK);
     for tenant in ["other", "nobody"] {
         let rejection = answer(&receiver, &to(tenant), &request.body).await.unwrap_err();
         assert_eq!(rejection.status(), StatusCode::UNAUTHORIZED, "{rejection}");
-        // A signature is looked at for either: how long that takes tells nobody who is a tenant.
+        // Both are compared with a signature, so the response time does not show whether the tenant exists.
         assert!(matches!(rejection, Rejection::Unverified(VerifyError::SignatureMismatch)), "{rejection:?}");
     }
-    let rejection = answer(&receiver, &Arrival::new(&request.headers), &request.body).await.unwrap_err();
+    let rejection = answer(&receiver, &Arrival::post(&request.headers), &request.body).await.unwrap_err();
     assert!(matches!(rejection, Rejection::UnknownTenant));
     let rejection = answer(&receiver, &to("down"), &request.body).await.unwrap_err();
     assert_eq!(rejection.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -68,9 +70,9 @@ async fn secrets_are_looked_up_once_in_a_while_and_anew_when_forgotten() {
     let tenants = Tenants::default();
     tenants.set("acme", &[&old]);
     let age = Duration::from_secs(60);
-    let receiver = Receiver::by_tenant_kept(Contract::allison(), tenants.clone(), age, 2).unwrap();
+    let receiver = Receiver::by_tenant_cached(Contract::allison(), tenants.clone(), age, 2).unwrap();
     let at = async |request: &Request, now| {
-        let arrival = Arrival::new(&request.headers).with_tenant("acme");
+        let arrival = Arrival::post(&request.headers).with_tenant("acme");
         answer_at(&receiver, &arrival, &request.body, now).await.map_err(|rejection| rejection.status())
     };
     let (by_old, by_new) = (Request::signed_by("evt_1", &old), Request::signed_by("evt_2", &new));
@@ -86,10 +88,10 @@ async fn secrets_are_looked_up_once_in_a_while_and_anew_when_forgotten() {
     assert_eq!(tenants.asked(), 2);
     assert!(at(&by_old, NOON + age + age / 2).await.is_ok());
     assert_eq!(tenants.asked(), 3, "it got old");
-    // Strangers that make names up displace nobody.
+    // Invented names do not displace known tenants.
     for number in 0..10 {
         let name = format!("made-up-{number}");
-        let arrival = Arrival::new(&by_old.headers).with_tenant(&name);
+        let arrival = Arrival::post(&by_old.headers).with_tenant(&name);
         assert!(answer_at(&receiver, &arrival, &by_old.body, NOON + 2 * age).await.is_err());
     }
     let asked = tenants.asked();
@@ -106,12 +108,12 @@ async fn no_more_secrets_are_kept_than_the_bound_nor_any_that_are_of_a_later_tim
         tenants.set(name, &[&key]);
     }
     let age = Duration::from_secs(60);
-    let receiver = Receiver::by_tenant_kept(Contract::allison(), tenants.clone(), age, 2).unwrap();
+    let receiver = Receiver::by_tenant_cached(Contract::allison(), tenants.clone(), age, 2).unwrap();
     let request = Request::signed_by("evt_1", &key);
-    // How often the source was asked for it.
+    // The number of times the source was asked for this tenant.
     let asked = async |name, now| {
         let before = tenants.asked();
-        let arrival = Arrival::new(&request.headers).with_tenant(name);
+        let arrival = Arrival::post(&request.headers).with_tenant(name);
         answer_at(&receiver, &arrival, &request.body, now).await.unwrap();
         tenants.asked() - before
     };
@@ -128,7 +130,7 @@ async fn no_more_secrets_are_kept_than_the_bound_nor_any_that_are_of_a_later_tim
 
 #[tokio::test]
 async fn secrets_that_are_rotated_while_they_are_looked_up_are_not_kept() {
-    /// Answers what it knew when it was asked, and takes its time the first time.
+    /// Answers with the secrets of the time of the question; the first answer is slow.
     struct Slow(Tenants, Arc<Notify>, Arc<Notify>);
 
     impl SecretSource for Slow {
@@ -148,7 +150,7 @@ async fn secrets_that_are_rotated_while_they_are_looked_up_are_not_kept() {
     let slow = Slow(tenants.clone(), Arc::clone(&begun), Arc::clone(&may_end));
     let receiver = Receiver::by_tenant(Contract::allison(), slow).unwrap();
     let at = async |request: &Request| {
-        let arrival = Arrival::new(&request.headers).with_tenant("acme");
+        let arrival = Arrival::post(&request.headers).with_tenant("acme");
         answer_at(&receiver, &arrival, &request.body, NOON).await.map_err(|rejection| rejection.status())
     };
     let rotate = async {
@@ -164,7 +166,7 @@ async fn secrets_that_are_rotated_while_they_are_looked_up_are_not_kept() {
     assert_eq!(at(&by_old).await, Err(StatusCode::UNAUTHORIZED));
 }
 
-/// Answers when it is let to.
+/// Answers when it is allowed to.
 struct Held {
     tenants: Tenants,
     lets_go: Arc<Semaphore>,
@@ -178,21 +180,21 @@ impl SecretSource for Held {
     }
 }
 
-/// A receiver whose source holds every answer back, its tenants, and what lets one answer go.
+/// A receiver whose source holds back every answer, its tenants, and the semaphore that releases an answer.
 fn held(age: Duration, most: usize) -> (Receiver, Tenants, Arc<Semaphore>) {
     let (tenants, lets_go) = (Tenants::default(), Arc::new(Semaphore::new(0)));
     tenants.set("acme", &[&secret(1)]);
     let source = Held { tenants: tenants.clone(), lets_go: Arc::clone(&lets_go) };
-    let receiver = Receiver::by_tenant_kept(Contract::allison(), source, age, most).unwrap();
+    let receiver = Receiver::by_tenant_cached(Contract::allison(), source, age, most).unwrap();
     (receiver, tenants, lets_go)
 }
 
-/// The statuses of so many requests at once for a tenant; one answer of the source is let go after another.
+/// The statuses of concurrent requests for a tenant. The source's answers are released one after the other.
 async fn at_once(receiver: &Receiver, tenant: &str, requests: u32, lets_go: &Semaphore) -> Vec<u16> {
     lets_go.forget_permits(usize::MAX);
     let all = join_all((0..requests).map(async |number| {
         let request = Request::signed_by(&format!("evt_{number}"), &secret(1));
-        let arrival = Arrival::new(&request.headers).with_tenant(tenant);
+        let arrival = Arrival::post(&request.headers).with_tenant(tenant);
         let answered = answer(receiver, &arrival, &request.body).await;
         answered.unwrap_or_else(|rejection| Answer::from(&rejection)).status.as_u16()
     }));
@@ -215,10 +217,10 @@ async fn who_comes_while_a_tenants_secrets_are_looked_up_shares_the_answer() {
     let (receiver, tenants, lets_go) = held(MINUTE, 10);
     assert_eq!(at_once(&receiver, "acme", 20, &lets_go).await, [200; 20]);
     assert_eq!(tenants.asked(), 1);
-    // A name that nobody has is not kept, and asked for once by those who come together.
+    // An unknown name is not cached, but concurrent requests share one question.
     assert_eq!(at_once(&receiver, "nobody", 20, &lets_go).await, [401; 20]);
     assert_eq!(tenants.asked(), 2);
-    // A failure too, for as long as it takes.
+    // A failure is shared too, for as long as the question takes.
     assert_eq!(at_once(&receiver, "down", 20, &lets_go).await, [503; 20]);
     assert_eq!(tenants.asked(), 3);
     assert_eq!(at_once(&receiver, "down", 1, &lets_go).await, [503]);
@@ -237,9 +239,9 @@ async fn no_more_tenants_are_asked_for_together_than_are_kept() {
     let requests = [("acme", "evt_1"), ("other", "evt_2"), ("other", "evt_3"), ("acme", "evt_4")];
     let all = join_all(requests.map(async |(tenant, id)| {
         let request = Request::signed_by(id, &secret(1));
-        answer(&receiver, &Arrival::new(&request.headers).with_tenant(tenant), &request.body).await.unwrap()
+        answer(&receiver, &Arrival::post(&request.headers).with_tenant(tenant), &request.body).await.unwrap()
     }));
-    // When all of them wait.
+    // Wait until all of them wait.
     let letting_go = async {
         tokio::task::yield_now().await;
         lets_go.add_permits(3);
@@ -256,7 +258,7 @@ async fn when_the_one_who_asked_is_gone_another_asks() {
         let receiver = Arc::clone(&receiver);
         tokio::spawn(async move {
             let request = Request::signed_by(id, &secret(1));
-            answer(&receiver, &Arrival::new(&request.headers).with_tenant("acme"), &request.body).await
+            answer(&receiver, &Arrival::post(&request.headers).with_tenant("acme"), &request.body).await
         })
     };
     let first = ask("evt_1");
@@ -278,7 +280,7 @@ async fn who_comes_after_a_rotation_does_not_share_what_was_asked_for_before() {
     let (receiver, tenants, lets_go) = held(MINUTE, 10);
     let (old, new) = (Request::signed_by("evt_1", &secret(1)), Request::signed_by("evt_2", &secret(2)));
     let ask = async |request: &Request| {
-        answer(&receiver, &Arrival::new(&request.headers).with_tenant("acme"), &request.body).await.unwrap()
+        answer(&receiver, &Arrival::post(&request.headers).with_tenant("acme"), &request.body).await.unwrap()
     };
     let rotated = async {
         tokio::task::yield_now().await;
@@ -307,7 +309,7 @@ async fn a_source_that_panics_is_answered_503_to_all_who_wait_for_it_and_asked_a
 
     let receiver = Receiver::by_tenant(Contract::allison(), Panics(AtomicU32::new(0))).unwrap();
     let request = Request::signed_by("evt_1", &secret(1));
-    let arrival = Arrival::new(&request.headers).with_tenant("acme");
+    let arrival = Arrival::post(&request.headers).with_tenant("acme");
     let rejection = answer(&receiver, &arrival, &request.body).await.unwrap_err();
     assert!(matches!(&rejection, Rejection::Secrets(_)), "{rejection:?}");
     assert_eq!(rejection.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -317,7 +319,7 @@ async fn a_source_that_panics_is_answered_503_to_all_who_wait_for_it_and_asked_a
 #[tokio::test]
 async fn a_malformed_secret_beside_a_good_one_locks_nobody_out() {
     let tenants = Tenants::default();
-    // No base64, and too short a key, as Standard Webhooks has it.
+    // Not base64, and a key that is too short for Standard Webhooks.
     let malformed: [Secret; 2] = ["not base64 at all".parse().unwrap(), "whsec_AAAA".parse().unwrap()];
     let [first, second] = &malformed;
     tenants.set("good", &[first, &secret(1), second, &secret(2)]);
@@ -330,8 +332,8 @@ async fn a_malformed_secret_beside_a_good_one_locks_nobody_out() {
     };
     let told = async |tenant, key: &Secret| {
         let (headers, body) = signed(key);
-        let arrival = Arrival::new(&headers).with_tenant(tenant);
-        let received = receiver.receive_arrival::<hookwire::RawEvent>(&arrival, body, NOON).await;
+        let arrival = Arrival::post(&headers).with_tenant(tenant);
+        let received = received::<hookwire::RawEvent, _>(&receiver, arrival, body, NOON).await;
         received.map(drop).map_err(|rejection| rejection.status().as_u16())
     };
     for key in [secret(1), secret(2)] {

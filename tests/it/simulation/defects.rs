@@ -1,19 +1,19 @@
-//! Stores that break one rule each, to see that the checks notice.
+//! Stores that each break one rule, to test the checks.
 
 use std::time::Duration;
 
-use hookwire::store::{Claim, Claims, Inserted, NewEvent, Settled, Settlement};
+use hookwire::store::implement::{Claim, Claims, Inserted, NewEvent, Settled, Settlement};
 use hookwire::{MemoryStore, Store as _, StoreError};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Defect {
-    /// Gives away what is leased, as if no time were left.
+    /// Claims leased deliveries, as if the leases had ended.
     SharesLeases,
-    /// Says that a settlement was written and drops it.
+    /// Reports a settlement as written but drops it.
     ForgetsSettlements,
-    /// Takes an event and leaves one of its deliveries out.
+    /// Accepts an event but drops one of its deliveries.
     LosesDeliveries,
-    /// Takes no notice of ordering keys.
+    /// Ignores ordering keys.
     ForgetsOrder,
 }
 
@@ -44,7 +44,8 @@ impl Defect {
     ) -> Result<Claims, StoreError> {
         match defect {
             Some(Self::SharesLeases) => {
-                let short = Claim::new(claim.now, Duration::from_millis(1), claim.shares.clone());
+                let mut short = claim.clone();
+                short.lease = Duration::from_millis(1);
                 store.claim(&short).await
             }
             _ => store.claim(claim).await,

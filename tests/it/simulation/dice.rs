@@ -1,4 +1,4 @@
-//! Everything that a run leaves to chance, drawn from its seed.
+//! A run's random choices, which all follow from its seed.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ impl Dice {
         Self(Arc::new(AtomicU64::new(seed)))
     }
 
-    /// Dice of their own, so that one part's draws do not shift another's.
+    /// New dice, so that one part's draws do not shift another's.
     pub(crate) fn fork(&self) -> Self {
         Self::new(self.next())
     }
@@ -43,7 +43,7 @@ impl Dice {
         of[self.within(0..=of.len() as u64 - 1) as usize]
     }
 
-    /// Whole milliseconds, short ones as likely as long ones: the logarithm is even.
+    /// Whole milliseconds with an even logarithm, so that short times are as likely as long ones.
     pub(crate) fn millis(&self, range: RangeInclusive<u64>) -> Duration {
         let (low, high) = ((*range.start()).max(1) as f64, *range.end() as f64);
         let part = self.within(0..=1_000_000) as f64 / 1e6;

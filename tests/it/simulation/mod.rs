@@ -1,9 +1,10 @@
-//! Dispatchers on one store, endpoints, an operator and faults of every kind, for days on end in some milliseconds each: everything
-//! follows from a seed, and everything that is seen is held against a naive [`model`].
+//! Simulates days of dispatchers, endpoints, an operator and faults on one store, in milliseconds each.
+//! Everything follows from a seed, and every observation is compared with a naive [`model`].
 //!
-//! `HOOKWIRE_SEED=17 cargo test --all-features --test it simulation::replay -- --nocapture` prints what happens under one seed,
-//! `HOOKWIRE_SEEDS=0..100000` in its place runs many.
+//! `HOOKWIRE_SEED=17 cargo test --all-features --test it simulation::replay -- --nocapture` prints the events
+//! of one seed. With `HOOKWIRE_SEEDS=0..100000` instead, it runs many.
 
+mod crowd;
 mod defects;
 mod dice;
 mod model;
@@ -20,7 +21,7 @@ use self::defects::Defect;
 use self::model::Counts;
 use self::world::run;
 
-/// How many seeds each of the tests below runs.
+/// The number of seeds in each of the tests below.
 const SHARE: u64 = 250;
 
 #[test]
@@ -61,7 +62,7 @@ fn a_store_that_breaks_a_rule_is_caught_within_a_few_seeds() {
     }
 }
 
-/// Runs what `HOOKWIRE_SEED` or `HOOKWIRE_SEEDS` names; without either, seeds that have found faults.
+/// Runs the seeds in `HOOKWIRE_SEED` or `HOOKWIRE_SEEDS`; without either, seeds that once found faults.
 #[test]
 fn replay() {
     if let Ok(seed) = env::var("HOOKWIRE_SEED") {
@@ -79,7 +80,7 @@ fn replay() {
     }
 }
 
-/// As many seeds as see everything happen.
+/// Runs these seeds. There are enough of them to see every kind of event.
 fn a_share_holds(seeds: Range<u64>) {
     let sum = all_hold(seeds);
     assert!(sum.has_everything(), "something never happened: {sum:#?}");

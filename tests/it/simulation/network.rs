@@ -1,5 +1,5 @@
-//! The network and the endpoints behind it: an [`HttpClient`] whose requests take their time, get lost and are answered in
-//! every way that an endpoint has.
+//! The network and the endpoints: an [`HttpClient`] whose requests are delayed, lost, or answered in every
+//! way.
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
@@ -19,16 +19,16 @@ use super::terms::End;
 pub(crate) struct Network {
     shared: Arc<Shared>,
     dice: Dice,
-    /// While each endpoint misbehaves, and how.
+    /// The spells of each endpoint.
     spells: Mutex<BTreeMap<SubscriptionId, Vec<Spell>>>,
-    /// Whether anything goes wrong outside spells, in hundredths of all requests.
+    /// The share of requests that fail outside spells, in hundredths.
     flaky: Mutex<u64>,
     slowest: u64,
-    /// What the endpoints' own clocks show.
+    /// The endpoints' own clock.
     clock: TokioClock,
 }
 
-/// A time in which an endpoint does the same with whatever comes.
+/// A period in which an endpoint treats every request alike.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spell {
     pub(crate) from: Instant,
@@ -36,21 +36,21 @@ pub(crate) struct Spell {
     pub(crate) act: Act,
 }
 
-/// What an endpoint does with a request.
+/// An endpoint's reaction to a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Act {
-    /// Answers, and takes the event if that is a success.
+    /// Answers, and accepts the event if the status is a success.
     Answer(u16),
-    /// Answers and asks to be left alone: seconds, as a number or as a date.
+    /// Answers with a `Retry-After` of these seconds, as a number or as a date.
     Busy(u16, u64, bool),
-    /// Takes the event, then the connection breaks.
+    /// Accepts the event, then the connection breaks.
     TakeAndReset,
-    /// Takes the event and never answers.
+    /// Accepts the event and never answers.
     TakeAndHang,
     Refuse,
     /// Never answers.
     Hang,
-    /// The client forgets its deadline.
+    /// The client ignores its deadline.
     Forget,
     /// The client panics.
     Panic,
@@ -92,7 +92,7 @@ impl Network {
         self.spells.lock().unwrap().entry(id).or_default().push(spell);
     }
 
-    /// From now on every endpoint takes everything.
+    /// Lets every endpoint accept everything from now on.
     pub(crate) fn heal(&self) {
         self.spells.lock().unwrap().clear();
         *self.flaky.lock().unwrap() = 0;
@@ -126,7 +126,7 @@ impl Client {
 
     async fn exchange(&self, flight: &mut Flight<'_>, act: Act) -> Result<Exchange, TransportError> {
         let dice = &self.network.dice;
-        // The last byte leaves, arrives, and is answered.
+        // The times until the last byte leaves, arrives, and is answered.
         let [leaves, arrives, answers] = [(); 3].map(|()| dice.millis(1..=self.network.slowest));
         sleep(leaves).await;
         match act {
@@ -136,7 +136,7 @@ impl Client {
         }
         if act.arrives() {
             let (shared, hold) = (Arc::clone(&self.network.shared), flight.hold);
-            // What is on its way arrives, whatever becomes of the process that sent it.
+            // A request that was sent arrives even if its process ends.
             tokio::spawn(async move {
                 sleep(arrives).await;
                 shared.model().arrived(hold, act.is_taken());
@@ -196,7 +196,7 @@ impl HttpClient for Client {
     }
 }
 
-/// A request under way; it ends when it is dropped, by whomever.
+/// A request in progress. It ends when it is dropped, by anybody.
 struct Flight<'a> {
     client: &'a Client,
     hold: usize,
@@ -206,7 +206,7 @@ struct Flight<'a> {
 impl Drop for Flight<'_> {
     fn drop(&mut self) {
         let Client { network, worker, clock } = self.client;
-        // A violation that panics elsewhere is told once.
+        // Another panic has reported its violation already.
         if let Ok(mut model) = network.shared.model.lock() {
             model.request_ended(*worker, self.hold, clock.now(), self.end);
         }

@@ -1,16 +1,19 @@
-//! The store as one process sees it: the real one in memory, behind a connection that is slow, breaks, and loses answers.
+//! The store as one process sees it: the memory store behind a connection that is slow, breaks, and loses
+//! answers.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use hookwire::store::{
-    Claim, Claims, Inserted, Lease, Look, NewEvent, Replay, Replayed, Retention, Settled, Settlement,
-    StoreErrorKind, Unreadable,
+use hookwire::store::implement::{
+    Claim, Claims, HealthWritten, Inserted, NewDelivery, NewEvent, Poll, Polled, Settled, Settlement,
+    StoreId, Unreadable,
 };
+use hookwire::store::{Lease, Replay, Replayed, Scanned, StoreErrorKind};
+use hookwire::subscription::Health;
 use hookwire::{
-    Attempt, Delivery, DeliveryId, EventId, Health, MemoryStore, Store, StoreError, Subscription,
-    SubscriptionId, SubscriptionStatus,
+    DeliveryId, DisabledReason, EventId, MemoryStore, Records, Store, StoreError, Subscription,
+    SubscriptionId, SubscriptionStatus, Subscriptions,
 };
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep};
@@ -18,17 +21,23 @@ use tokio::time::{Instant, sleep};
 use super::defects::Defect;
 use super::dice::Dice;
 use super::model::Model;
+use crate::stores::deliveries;
 
-/// What all connections share.
+/// The state that all connections share.
 pub(crate) struct Shared {
     pub(crate) inner: MemoryStore,
     pub(crate) defect: Option<Defect>,
     pub(crate) model: Mutex<Model>,
     pub(crate) plan: Mutex<Plan>,
+    /// The ids that the deliveries of an insert have in the store, by those that the outbox gave them.
+    renamed: Mutex<BTreeMap<DeliveryId, DeliveryId>>,
+    /// The worker in the process of the outbox, and when the emit began that is on its way.
+    pub(crate) recipient: Mutex<Option<usize>>,
+    pub(crate) emit_began: Mutex<Option<Instant>>,
     dice: Dice,
 }
 
-/// What goes wrong, in thousandths of all calls.
+/// The faults, in thousandths of all calls.
 #[derive(Default)]
 pub(crate) struct Plan {
     pub(crate) fails: u64,
@@ -36,18 +45,19 @@ pub(crate) struct Plan {
     pub(crate) slow: u64,
     pub(crate) unreadable: u64,
     pub(crate) refuses: u64,
-    /// How long a slow call takes at the most, in milliseconds.
+    /// The longest duration of a slow call, in milliseconds.
     pub(crate) slowest: u64,
-    /// The whole store is away until then.
+    /// The whole store is unavailable until then.
     pub(crate) away_until: Option<Instant>,
-    /// How often the store will still refuse to settle these.
+    /// The number of refusals left for each of these deliveries.
     pub(crate) refusals: BTreeMap<DeliveryId, u32>,
 }
 
 impl Shared {
     pub(crate) fn new(model: Model, dice: Dice, defect: Option<Defect>) -> Arc<Self> {
-        let (model, plan) = (Mutex::new(model), Mutex::default());
-        Arc::new(Self { inner: MemoryStore::new(), defect, model, plan, dice })
+        let (model, inner) = (Mutex::new(model), MemoryStore::new());
+        let (plan, renamed, recipient, emit_began) = Default::default();
+        Arc::new(Self { inner, defect, model, plan, renamed, recipient, emit_began, dice })
     }
 
     pub(crate) fn model(&self) -> MutexGuard<'_, Model> {
@@ -59,7 +69,7 @@ impl Shared {
     }
 }
 
-/// The store as one worker, or the operator, sees it.
+/// The store as one worker or the operator sees it.
 #[derive(Clone)]
 pub(crate) struct Connection {
     shared: Arc<Shared>,
@@ -104,14 +114,15 @@ impl Connection {
         }
     }
 
-    /// Carries out `call` at one instant, with whatever goes wrong before and after.
+    /// Executes `call` at one instant, with faults before and after it.
     async fn call<T>(
         &self,
         what: &'static str,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         if self.worker.is_some() && self.model().is_hopeless() {
-            // Enough is known: what is broken may go on for ever, and within an instant.
+            // The violations are reported. A broken worker might loop for ever within an instant, so it stops
+            // here.
             return std::future::pending().await;
         }
         let fate = self.fate();
@@ -129,11 +140,13 @@ impl Connection {
             }
             Fate::Slow { before, after } => {
                 faulted("is slow");
+                self.model().slow(self.worker, true);
                 sleep(before).await;
                 let done = call.await;
                 faulted("is done");
                 sleep(after).await;
                 faulted("was slow");
+                self.model().slow(self.worker, false);
                 done
             }
         }
@@ -143,18 +156,17 @@ impl Connection {
         let mut plan = self.shared.plan();
         if plan.refuses > 0 && self.shared.dice.permille(plan.refuses) {
             let unlucky = self.shared.dice.within(0..=settlements.len() as u64 - 1) as usize;
-            plan.refusals.insert(settlements[unlucky].delivery, 2);
+            plan.refusals.insert(settlements[unlucky].key, 2);
         }
-        let refused =
-            settlements.iter().find(|settlement| plan.refusals.contains_key(&settlement.delivery))?;
-        let left = plan.refusals.get_mut(&refused.delivery).expect("found above");
+        let refused = settlements.iter().find(|settlement| plan.refusals.contains_key(&settlement.key))?;
+        let left = plan.refusals.get_mut(&refused.key).expect("found above");
         *left -= 1;
         if *left == 0 {
-            plan.refusals.remove(&refused.delivery);
+            plan.refusals.remove(&refused.key);
         }
         let mut model = self.model();
         for settlement in settlements {
-            model.refused(settlement.delivery);
+            model.refused(settlement.key);
         }
         Some(StoreError::new(StoreErrorKind::Backend, "the store refuses this one"))
     }
@@ -165,8 +177,12 @@ impl Connection {
         for claimed in claims.deliveries.drain(..) {
             if chance > 0 && self.shared.dice.permille(chance) {
                 let error = StoreError::new(StoreErrorKind::Corrupt, "a bit fell over");
-                let unreadable = Unreadable::new(claimed.delivery, claimed.lease, error);
-                claims.unreadable.push(unreadable.at_attempt(claimed.attempt, claimed.first_attempt_at));
+                let unreadable = Unreadable::new(claimed.delivery, claimed.lease, error)
+                    .with_attempt(claimed.attempt, claimed.first_attempt_at);
+                claims.unreadable.push(match self.shared.dice.permille(500) {
+                    true => unreadable.by_subscription(claimed.subscription.id),
+                    false => unreadable,
+                });
             } else {
                 read.push(claimed);
             }
@@ -179,14 +195,99 @@ fn away() -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, "the store is away")
 }
 
-impl Store for Connection {
-    async fn put_subscription(&self, subscription: &Subscription) -> Result<(), StoreError> {
-        self.call("put_subscription", async {
-            self.shared.inner.put_subscription(subscription).await?;
+/// The operator's calls.
+impl Connection {
+    pub(crate) async fn put(&self, subscription: &Subscription) -> Result<(), StoreError> {
+        self.call("put", async {
+            self.shared.inner.put(subscription).await?;
             self.model().subscribed(subscription);
             Ok(())
         })
         .await
+    }
+
+    pub(crate) async fn set_status(
+        &self,
+        id: SubscriptionId,
+        status: &SubscriptionStatus,
+    ) -> Result<bool, StoreError> {
+        self.call("set_status", async {
+            let did = self.shared.inner.set_status(id, status).await?;
+            self.model().status_set(id, status, did);
+            Ok(did)
+        })
+        .await
+    }
+
+    pub(crate) async fn delete(&self, id: SubscriptionId, now: OffsetDateTime) -> Result<bool, StoreError> {
+        self.call("delete", async {
+            let did = self.shared.inner.delete(id, now).await?;
+            self.model().deleted(id, now, did);
+            Ok(did)
+        })
+        .await
+    }
+
+    pub(crate) async fn cancel(&self, id: DeliveryId, now: OffsetDateTime) -> Result<bool, StoreError> {
+        self.call("cancel", async {
+            let did = self.shared.inner.cancel(id, now).await?;
+            self.model().cancel(id, now, did);
+            Ok(did)
+        })
+        .await
+    }
+
+    pub(crate) async fn replay(
+        &self,
+        replay: &Replay,
+        limit: u32,
+        now: OffsetDateTime,
+    ) -> Result<Replayed, StoreError> {
+        self.call("replay", async {
+            let (organization, subscription, mut sources) = {
+                let model = self.model();
+                let subscription = match replay {
+                    Replay::Delivery(id) => model.rows[id].subscription,
+                    Replay::DeadLetters(subscription) | Replay::Since(subscription, _) => *subscription,
+                    _ => unreachable!("the operator wants one of these"),
+                };
+                let organization = model.subscriptions[&subscription].organization.clone();
+                (organization, subscription, model.replayable(replay, now))
+            };
+            let more = sources.len() > limit as usize;
+            sources.truncate(limit as usize);
+            let replayed = self.shared.inner.replay(replay, limit, now).await?;
+            let mut made = deliveries(&self.shared.inner, &organization, subscription).await;
+            let mut model = self.model();
+            made.retain(|delivery| !model.rows.contains_key(&delivery.id));
+            model.replayed(&sources, &made, replayed.made, now);
+            if replayed.more != more {
+                model.violated(format!("a replay told {} of more, expected {more}", replayed.more));
+            }
+            Ok(replayed)
+        })
+        .await
+    }
+
+    pub(crate) async fn expunge(
+        &self,
+        organization: &str,
+        event: &EventId,
+        now: OffsetDateTime,
+    ) -> Result<bool, StoreError> {
+        let contract = self.model().terms.contract.name().to_owned();
+        self.call("expunge", async {
+            let did = self.shared.inner.expunge(organization, &contract, event, now).await?;
+            self.model().expunged(organization, event, now, did);
+            Ok(did)
+        })
+        .await
+    }
+}
+
+impl Store for Connection {
+    fn id(&self) -> Option<StoreId> {
+        self.shared.inner.id()
     }
 
     async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {
@@ -197,67 +298,43 @@ impl Store for Connection {
         read
     }
 
-    async fn subscriptions(&self, organization: &str) -> Result<Vec<Subscription>, StoreError> {
+    async fn subscriptions(&self, organization: &str) -> Result<Vec<Scanned>, StoreError> {
         self.call("subscriptions", self.shared.inner.subscriptions(organization)).await
-    }
-
-    async fn subscription_ids(
-        &self,
-        after: Option<SubscriptionId>,
-        limit: u32,
-    ) -> Result<Vec<SubscriptionId>, StoreError> {
-        self.call("subscription_ids", self.shared.inner.subscription_ids(after, limit)).await
-    }
-
-    async fn replace_subscription(
-        &self,
-        seen: &Subscription,
-        subscription: &Subscription,
-    ) -> Result<bool, StoreError> {
-        self.call("replace_subscription", async {
-            let did = self.shared.inner.replace_subscription(seen, subscription).await?;
-            if did {
-                self.model().subscribed(subscription);
-            }
-            Ok(did)
-        })
-        .await
-    }
-
-    async fn set_subscription_status(
-        &self,
-        id: SubscriptionId,
-        status: &SubscriptionStatus,
-    ) -> Result<bool, StoreError> {
-        self.call("set_subscription_status", async {
-            let did = self.shared.inner.set_subscription_status(id, status).await?;
-            self.model().status_set(self.worker, id, status, did);
-            Ok(did)
-        })
-        .await
     }
 
     async fn insert(&self, events: &[NewEvent]) -> Result<Vec<Inserted>, StoreError> {
         let mut events = events.to_vec();
         for event in &mut events {
-            for (id, _) in &mut event.deliveries {
-                // The outbox draws its ids from the system; here they come from the seed.
-                *id = DeliveryId::from_parts(event.inserted_at, self.shared.dice.bytes());
+            for NewDelivery { id, .. } in &mut event.deliveries {
+                // The outbox draws its ids from the system, but ids must follow from the seed.
+                let drawn = DeliveryId::from_parts(event.inserted_at, self.shared.dice.bytes());
+                self.shared.renamed.lock().unwrap().insert(*id, drawn);
+                *id = drawn;
             }
         }
-        self.call("insert", async {
-            let inserted = Defect::insert(self.shared.defect, &self.shared.inner, &events).await?;
-            self.model().inserted(&events, &inserted);
-            Ok(inserted)
-        })
-        .await
+        let recipient = *self.shared.recipient.lock().unwrap();
+        let began = self.shared.emit_began.lock().unwrap().expect("an emit is on its way");
+        // The outbox takes slots and tokens just before it asks.
+        let reserved = Instant::now();
+        let (inserted, holds) = self
+            .call("insert", async {
+                let inserted = Defect::insert(self.shared.defect, &self.shared.inner, &events).await?;
+                self.model().inserted(&events, &inserted);
+                let holds = self.model().leased(recipient, &events, &inserted, began);
+                Ok((inserted, holds))
+            })
+            .await?;
+        if let Some(worker) = recipient {
+            self.model().handed_over(worker, &holds, &events, [began, reserved]);
+        }
+        Ok(inserted)
     }
 
-    async fn look(&self, now: OffsetDateTime, limit: u32) -> Result<Look, StoreError> {
+    async fn look(&self, poll: &Poll) -> Result<Polled, StoreError> {
         self.call("look", async {
-            let look = self.shared.inner.look(now, limit).await?;
-            self.model().looked(now, limit, &look);
-            Ok(look)
+            let polled = self.shared.inner.look(poll).await?;
+            self.model().looked(poll, &polled);
+            Ok(polled)
         })
         .await
     }
@@ -280,11 +357,11 @@ impl Store for Connection {
     async fn extend(
         &self,
         leases: &[(DeliveryId, Lease)],
-        now: OffsetDateTime,
         lease: Duration,
+        now: OffsetDateTime,
     ) -> Result<Vec<Settled>, StoreError> {
         self.call("extend", async {
-            let answers = self.shared.inner.extend(leases, now, lease).await?;
+            let answers = self.shared.inner.extend(leases, lease, now).await?;
             self.model().extended(leases, now + lease, &answers);
             Ok(answers)
         })
@@ -293,6 +370,14 @@ impl Store for Connection {
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
         let worker = self.worker.expect("only workers settle");
+        let mut settlements = settlements.to_vec();
+        for settlement in &mut settlements {
+            // A worker hands back what an insert may have leased by the ids of the outbox.
+            if let Some(drawn) = self.shared.renamed.lock().unwrap().get(&settlement.key) {
+                settlement.key = *drawn;
+            }
+        }
+        let settlements = &settlements[..];
         self.call("settle", async {
             if let Some(refusal) = self.refusal(settlements) {
                 return Err(refusal);
@@ -309,12 +394,14 @@ impl Store for Connection {
         id: SubscriptionId,
         seen: &Health,
         health: &Health,
-    ) -> Result<bool, StoreError> {
+        disable: Option<DisabledReason>,
+        now: OffsetDateTime,
+    ) -> Result<HealthWritten, StoreError> {
         let put = self
             .call("put_health", async {
-                let did = self.shared.inner.put_health(id, seen, health).await?;
-                self.model().health_put(id, health, did);
-                Ok(did)
+                let written = self.shared.inner.put_health(id, seen, health, disable, now).await?;
+                self.model().health_put(id, health, disable, now, written);
+                Ok(written)
             })
             .await;
         if put.is_err() {
@@ -323,82 +410,12 @@ impl Store for Connection {
         put
     }
 
-    async fn delete_subscription(&self, id: SubscriptionId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.call("delete_subscription", async {
-            let did = self.shared.inner.delete_subscription(id, now).await?;
-            self.model().deleted(id, now, did);
-            Ok(did)
-        })
-        .await
-    }
-
-    async fn cancel(&self, id: DeliveryId, now: OffsetDateTime) -> Result<bool, StoreError> {
-        self.call("cancel", async {
-            let did = self.shared.inner.cancel(id, now).await?;
-            self.model().cancel(id, now, did);
-            Ok(did)
-        })
-        .await
-    }
-
-    async fn replay(&self, replay: &Replay, now: OffsetDateTime, limit: u32) -> Result<Replayed, StoreError> {
-        self.call("replay", async {
-            let (subscription, mut sources) = {
-                let model = self.model();
-                let subscription = match replay {
-                    Replay::Delivery(id) => model.rows[id].subscription,
-                    Replay::DeadLetters(subscription) | Replay::Since(subscription, _) => *subscription,
-                    _ => unreachable!("the operator wants one of these"),
-                };
-                (subscription, model.replayable(replay, now))
-            };
-            let more = sources.len() > limit as usize;
-            sources.truncate(limit as usize);
-            let replayed = self.shared.inner.replay(replay, now, limit).await?;
-            let mut made = self.shared.inner.deliveries(subscription, None, u32::MAX).await?;
-            let mut model = self.model();
-            made.retain(|delivery| !model.rows.contains_key(&delivery.id));
-            model.replayed(&sources, &made, replayed.made, now);
-            if replayed.more != more {
-                model.violated(format!("a replay told {} of more, expected {more}", replayed.more));
-            }
-            Ok(replayed)
-        })
-        .await
-    }
-
-    async fn expunge(
-        &self,
-        organization: &str,
-        event: &EventId,
-        now: OffsetDateTime,
-    ) -> Result<bool, StoreError> {
-        self.call("expunge", async {
-            let did = self.shared.inner.expunge(organization, event, now).await?;
-            self.model().expunged(organization, event, now, did);
-            Ok(did)
-        })
-        .await
-    }
-
-    async fn prune(&self, retention: &Retention, now: OffsetDateTime, limit: u32) -> Result<u64, StoreError> {
-        self.call("prune", self.shared.inner.prune(retention, now, limit)).await
-    }
-
-    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, StoreError> {
-        self.call("delivery", self.shared.inner.delivery(id)).await
-    }
-
-    async fn deliveries(
-        &self,
-        subscription: SubscriptionId,
-        after: Option<DeliveryId>,
-        limit: u32,
-    ) -> Result<Vec<Delivery>, StoreError> {
-        self.call("deliveries", self.shared.inner.deliveries(subscription, after, limit)).await
-    }
-
-    async fn attempts(&self, delivery: DeliveryId) -> Result<Vec<Attempt>, StoreError> {
-        self.call("attempts", self.shared.inner.attempts(delivery)).await
+    async fn expire(&self, age: Duration, limit: u32, now: OffsetDateTime) -> Result<u64, StoreError> {
+        // No run is as long as the age at which a wait ends.
+        let expired = self.shared.inner.expire(age, limit, now).await?;
+        if expired > 0 {
+            self.model().violated(format!("{expired} deliveries expired after less than {age:?}"));
+        }
+        Ok(expired)
     }
 }

@@ -1,4 +1,4 @@
-//! What the platforms publish, once more and by hand: the checks do not ask the code under test.
+//! The platforms' published rules, written again by hand, so that the checks do not use the code under test.
 
 use std::time::Duration;
 
@@ -8,22 +8,22 @@ use super::dice::Dice;
 
 pub(crate) struct Terms {
     pub(crate) contract: Contract,
-    /// Seconds.
+    /// In seconds.
     timeout: u64,
     /// The nominal waits in seconds.
     pub(crate) delays: &'static [u64],
-    /// Whether every failure is tried again, or only faults and 5xx.
+    /// Whether every failure is retried, or only transport errors and 5xx.
     pub(crate) retries_all: bool,
-    /// Whether 410 ends the subscription.
+    /// Whether 410 disables the subscription.
     pub(crate) gone: bool,
     pub(crate) is_signed: bool,
-    /// Whether a rotation's old secret signs beside the new one, or no longer.
+    /// Whether the old secret of a rotation signs beside the new one.
     pub(crate) signs_with_all: bool,
-    /// By how many hundredths a wait may be shorter or longer.
+    /// The jitter: a wait may be this many hundredths shorter or longer.
     jitter: u32,
-    /// How long nothing but failures disable a subscription.
+    /// The time of failures only after which a subscription is disabled.
     pub(crate) failing_for: Option<Duration>,
-    /// The data's field that orders events by itself, and how the type's name begins.
+    /// The prefix of the ordered event types. The field of the same name orders them.
     pub(crate) ordered_by: Option<&'static str>,
     pub(crate) types: &'static [&'static str],
 }
@@ -46,17 +46,19 @@ impl Terms {
             types: &["call.ended", "call.started", "contact.created"],
         };
         let terms = match dice.within(1..=11) {
-            // 60 s, 15 min, 1 h, 6 h, 24 h: 31 hours and a quarter.
+            // 60 s, 15 min, 1 h, 6 h and 24 h: 31 and a quarter hours.
             1..=4 => Self {
                 contract: Contract::allison(),
                 timeout: 10,
                 delays: &[60, 900, 3600, 21_600, DAY],
                 signs_with_all: false,
+                types: &["call.ended", "call.message_taken", "contact.created"],
                 ..plain
             },
             5..=6 => Self {
                 contract: Contract::allo(),
                 delays: &[5, 300, 1800, 7200, 18_000, 36_000, 36_000],
+                types: &["call.completed", "call.received", "contact.created"],
                 ..plain
             },
             7 => Self {
@@ -65,6 +67,7 @@ impl Terms {
                 delays: &[30, 60, 120, 240, 480, 960, 1920],
                 gone: false,
                 failing_for: None,
+                types: &["Call Ended", "Call Started", "Quality Score"],
                 ..plain
             },
             8..=9 => Self {
@@ -78,7 +81,7 @@ impl Terms {
                 jitter: 0,
                 failing_for: None,
                 ordered_by: Some("call_id"),
-                types: &["Call Ended", "Call Started", "Contact Created"],
+                types: &["Call Ended", "Call Abandoned", "Contact Created"],
             },
             10 => Self {
                 contract: Contract::allo_v1(),
@@ -95,7 +98,7 @@ impl Terms {
         if terms.delays.is_empty() || dice.percent(60) { terms } else { terms.with_jitter(20) }
     }
 
-    /// None of the platforms publishes a jitter; a caller may set one.
+    /// No platform publishes a jitter, but a caller may set one.
     fn with_jitter(mut self, jitter: u32) -> Self {
         let retry =
             self.contract.retry().clone().with_jitter(Jitter::Proportional(f64::from(jitter) / 100.0));
@@ -116,7 +119,7 @@ impl Terms {
         Duration::from_secs(self.delays.iter().copied().max().unwrap_or(0))
     }
 
-    /// What has to become of a delivery whose attempt of this number ended so.
+    /// The expected state of a delivery after an attempt of this number with this end.
     pub(crate) fn verdict(&self, number: u32, end: End) -> Verdict {
         let (status, asked) = match end {
             End::Answered { status, asked } => (Some(status), asked),
@@ -138,7 +141,7 @@ impl Terms {
     }
 }
 
-/// How a request ended.
+/// The end of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum End {
     Answered { status: u16, asked: Option<Duration> },

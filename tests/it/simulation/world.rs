@@ -1,4 +1,4 @@
-//! One run: subscriptions, dispatchers on one store, an operator who does what operators do, and faults, all from one seed.
+//! One run: subscriptions, dispatchers on one store, an operator, and faults, all from one seed.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -6,10 +6,11 @@ use std::time::Duration;
 use hookwire::dispatch::{Dispatcher, EmitError, Outbox, Routing, Wake};
 use hookwire::event::RawEvent;
 use hookwire::store::Replay;
+use hookwire::subscription::Options;
 use hookwire::testing::TokioClock;
 use hookwire::{
     AddressPolicy, Clock as _, DeliveryId, DisabledReason, EndpointUrl, Envelope, EventFilter, EventId,
-    Options, Secret, Store as _, StoreError, Subscription, SubscriptionId, SubscriptionStatus,
+    Records, Secret, Store as _, StoreError, Subscription, SubscriptionId, SubscriptionStatus,
 };
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -29,7 +30,7 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Report {
     pub(crate) contract: String,
@@ -42,7 +43,7 @@ pub(crate) struct Report {
 pub(crate) fn run(seed: u64, is_traced: bool, defect: Option<Defect>) -> Report {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    // The world is made inside, where time stands still already.
+    // Create the world inside the runtime, where time is paused.
     runtime.block_on(async { World::new(seed, is_traced, defect).live().await })
 }
 
@@ -55,7 +56,7 @@ struct World {
     wake: Wake,
     slots: Vec<Slot>,
     subscriptions: Vec<SubscriptionId>,
-    /// What was emitted and accepted.
+    /// The accepted events.
     accepted: Vec<(String, Envelope<RawEvent>)>,
     emitted: u64,
     is_calm: bool,
@@ -65,7 +66,7 @@ struct World {
     start: Instant,
 }
 
-/// A place where a dispatcher runs, with the clock of its machine.
+/// A machine with its clock, where a dispatcher may run.
 struct Slot {
     clock: TokioClock,
     running: Option<Running>,
@@ -156,12 +157,13 @@ impl World {
             options = options.with_rate(per_second, self.dice.within(1..=5) as u32).unwrap();
         }
         let organization = if number < 3 { "org_1" } else { "org_2" };
+        let contract = self.shared.model().terms.contract.clone();
         let mut subscription =
-            Subscription::from_parts(id, NOON, organization, url, filter).with_options(options);
+            Subscription::from_parts(id, NOON, organization, &contract, url, filter).with_options(options);
         if self.shared.model().terms.is_signed {
             subscription = subscription.with_secret(Secret::from_random(self.dice.bytes()));
         }
-        self.store.put_subscription(&subscription).await.unwrap();
+        self.store.put(&subscription).await.unwrap();
         self.subscriptions.push(id);
     }
 
@@ -192,7 +194,7 @@ impl World {
         }
     }
 
-    /// When the operator does something.
+    /// The times at which the operator acts.
     fn schedule(&self) -> Vec<Instant> {
         let horizon = self.horizon.as_millis() as u64;
         let mut at: Vec<_> = (0..self.dice.within(10..=60))
@@ -220,9 +222,10 @@ impl World {
             .with_drain_deadline(dice.millis(1..=40_000));
         if slot == 0 {
             dispatcher = dispatcher.with_wake(&self.wake);
+            *self.shared.recipient.lock().unwrap() = Some(worker);
         }
         if dice.percent(50) {
-            // Also shorter than an attempt: it is extended while that lasts.
+            // The lease may be shorter than an attempt, and is then extended.
             dispatcher = dispatcher.with_lease(dice.millis(3_000..=600_000));
         }
         let (stop, stopped) = oneshot::channel::<()>();
@@ -248,7 +251,7 @@ impl World {
         let Some(running) = self.slots[slot].running.take() else { return };
         self.shared.model().stopping(running.worker);
         let since = Instant::now();
-        // One that has panicked hears nothing any more, which is told below.
+        // A dispatcher that has panicked no longer listens. The join below reports it.
         _ = running.stop.send(());
         if let Err(error) = running.task.await {
             self.shared.model().violated(format!("worker {} has panicked: {error}", running.worker));
@@ -306,9 +309,10 @@ impl World {
         let at = self.slots[0].clock.now();
         let event = RawEvent::new(event_type, data).unwrap();
         let envelope = Envelope::from_parts(id, at.replace_nanosecond(0).unwrap(), event);
-        // Whoever gives up has no promise: the event may be there or not.
+        // If an emit is given up, the event may be there or not.
         let tries = if self.dice.percent(10) { 1 } else { MANY };
         for _ in 0..tries {
+            *self.shared.emit_began.lock().unwrap() = Some(Instant::now());
             match self.outbox.emit_with(organization, &envelope, routing.clone()).await {
                 Ok(_) => {
                     let mut model = self.shared.model();
@@ -324,8 +328,9 @@ impl World {
         }
     }
 
-    /// The same event once more, or another under its id.
+    /// Emits the same event again, or another event under its id.
     async fn emit_again(&mut self) {
+        *self.shared.emit_began.lock().unwrap() = Some(Instant::now());
         if self.accepted.is_empty() {
             return;
         }
@@ -375,7 +380,7 @@ impl World {
         let limit = self.dice.pick(&[2, 100]);
         loop {
             let now = self.now();
-            let replayed = retrying(|| self.store.replay(&replay, now, limit)).await;
+            let replayed = retrying(|| self.store.replay(&replay, limit, now)).await;
             if replayed.is_none_or(|replayed| !replayed.more) {
                 break;
             }
@@ -407,7 +412,7 @@ impl World {
                 subscription.secrets.truncate(if overlaps { 2 } else { 1 });
             }
         }
-        retrying(|| self.store.put_subscription(&subscription)).await;
+        retrying(|| self.store.put(&subscription)).await;
     }
 
     async fn switch(&mut self) {
@@ -417,7 +422,7 @@ impl World {
             true => SubscriptionStatus::disabled(DisabledReason::Manual, self.now()),
             false => SubscriptionStatus::Enabled,
         };
-        retrying(|| self.store.set_subscription_status(id, &status)).await;
+        retrying(|| self.store.set_status(id, &status)).await;
         if self.dice.percent(50) {
             self.wake.wake();
         }
@@ -426,10 +431,10 @@ impl World {
     async fn delete(&mut self) {
         let id = self.dice.pick(&self.subscriptions);
         let now = self.now();
-        retrying(|| self.store.delete_subscription(id, now)).await;
+        retrying(|| self.store.delete(id, now)).await;
     }
 
-    /// The clocks of one machine or of all jump ahead or back, by up to a day.
+    /// Lets the clocks of one machine or of all machines jump ahead or back, by up to a day.
     fn jump(&mut self, slot: usize) {
         let by = self.dice.millis(1_000..=DAY * 1_000);
         let (is_ahead, all) = (self.dice.percent(50), self.dice.percent(60));
@@ -448,7 +453,7 @@ impl World {
         }
     }
 
-    /// Nothing goes wrong any more: now everything has to end.
+    /// Stops all faults. From now on, every delivery has to end.
     async fn settle_down(&mut self) {
         self.shared.model().note(|| "nothing goes wrong any more".to_owned());
         self.network.heal();
@@ -460,7 +465,7 @@ impl World {
         }
         for id in self.subscriptions.clone() {
             if self.dice.percent(70) {
-                self.store.set_subscription_status(id, &SubscriptionStatus::Enabled).await.unwrap();
+                self.store.set_status(id, &SubscriptionStatus::Enabled).await.unwrap();
             }
         }
         let largest = self.shared.model().terms.largest_delay();
@@ -478,8 +483,9 @@ impl World {
     async fn report(self) -> Report {
         let deliveries: Vec<_> = self.shared.model().rows.keys().copied().collect();
         for id in deliveries {
-            let stored = self.shared.inner.delivery(id).await.unwrap();
-            let log = self.shared.inner.attempts(id).await.unwrap();
+            let organization = self.shared.model().organization_of(id).to_owned();
+            let stored = self.shared.inner.find_delivery(&organization, id).await.unwrap();
+            let log = self.shared.inner.list_attempts(id).await.unwrap();
             self.shared.model().check_stored(id, stored, &log);
         }
         let mut model = self.shared.model();
@@ -502,7 +508,7 @@ impl World {
     }
 }
 
-/// A clock that ends a dispatcher which does nothing but ask for the time: within an instant nobody else has a turn.
+/// A clock that stops a dispatcher which only reads the time: within an instant, no other task would run.
 fn watched(clock: TokioClock) -> impl hookwire::Clock {
     let last = Mutex::new((Instant::now(), 0));
     move || {
@@ -513,7 +519,7 @@ fn watched(clock: TokioClock) -> impl hookwire::Clock {
     }
 }
 
-/// Until it works: an operator has patience, and every call may be repeated.
+/// Repeats the call until it works, as a patient operator does. Every call may be repeated.
 async fn retrying<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) -> Option<T> {
     for _ in 0..MANY {
         if let Ok(done) = call().await {

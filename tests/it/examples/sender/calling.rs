@@ -1,4 +1,4 @@
-//! Who may call, with which command line it starts, and what it tells those who watch it.
+//! Callers, command lines, health and metrics.
 
 use bytes::Bytes;
 use http::{Method, Request};

@@ -1,4 +1,4 @@
-//! Its end, in order or not, and what is there afterwards.
+//! The end of the program, graceful or not, and the state that it leaves.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -30,7 +30,7 @@ async fn told_to_end_it_takes_nothing_more_ends_what_is_under_way_and_leaves_the
     while sender.send(health()).await.is_some() {
         sleep(Duration::from_millis(10)).await;
     }
-    // One that would not wait for what is under way has time to go.
+    // Leave enough time for a program that would not wait for its attempts.
     for _ in 0..50 {
         assert!(sender.child.try_wait().unwrap().is_none(), "two attempts are under way");
         sleep(Duration::from_millis(10)).await;
@@ -60,7 +60,7 @@ async fn what_one_of_two_senders_had_begun_when_it_was_killed_the_other_delivers
     }
     endpoint.arrived(5).await;
 
-    // Whoever emits goes on with the other when one does not answer, with the same id.
+    // If one process does not answer, emit the event again at the other one, with the same id.
     let other = Sender::start("allison", &store, &[]);
     for call in 0..40 {
         if call == 20 {
@@ -117,7 +117,7 @@ async fn what_one_sender_has_no_room_for_another_on_the_same_postgres_sends() {
     endpoint.let_go(200);
 }
 
-/// The program has no tables' prefix to be told, so each test has a schema.
+/// The program takes no table prefix, so each test has a schema.
 async fn schema_of_its_own() -> String {
     let (url, schema) = (postgres_server::url(), postgres_server::prefix());
     let mut connection = PgConnection::connect(url).await.unwrap();

@@ -1,4 +1,4 @@
-//! What is emitted: taken once, refused with the field, delivered with a signature that verifies.
+//! Emitted events: accepted once, refused with the field's name, delivered with a signature that verifies.
 
 use hookwire::Contract;
 use http::Method;
@@ -34,7 +34,7 @@ async fn an_emitted_event_arrives_as_its_contract_has_it_and_with_a_signature_th
             let other = hookwire::Secret::generate();
             assert!(sender.received(&request, Some(&other)).is_err(), "{name}");
         }
-        // Each knows when it was sent to; the store too.
+        // The store records the delivery, too.
         let path = format!("{EVENTS}/{}/deliveries", emitted["id"].as_str().unwrap());
         sender.until(&path, |told| told["data"][0]["state"] == "delivered").await;
     }
@@ -66,7 +66,7 @@ async fn a_repeat_is_told_from_another_event_under_the_same_id_also_by_the_next_
         sender.ended_by_sigterm().await;
         sender = Sender::on_sqlite("allison", &file, &[]);
     }
-    // Another organization's ids are its own.
+    // Another organization may use the same id.
     let theirs = sender.call_as("Bearer globex=", Method::POST, EVENTS, Some(other_data)).await;
     assert_eq!((theirs.status(), theirs.json()["deliveries"].clone()), (202, json!(0)));
     let last = sender.emit_call("c-9").await;
@@ -74,7 +74,7 @@ async fn a_repeat_is_told_from_another_event_under_the_same_id_also_by_the_next_
     assert_eq!(ids(&sender, &endpoint), ["evt_7".to_owned(), last]);
 }
 
-/// How something that was taken before is answered.
+/// The answer to an event that was accepted before.
 fn repeated() -> (u16, Value) {
     (200, json!({"id": "evt_7", "deliveries": 0, "duplicate": true}))
 }
@@ -192,4 +192,77 @@ async fn raw(sender: &Sender, content_type: &str, body: String) -> (u16, Value) 
         .unwrap();
     let answer = sender.send(request).await.unwrap();
     (answer.status(), answer.json())
+}
+
+#[tokio::test]
+async fn several_contracts_are_sent_each_in_its_own_form() {
+    let endpoint = Endpoint::start([]).await;
+    let sender = Sender::start("allison", "memory", &["--contract", "nectar_desk", "--contract=recept_ai"]);
+    let url = endpoint.url();
+    let call = json!({"type": "Call Ended", "data": {"call_id": "c-2"}, "contract": "nectar_desk"});
+    let (_, allison) = sender.subscribe(json!({"url": url.as_str(), "events": ["*"]})).await;
+    let desk = json!({"url": url.as_str(), "events": ["*"], "contract": "nectar_desk"});
+    let (id, none) = sender.subscribe(desk).await;
+    assert_eq!(none, None, "this contract does not sign");
+    let shown = sender.get(&format!("{}/{id}", super::SUBSCRIPTIONS)).await.json();
+    assert_eq!(
+        (&shown["data"]["contract"], &shown["data"]["version"]),
+        (&json!("nectar_desk"), &json!("v1"))
+    );
+    sender.emit_call("c-1").await;
+    let emitted = sender.post(EVENTS, call.clone()).await;
+    assert_eq!((emitted.status(), &emitted.json()["deliveries"]), (202, &json!(1)), "{}", emitted.text());
+    endpoint.arrived(2).await;
+    for request in endpoint.requests().iter() {
+        let is_desk = !request.0.contains_key("x-allison-signature");
+        let body: Value = serde_json::from_slice(&request.1).unwrap();
+        match is_desk {
+            true => assert_eq!(body, json!({"event": "Call Ended", "data": {"call_id": "c-2"}})),
+            false => assert!(sender.received(request, allison.as_ref()).is_ok()),
+        }
+    }
+    let mut wrong = call;
+    wrong["contract"] = "allo".into();
+    let refused = sender.post(EVENTS, wrong).await;
+    assert_eq!((refused.status(), &refused.json()["field"]), (400, &json!("contract")), "{}", refused.text());
+    let path = format!("{}/{id}/deliveries?state=delivered", super::SUBSCRIPTIONS);
+    let delivered = sender.until(&path, |told| !told["data"].as_array().unwrap().is_empty()).await;
+    assert_eq!(delivered["data"][0]["contract"], "nectar_desk");
+    let numbers = sender.get("/metrics").await;
+    for name in ["allison", "nectar_desk", "recept_ai"] {
+        let gauge = format!("hookwire_oldest_due_seconds{{contract=\"{name}\"}} ");
+        assert!(numbers.text().contains(&gauge), "{gauge}{}", numbers.text());
+    }
+    assert!(numbers.text().contains("# TYPE hookwire_backlog_waited_seconds gauge"), "{}", numbers.text());
+}
+
+/// Another program has sent under a contract that this one lacks.
+#[tokio::test]
+async fn deliveries_of_a_contract_that_the_program_lacks_stay_and_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sender.db");
+    let endpoint = Endpoint::start([]).await;
+    endpoint.answers(500);
+    let mut both = Sender::on_sqlite("allison", &file, &["--contract", "standard_webhooks"]);
+    let draft = json!({"url": endpoint.url().as_str(), "events": ["*"], "contract": "standard_webhooks"});
+    let (id, _) = both.subscribe(draft).await;
+    let event = json!({"type": "order.paid", "data": 1, "contract": "standard_webhooks"});
+    assert_eq!(both.post(EVENTS, event).await.json()["deliveries"], 1);
+    endpoint.arrived(1).await;
+    let path = format!("{}/{id}/deliveries", super::SUBSCRIPTIONS);
+    both.until(&path, |told| told["data"][0]["attempts"] == 1).await;
+    both.ended_by_sigterm().await;
+    // The retry is due 5 s after the first attempt, and this program leaves it alone.
+    let alone = Sender::on_sqlite("allison", &file, &[]);
+    let shown = loop {
+        let numbers = alone.get("/metrics").await.text().to_owned();
+        if numbers.contains("hookwire_backlog_due{contract=\"standard_webhooks\"} 1") {
+            break numbers;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
+    assert!(shown.contains("hookwire_backlog_waited_seconds{contract=\"standard_webhooks\"} "), "{shown}");
+    assert!(!shown.contains("hookwire_oldest_due_seconds{contract=\"standard_webhooks\"}"), "{shown}");
+    assert_eq!(alone.get(&path).await.json()["data"][0]["attempts"], 1);
+    assert_eq!(endpoint.requests().len(), 1);
 }

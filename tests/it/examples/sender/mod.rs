@@ -1,4 +1,4 @@
-//! The program of the sending side, driven over real HTTP as its users drive it: a story in each test.
+//! Drives the sending program over real HTTP as its users do, with a story in each test.
 
 mod calling;
 mod ending;
@@ -27,26 +27,26 @@ use tokio::time::sleep;
 use super::binary;
 use crate::endpoint::{Endpoint, loopback};
 
-/// The program on a port of its own; killed when dropped.
+/// The program on a port of its own. It is killed when dropped.
 struct Sender {
     child: Child,
     url: String,
     client: HyperClient,
     contract: Contract,
-    /// What it says on its standard error, and who reads that.
+    /// The program's standard error, and the thread that reads it.
     said: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
-    /// Every body that it has answered with.
+    /// Every response body of the program.
     answers: Mutex<Vec<Bytes>>,
 }
 
 impl Sender {
-    /// With the keys of two organizations, and one that may only look.
+    /// Starts the program with keys for two organizations, one of them with a read-only key as well.
     fn start(contract: &str, store: &str, more: &[&str]) -> Self {
         Self::start_for_the_public(contract, store, &[&["--allow-loopback"], more].concat())
     }
 
-    /// For endpoints that anybody can reach.
+    /// Starts the program without the permission to reach loopback.
     fn start_for_the_public(contract: &str, store: &str, more: &[&str]) -> Self {
         let given = ["--listen", "127.0.0.1:0", "--contract", contract, "--store", store];
         let keys = ["--api-key", "acme-key=acme", "--api-key=globex==globex", "--api-key", "looks=acme:read"];
@@ -60,7 +60,7 @@ impl Sender {
         let url = url.trim_end_matches('/').to_owned();
         assert!(!url.ends_with(":0"), "the port that it got: {url}");
         let said = Arc::new(Mutex::new(String::new()));
-        // A pipe that nobody reads would stop it.
+        // The program would block on a pipe that nobody reads.
         let reader = std::thread::spawn({
             let said = Arc::clone(&said);
             move || {
@@ -81,7 +81,7 @@ impl Sender {
         }
     }
 
-    /// On a file that outlives it.
+    /// Starts the program on a file that outlives it.
     fn on_sqlite(contract: &str, file: &Path, more: &[&str]) -> Self {
         Self::start(contract, &format!("sqlite:{}", file.display()), more)
     }
@@ -94,7 +94,7 @@ impl Sender {
         self.call(Method::POST, path, Some(body)).await
     }
 
-    /// A request of the organization `acme`.
+    /// Sends a request of the organization `acme`.
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
         self.call_as("Bearer acme-key", method, path, body).await
     }
@@ -111,7 +111,7 @@ impl Sender {
         self.send(request.unwrap()).await.expect("it answers")
     }
 
-    /// Nothing where nobody listens or the answer is cut off.
+    /// Returns `None` if nobody listens or the answer is cut off.
     async fn send(&self, request: Request<Bytes>) -> Option<Answer> {
         let limits =
             Limits::new(Duration::from_secs(60)).with_addresses(loopback()).with_body_cap(4 * 1024 * 1024);
@@ -121,7 +121,8 @@ impl Sender {
                     self.answers.lock().unwrap().push(exchange.response.body().clone());
                     return Some(Answer(exchange.response));
                 }
-                // Whoever answers before a long body has come closes the connection, and may do so before the answer is read.
+                // A server that answers before it has read a long body closes the connection, perhaps before
+                // the answer is read.
                 Err(error) if error.class() == ErrorClass::Reset && request.body().len() > 1 << 20 => {}
                 Err(error) if matches!(error.class(), ErrorClass::Connect | ErrorClass::Reset) => {
                     return None;
@@ -131,7 +132,7 @@ impl Sender {
         }
     }
 
-    /// Makes a subscription, and tells its id and its secret.
+    /// Creates a subscription and returns its id and its secret.
     async fn subscribe(&self, draft: Value) -> (String, Option<Secret>) {
         let made = self.post(SUBSCRIPTIONS, draft).await;
         assert_eq!(made.status(), 201, "{}", made.text());
@@ -140,14 +141,14 @@ impl Sender {
         (made["data"]["id"].as_str().unwrap().to_owned(), secret)
     }
 
-    /// Emits a call that has ended, and tells the id that it got.
+    /// Emits a `call.ended` event and returns its id.
     async fn emit_call(&self, call: &str) -> String {
         let emitted = self.post(EVENTS, json!({"type": "call.ended", "data": {"call_id": call}})).await;
         assert_eq!(emitted.status(), 202, "{}", emitted.text());
         emitted.json()["id"].as_str().unwrap().to_owned()
     }
 
-    /// Asks until what is told is as expected.
+    /// Repeats the request until the answer is as expected.
     async fn until(&self, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         loop {
             let told = self.get(path).await.json();
@@ -158,7 +159,7 @@ impl Sender {
         }
     }
 
-    /// What an endpoint got, verified where the contract signs.
+    /// Decodes an endpoint's request, and verifies it if the contract signs.
     fn received(
         &self,
         (headers, body): &(HeaderMap, Bytes),
@@ -176,7 +177,7 @@ impl Sender {
         assert!(sent.unwrap().success());
     }
 
-    /// Waits for its end in order; tells everything that it has said.
+    /// Waits for a graceful end and returns the whole standard error.
     async fn ended(&mut self) -> String {
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -223,13 +224,13 @@ impl Answer {
     }
 }
 
-/// The ids of the events that an endpoint got, in the order of their arrival.
+/// The ids of the events that an endpoint received, in the order of arrival.
 fn ids(sender: &Sender, endpoint: &Endpoint) -> Vec<String> {
     let requests = endpoint.requests();
     requests.iter().map(|request| sender.received(request, None).unwrap().id.to_string()).collect()
 }
 
-/// The program goes by the system's clock.
+/// The program uses the system's clock.
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }

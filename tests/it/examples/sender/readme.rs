@@ -1,4 +1,4 @@
-//! What the README has a newcomer type.
+//! Runs the commands of the README.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;

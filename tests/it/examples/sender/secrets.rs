@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{SUBSCRIPTIONS, Sender};
 use crate::endpoint::Endpoint;
+use crate::examples::run;
 
 #[tokio::test]
 async fn with_a_key_ring_secrets_are_nowhere_but_in_the_two_answers_that_show_them() {
@@ -42,7 +43,7 @@ async fn with_a_key_ring_secrets_are_nowhere_but_in_the_two_answers_that_show_th
     {
         assert_eq!(sender.get(path).await.status(), 200, "{path}");
     }
-    // While it runs its log is a file too, which it empties in the end.
+    // SQLite's log is a file as well, and it is emptied at the end.
     let mut kept = files(data.path());
     let said = sender.ended_by_sigterm().await;
     kept.extend(files(data.path()));
@@ -57,6 +58,39 @@ async fn with_a_key_ring_secrets_are_nowhere_but_in_the_two_answers_that_show_th
             assert_eq!(answers.iter().filter(|body| contains(body, part.as_bytes())).count(), shown);
         }
     }
+}
+
+#[tokio::test]
+async fn a_key_ring_that_opens_nothing_in_the_store_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, ring) = (folder.path().join("sender.db"), folder.path().join("ring"));
+    std::fs::write(&ring, format!("2026 {}\n", *Key::generate().expose())).unwrap();
+    let endpoint = Endpoint::start([]).await;
+    let mut sender = Sender::on_sqlite("allison", &file, &["--key-ring", ring.to_str().unwrap()]);
+    sender.subscribe(json!({"url": endpoint.url().as_str(), "events": ["*"]})).await;
+    sender.ended_by_sigterm().await;
+    let other = folder.path().join("other");
+    // A key of another name, and another key of the same name.
+    for name in ["2027", "2026"] {
+        std::fs::write(&other, format!("{name} {}\n", *Key::generate().expose())).unwrap();
+        refuses(&file, &["--key-ring", other.to_str().unwrap()]);
+    }
+    refuses(&file, &[]);
+    let mut sender = Sender::on_sqlite("allison", &file, &["--key-ring", ring.to_str().unwrap()]);
+    sender.emit_call("c-1").await;
+    endpoint.arrived(1).await;
+    sender.ended_by_sigterm().await;
+}
+
+/// Checks that the program does not start with these flags, and says which key it lacks.
+fn refuses(file: &Path, ring: &[&str]) {
+    let store = format!("sqlite:{}", file.display());
+    let flags =
+        ["--listen", "127.0.0.1:0", "--contract", "allison", "--api-key", "k=acme", "--store", &store];
+    let refused = run("sender", &[&flags[..], ring].concat(), b"");
+    assert_ne!(refused.code, 0);
+    assert!(refused.err.contains("no secret in the store opens"), "{}", refused.err);
+    assert!(refused.err.contains("--key-ring: 2026"), "{}", refused.err);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! From creation to replay, as a platform's users live through it.
+//! A subscription's life from creation to replay, as the platform's customers see it.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ async fn a_rotated_secret_signs_beside_the_new_one_until_its_time_is_over() {
     }
     assert_eq!(sender.get(&path).await.json()["data"]["signing_secrets"], 2);
 
-    // The shorter time counts for all that are older.
+    // The shorter overlap also applies to all older secrets.
     let rotated = sender.post(&format!("{path}/rotate-secret"), json!({"overlap_seconds": 1})).await;
     let third: hookwire::Secret = rotated.json()["secret"].as_str().unwrap().parse().unwrap();
     sender.until(&path, |told| told["data"]["signing_secrets"] == 1).await;
@@ -84,7 +84,7 @@ async fn an_endpoint_that_is_gone_is_disabled_with_the_reason_and_gets_what_it_m
         (&enabled["data"]["enabled"], &enabled["data"]["auto_disabled_reason"]),
         (&json!(true), &Value::Null)
     );
-    // What waited comes by itself, what had been refused when it is asked for.
+    // Pending deliveries are sent without a request. A refused one is replayed on request.
     endpoint.arrived(3).await;
     let since = enabled["data"]["created_at"].clone();
     let recovered = sender.post(&format!("{path}/recover"), json!({"since": since})).await;

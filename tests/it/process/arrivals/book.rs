@@ -1,4 +1,4 @@
-//! [`Book`]: an application with a table of what it handled beside the store's, in one database.
+//! [`Book`]: an application with a table of handled events, in the same database as the store.
 
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -15,19 +15,20 @@ use time::OffsetDateTime;
 
 use super::super::shop::Fault;
 
-/// An application that writes a row for each event that it handles. The table takes any number of them.
+/// An application that writes a row for each event that it handles. The table may have several rows for an
+/// event.
 pub(super) trait Book: Clone + Send + Sync + 'static {
     type Store: TransactionalInbox + Intake + Clone + 'static;
 
     const NAME: &'static str;
 
-    /// Opens the database, making its tables where they are missing.
+    /// Opens the database and creates missing tables.
     fn open(url: &str) -> impl Future<Output = Result<Self, Fault>> + Send;
 
     fn store(&self) -> &Self::Store;
 
-    /// Writes the row and that the event was handled in one transaction, resting before each of its ends; `false` when the event
-    /// is somebody else's by now, and nothing was written.
+    /// Writes the row and commits the event in one transaction, with a pause before each step. Returns
+    /// `false` if another process has taken the event over; then nothing is written.
     fn handle_and_commit(
         &self,
         event: &str,
@@ -39,7 +40,7 @@ pub(super) trait Book: Clone + Send + Sync + 'static {
     /// Writes the row.
     fn handle(&self, event: &str, by: &str) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Every row: the event, and who handled it.
+    /// Every row: the event, and the process that handled it.
     fn rows(&self) -> impl Future<Output = Vec<(String, String)>> + Send;
 }
 
@@ -102,7 +103,8 @@ impl Book for SqliteBook {
     }
 }
 
-/// The twin of the above, where two may make the table at once and nobody waits for a file's lock.
+/// The same on PostgreSQL, where two processes may create the table at once and no process waits for a file's
+/// lock.
 #[cfg(feature = "postgres")]
 #[derive(Clone)]
 pub(super) struct PostgresBook {
@@ -164,5 +166,5 @@ impl Book for PostgresBook {
     }
 }
 
-/// Longer than anybody has the file's lock.
+/// Longer than any process holds the file's lock.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! The child: an application that receives, handles and dies.
+//! The child process: an application that receives, handles and dies.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::post;
 use bytes::Bytes;
-use hookwire::receive::axum::keep;
+use hookwire::receive::axum::store_first;
 use hookwire::receive::{Answer, Arrival, Incident, Received, Receiver, Rejection};
 use hookwire::{Contract, DataError, Envelope, Intake as _, RetryPolicy, allison};
 use http::HeaderMap;
@@ -23,7 +23,7 @@ use super::super::shop::Fault;
 use super::book::PostgresBook;
 use super::book::{Book, SqliteBook};
 
-/// What a child is started for.
+/// The parameters of a child process.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Assignment {
     pub(super) store: String,
@@ -36,7 +36,7 @@ pub(super) struct Assignment {
 pub(super) enum Mode {
     /// Handles before it answers, in one transaction with the inbox.
     Inbox,
-    /// Keeps, answers, and handles then.
+    /// Stores, answers, then handles.
     Intake,
 }
 
@@ -52,7 +52,7 @@ fn desk() {
 }
 
 async fn open(assignment: Assignment, commands: watch::Receiver<Command>) {
-    // The test harness has begun a line.
+    // The test harness has already printed the start of this line.
     say("\n~ opening");
     match assignment.store.split_once(':').unwrap().0 {
         "sqlite" => work(SqliteBook::open(&assignment.store).await.unwrap(), assignment, commands).await,
@@ -76,7 +76,7 @@ async fn work<B: Book>(book: B, assignment: Assignment, mut commands: watch::Rec
     });
     let app = match assignment.mode {
         Mode::Inbox => Router::new().route("/", post(receive::<B>)).with_state(Arc::clone(&desk)),
-        Mode::Intake => Router::new().route("/", keep(Arc::clone(&desk.receiver))),
+        Mode::Intake => Router::new().route("/", store_first(Arc::clone(&desk.receiver))),
     };
     let handler = Arc::clone(&desk);
     let worker = desk
@@ -120,9 +120,8 @@ async fn receive<B: Book>(
     body: Bytes,
 ) -> Result<Answer, Rejection> {
     let now = OffsetDateTime::now_utc();
-    let received =
-        desk.receiver.receive_shared::<allison::Event>(&Arrival::new(&headers), &body, now).await?;
-    let (envelope, receipt) = match received {
+    let proven = desk.receiver.admit_shared(Arrival::post(&headers), now)?.prove(&body, now).await?;
+    let (envelope, receipt) = match proven.receive::<allison::Event>().await? {
         Received::Event { envelope, receipt, .. } => (envelope, receipt),
         Received::Duplicate { .. } => return Ok(Answer::OK),
         _ => panic!("nothing else is sent"),
@@ -137,7 +136,7 @@ async fn receive<B: Book>(
     desk.rest().await;
     match handled.map_err(Rejection::Handler)? {
         true => Ok(Answer::OK),
-        // Somebody else has it: the sender hears from them, or asks again.
+        // Another process has the event and answers the sender's next attempt.
         false => Err(Rejection::InFlight),
     }
 }
@@ -153,7 +152,7 @@ impl<B: Book> Desk<B> {
         Ok(())
     }
 
-    /// So that there is something half done at any moment.
+    /// A pause, so that a kill at any moment finds unfinished work.
     async fn rest(&self) {
         tokio::time::sleep(self.draw(8)).await;
     }
@@ -167,6 +166,6 @@ impl<B: Book> Desk<B> {
     }
 }
 
-/// How many events a worker has handled at once.
+/// The worker's limit of events that are handled at once.
 pub(super) const CONCURRENT: usize = 8;
 const RETRY: Duration = Duration::from_millis(20);

@@ -1,9 +1,9 @@
-//! Processes that receive and die: a sender repeats each event until it is answered 200, whoever lives to answer it, and in the
-//! end the application's own table is compared with what was sent.
+//! Receiving processes that die: a sender repeats each event until some process answers 200. At the end, the
+//! application's own table is compared with the sent events.
 //!
-//! With an inbox, a handler writes its row and commits the event in one transaction: there has to be one row for each event. With
-//! an intake, a worker writes the rows later: at least one for each event, and more only where a process died between a handler's
-//! end and its settlement.
+//! With an inbox, a handler writes its row and commits the event in one transaction, so there is exactly one
+//! row for each event. With an intake, a worker writes the rows later: at least one for each event, and more
+//! only if a process died between the handler's end and its settlement.
 
 mod book;
 mod desk;
@@ -67,7 +67,7 @@ async fn an_intake_on_postgres_loses_nothing_by_a_process_or_a_server_that_is_ki
     }
 }
 
-/// One process after the other, each but the last killed; the last one handles what is left.
+/// Runs one process after the other and kills each but the last. The last one handles the rest.
 async fn killed<B: Book>(url: &str, mode: Mode, outage: Option<Outage<'_>>, seed: u64, kills: u32) {
     let mut dice = Dice(seed);
     let sender = Sender::start(dice.next());
@@ -81,7 +81,7 @@ async fn killed<B: Book>(url: &str, mode: Mode, outage: Option<Outage<'_>>, seed
         let mut desk = start(format!("r{round}"));
         if round < 2 || moments.one_in(8) {
             desk.said("opening").await;
-            // Opening takes a few milliseconds or many, as the machine has it.
+            // Opening takes a few milliseconds or many, depending on the machine.
             let most = 1_000 << moments.below(7);
             tokio::time::sleep(Duration::from_micros(moments.below(most))).await;
         } else {
@@ -98,7 +98,7 @@ async fn killed<B: Book>(url: &str, mode: Mode, outage: Option<Outage<'_>>, seed
     sender.send_to(&last.said("listening").await);
     let sent = sender.end().await;
     last.tell("drain");
-    // Leases of those that were killed have to end first.
+    // First, the leases of the killed processes have to end.
     while !last.has_ended() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -151,8 +151,8 @@ async fn prove<B: Book>(url: &str, mode: Mode, seed: u64, runs: &[Run], sent: &s
     assert!(count == 0, "HOOKWIRE_SEED={seed}: {count} faults, such as\n{}", told.join("\n"));
 }
 
-/// A process that lived on settled what it handled: only one that was killed leaves an event to others, and one whose database
-/// went away, or that lost a lease and said so, to itself.
+/// Finds rows without an excuse. A killed process may leave its last event to another one. A process may
+/// write an event twice if its database went away, or if it lost a lease and reported that.
 fn doubled_without_a_cause(event: &str, by: &[String], runs: &[Run]) -> Option<String> {
     let is_right = runs.iter().all(|run| {
         let count = by.iter().filter(|name| **name == run.name).count();

@@ -22,7 +22,7 @@ pub(super) struct Sender {
     counts: Arc<Counts>,
 }
 
-/// Where to, and whether there is more.
+/// The address to send to, and whether to go on.
 #[derive(Clone)]
 struct Order {
     address: Option<String>,
@@ -36,12 +36,12 @@ struct Counts {
     in_doubt: AtomicUsize,
 }
 
-/// What was sent, each event until it was answered 200.
+/// A summary of the sent events. Each was repeated until it was answered 200.
 pub(super) struct Sent {
     pub(super) events: Vec<String>,
     pub(super) requests: usize,
     pub(super) taken: usize,
-    /// Requests that a process took and did not answer.
+    /// Requests that a process accepted without answering.
     pub(super) in_doubt: usize,
 }
 
@@ -67,7 +67,7 @@ impl Sender {
         self.tell.send_modify(|order| order.address = Some(address.to_owned()));
     }
 
-    /// Begins nothing more, and ends what was begun.
+    /// Starts no new events, and finishes those that were started.
     pub(super) async fn end(mut self) -> Sent {
         self.tell.send_modify(|order| order.goes_on = false);
         let mut events = Vec::new();
@@ -99,7 +99,7 @@ impl Hand {
             let event = format!("{}_{}", self.name, sent.len());
             loop {
                 let answered = if self.dice.one_in(5) {
-                    // As a sender whose queue delivers twice.
+                    // Two copies at once, as from a sender whose queue delivers twice.
                     let (one, two) = join(self.post(&event), self.post(&event)).await;
                     one || two
                 } else {
@@ -111,7 +111,7 @@ impl Hand {
                 tokio::time::sleep(Duration::from_millis(5 + self.dice.below(20))).await;
             }
             if self.dice.one_in(4) {
-                // As a sender that lost the answer.
+                // One more copy, as from a sender that lost the answer.
                 self.post(&event).await;
             }
             sent.push(event);
@@ -119,7 +119,7 @@ impl Hand {
         sent
     }
 
-    /// Whether it was answered 200.
+    /// Whether the request was answered 200.
     async fn post(&self, event: &str) -> bool {
         let Some(address) = self.orders.borrow().address.clone() else { return false };
         self.counts.requests.fetch_add(1, Ordering::SeqCst);
@@ -141,10 +141,10 @@ impl Hand {
     }
 }
 
-/// A request as it goes over the wire, signed now.
+/// The request's bytes on the wire, signed now.
 fn request(event: &str) -> Vec<u8> {
     let contract = Contract::allison();
-    // The same bytes at each repetition.
+    // A fixed time, so that each repetition has the same bytes.
     let at = OffsetDateTime::UNIX_EPOCH;
     let envelope = Envelope::from_parts(event.parse().unwrap(), at, CallEnded::new(event));
     let body = contract.encode(&envelope).unwrap();

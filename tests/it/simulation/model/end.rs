@@ -1,16 +1,17 @@
-//! What has to be when everything is over.
+//! Checks the state at the end of a run.
 
 use hookwire::{Attempt, DeadReason, Delivery, DeliveryId, DeliveryState};
 
 use super::Model;
 
 impl Model {
-    /// Pending deliveries that nothing keeps from being sent.
+    /// Pending deliveries that could be sent.
     pub(crate) fn undelivered(&self) -> Vec<DeliveryId> {
         self.pending().filter(|id| self.is_open(self.rows[*id].subscription).is_some()).copied().collect()
     }
 
-    /// Every event that was accepted went to everybody who wanted it, and what became of each delivery has its reason.
+    /// Checks that every accepted event went to all its subscriptions, and that each delivery's end has a
+    /// reason.
     pub(crate) fn check_end(&mut self) {
         let left = self.undelivered();
         self.expect(left.is_empty(), || format!("still pending at the end: {left:?}"));
@@ -61,7 +62,7 @@ impl Model {
         self.counts.left = of(|state| *state == DeliveryState::Pending);
     }
 
-    /// The store's own account of a delivery is the same.
+    /// Checks that the store's delivery equals the model's.
     pub(crate) fn check_stored(&mut self, id: DeliveryId, stored: Option<Delivery>, log: &[Attempt]) {
         let row = &self.rows[&id];
         let same = stored.is_some_and(|stored| {

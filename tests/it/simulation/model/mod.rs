@@ -1,6 +1,7 @@
-//! What ought to be: a naive store, and everything that was seen, against which every answer and every request is held.
+//! The expected behaviour: a naive store and all observations. Every answer and every request is compared
+//! with it.
 //!
-//! It shares no code with what it judges. Where the code keeps indexes, this walks over everything.
+//! It shares no code with the code under test. It has no indexes and walks over everything.
 
 mod claims;
 mod end;
@@ -13,10 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hookwire::signature::StoredSecret;
 use hookwire::store::Lease;
-use hookwire::{
-    Attempt, DeadReason, DeliveryId, DeliveryState, EventId, StoredSecret, SubscriptionId, SubscriptionStatus,
-};
+use hookwire::{Attempt, DeadReason, DeliveryId, DeliveryState, EventId, SubscriptionId, SubscriptionStatus};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -40,7 +40,7 @@ pub(crate) struct Model {
     pub(crate) trace: Option<Vec<String>>,
 }
 
-/// How much of what has happened, so that a test can tell that it did.
+/// Counts of each kind of event, so that a test can tell that it happened.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Counts {
     pub(crate) events: u64,
@@ -53,21 +53,23 @@ pub(crate) struct Counts {
     pub(crate) stale: u64,
     pub(crate) taken_over: u64,
     pub(crate) handed_back: u64,
+    /// Deliveries that an insert leased for the dispatcher of its process.
+    pub(crate) handed_over: u64,
     pub(crate) store_faults: u64,
     pub(crate) kills: u64,
     pub(crate) jumps: u64,
     pub(crate) replays: u64,
     pub(crate) disabled: u64,
-    /// Of those, how many for failing as long as the contract allows.
+    /// How many of those were disabled for failing as long as the contract allows.
     pub(crate) hopeless: u64,
 }
 
 impl Counts {
-    /// Whether each of these was seen.
+    /// Whether each kind was seen.
     pub(crate) fn has_everything(&self) -> bool {
-        let Self { delivered, dead, left, doubled, stale, taken_over, handed_back, .. } = *self;
+        let Self { delivered, dead, left, doubled, stale, taken_over, handed_back, handed_over, .. } = *self;
         let Self { store_faults, kills, jumps, replays, disabled, .. } = *self;
-        let ends = [delivered, dead, left, doubled, stale, taken_over, handed_back];
+        let ends = [delivered, dead, left, doubled, stale, taken_over, handed_back, handed_over];
         ends.into_iter().chain([store_faults, kills, jumps, replays, disabled]).all(|count| count > 0)
     }
 
@@ -83,6 +85,7 @@ impl Counts {
             stale,
             taken_over,
             handed_back,
+            handed_over,
             store_faults,
             kills,
             jumps,
@@ -100,6 +103,7 @@ impl Counts {
         self.stale += stale;
         self.taken_over += taken_over;
         self.handed_back += handed_back;
+        self.handed_over += handed_over;
         self.store_faults += store_faults;
         self.kills += kills;
         self.jumps += jumps;
@@ -112,7 +116,7 @@ impl Counts {
 pub(crate) struct Sub {
     pub(crate) organization: String,
     pub(crate) url: String,
-    /// The one type that it asks for, if not for all.
+    /// The one event type of its filter; `None` for all types.
     only: Option<&'static str>,
     pub(crate) status: SubscriptionStatus,
     pub(crate) secrets: Vec<StoredSecret>,
@@ -121,7 +125,7 @@ pub(crate) struct Sub {
     pub(crate) is_deleted: bool,
     paused_until: Option<OffsetDateTime>,
     last_success: Option<Instant>,
-    /// Whether its health could not be written or read at some time.
+    /// Whether a read or a write of its health has failed.
     health_faulted: bool,
 }
 
@@ -145,13 +149,15 @@ pub(crate) struct Row {
     hold: Option<usize>,
     last_lease: Option<Lease>,
     log: Vec<Attempt>,
+    /// The time that does not count towards the total time of its retries.
+    late: Duration,
     first_arrival: Option<Instant>,
     taken: u32,
     arrivals: u32,
     was_cancelled: bool,
     was_replayed: bool,
     last_end: Option<(Instant, Duration)>,
-    /// Claims that logged no attempt, and that a fault explains.
+    /// Claims without a logged attempt that are explained by a fault.
     spared: u32,
 }
 
@@ -160,12 +166,16 @@ struct Hold {
     delivery: DeliveryId,
     lease: Lease,
     worker: usize,
-    /// When it was claimed or last extended.
+    /// The time of its claim or of its last extension.
     renewed: Instant,
     answered: Option<Instant>,
     is_unreadable: bool,
-    /// Whether its lease was over when the claim was answered.
+    /// Whether its subscription is what cannot be read.
+    is_kept_back: bool,
+    /// Whether its lease had ended when the claim was answered.
     is_late: bool,
+    /// Whether its delivery was leased by the insert and handed over.
+    is_given: bool,
     secrets: Vec<StoredSecret>,
     attempt: u32,
     request: Option<Request>,
@@ -191,6 +201,8 @@ pub(crate) struct Worker {
     is_over: bool,
     is_stopping: bool,
     last_fault: Option<Instant>,
+    /// Whether a slow call of its store is on its way.
+    is_slow: bool,
     active: BTreeSet<usize>,
     open: BTreeSet<usize>,
     buckets: BTreeMap<SubscriptionId, Bucket>,
@@ -233,7 +245,7 @@ impl Model {
         self.violations.push(format!("after {:.3} s: {what}", self.start.elapsed().as_secs_f64()));
     }
 
-    /// Whether so much is wrong that there is no use in going on.
+    /// Whether there are so many violations that the run should stop.
     pub(crate) fn is_hopeless(&self) -> bool {
         self.violations.len() >= 50
     }
@@ -248,7 +260,7 @@ impl Model {
         self.pending.values().flatten()
     }
 
-    /// Pending ones that wait for nothing but their time: the first of each key.
+    /// Pending deliveries that only wait for their due time: the first of each key.
     fn first_of_keys(&self, subscription: SubscriptionId) -> Vec<(OffsetDateTime, u64, DeliveryId)> {
         let mut firsts: BTreeMap<&str, (OffsetDateTime, u64, DeliveryId)> = BTreeMap::new();
         let mut free = Vec::new();
@@ -283,7 +295,7 @@ impl Model {
         firsts
     }
 
-    /// The claim that this lease is of, if it is still good.
+    /// The claim with this lease, if the lease is still valid.
     fn holding(&self, id: DeliveryId, lease: Lease) -> Option<usize> {
         let row = self.rows.get(&id).filter(|row| row.state == DeliveryState::Pending)?;
         row.hold.filter(|hold| self.holds[*hold].lease == lease && !self.holds[*hold].is_settled)

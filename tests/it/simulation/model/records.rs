@@ -1,11 +1,14 @@
-//! What was written, and what operators did with it: subscriptions, events, cancels, replays.
+//! Subscriptions and events as they were written, and operators' cancels and replays.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use hookwire::store::{Inserted, NewEvent, Replay};
+use hookwire::store::Replay;
+use hookwire::store::implement::{HealthWritten, InsertOutcome, Inserted, NewEvent};
+use hookwire::subscription::Health;
 use hookwire::{
-    DeadReason, Delivery, DeliveryId, DeliveryState, DisabledReason, EventId, Health, Subscription,
-    SubscriptionId, SubscriptionStatus,
+    DeadReason, Delivery, DeliveryId, DeliveryState, DisabledReason, EventId, Subscription, SubscriptionId,
+    SubscriptionStatus,
 };
 use time::OffsetDateTime;
 
@@ -40,14 +43,14 @@ impl Model {
         for (event, inserted) in events.iter().zip(inserted) {
             self.note(|| format!("insert {} -> {inserted:?}", event.id));
             let expected = match self.events.get(&event.id) {
-                None => Inserted::New,
-                Some(known) if known.payload == event.payload => Inserted::Duplicate,
-                Some(_) => Inserted::Conflict,
+                None => InsertOutcome::New,
+                Some(known) if known.payload == event.payload => InsertOutcome::Duplicate,
+                Some(_) => InsertOutcome::Conflict,
             };
-            self.expect(expected == *inserted, || {
+            self.expect(*inserted == expected, || {
                 format!("insert of {} answered {inserted:?}, expected {expected:?}", event.id)
             });
-            if *inserted == Inserted::New {
+            if *inserted == InsertOutcome::New {
                 self.insert_one(event);
             }
         }
@@ -65,23 +68,24 @@ impl Model {
             })
             .map(|(id, _)| *id)
             .collect();
-        let given: BTreeSet<_> = event.deliveries.iter().map(|(_, to)| *to).collect();
+        let given: BTreeSet<_> = event.deliveries.iter().map(|delivery| delivery.subscription).collect();
         self.expect(wanting == given && given.len() == event.deliveries.len(), || {
             format!("{} goes to {given:?}, expected {wanting:?}", event.id)
         });
-        self.by_payload.insert(event.payload.clone(), event.id.clone());
+        let payload = event.payload.clone();
+        self.by_payload.insert(payload.clone(), event.id.clone());
         self.events.insert(
             event.id.clone(),
             Event {
                 organization: event.organization.clone(),
                 event_type: event.event_type.as_str().to_owned(),
-                payload: event.payload.clone(),
+                payload,
                 key: event.ordering_key.clone(),
                 is_expunged: false,
             },
         );
-        for (delivery, subscription) in &event.deliveries {
-            self.add(*delivery, *subscription, &event.id, event.inserted_at);
+        for delivery in &event.deliveries {
+            self.add(delivery.id, delivery.subscription, &event.id, event.inserted_at);
         }
     }
 
@@ -100,6 +104,7 @@ impl Model {
             hold: None,
             last_lease: None,
             log: Vec::new(),
+            late: Duration::ZERO,
             first_arrival: None,
             taken: 0,
             arrivals: 0,
@@ -138,38 +143,51 @@ impl Model {
         sub.paused_until = None;
     }
 
-    pub(crate) fn status_set(
-        &mut self,
-        by: Option<usize>,
-        id: SubscriptionId,
-        status: &SubscriptionStatus,
-        did: bool,
-    ) {
-        self.note(|| format!("{id} set to {status:?} by {by:?} -> {did}"));
-        let sub = &self.subscriptions[&id];
-        let was_there = !sub.is_deleted;
-        // Somebody else's doing is a wish; a dispatcher's needs a reason.
-        if by.is_some() {
-            let allowed = self.terms.failing_for.is_some_and(|rule| {
-                let quiet = sub.last_success.unwrap_or(self.start).elapsed() >= rule;
-                quiet || self.last_jump.is_some() || sub.health_faulted
-            });
-            let failing =
-                matches!(status, SubscriptionStatus::Disabled { reason: DisabledReason::Failing, .. });
-            self.counts.disabled += 1;
-            self.counts.hopeless += 1;
-            self.expect(allowed && failing, || {
-                format!("{id} was disabled without the contract's reason: {status:?}")
-            });
-        }
+    /// An operator sets the status.
+    pub(crate) fn status_set(&mut self, id: SubscriptionId, status: &SubscriptionStatus, did: bool) {
+        self.note(|| format!("{id} set to {status:?} -> {did}"));
+        let was_there = !self.subscriptions[&id].is_deleted;
         self.expect(was_there == did, || format!("the status of {id} was set -> {did}"));
         self.subscriptions.get_mut(&id).expect("it was made").status = status.clone();
     }
 
-    pub(crate) fn health_put(&mut self, id: SubscriptionId, health: &Health, did: bool) {
+    /// A dispatcher needs a reason to disable, and it does not overwrite an operator's change.
+    pub(crate) fn health_put(
+        &mut self,
+        id: SubscriptionId,
+        health: &Health,
+        disable: Option<DisabledReason>,
+        now: OffsetDateTime,
+        written: HealthWritten,
+    ) {
         self.note(|| {
-            format!("{id} has {} failures since {:?} -> {did}", health.failures(), health.failing_since())
+            let (failures, since) = (health.failures(), health.failing_since());
+            format!("{id} has {failures} failures since {since:?}, {disable:?} -> {written:?}")
         });
+        let sub = &self.subscriptions[&id];
+        let is_enabled = !sub.is_deleted && sub.status == SubscriptionStatus::Enabled;
+        let Some(reason) = disable.filter(|_| written != HealthWritten::Stale) else { return };
+        self.expect(is_enabled == (written == HealthWritten::Disabled), || {
+            format!("{id} was to be disabled -> {written:?}")
+        });
+        let sub = &self.subscriptions[&id];
+        let allowed = self.terms.failing_for.is_some_and(|rule| {
+            let quiet = sub.last_success.unwrap_or(self.start).elapsed() >= rule;
+            quiet || self.last_jump.is_some() || sub.health_faulted
+        });
+        self.expect(allowed && reason == DisabledReason::Failing, || {
+            format!("{id} was disabled without the contract's reason: {reason:?}")
+        });
+        if written == HealthWritten::Disabled {
+            self.counts.disabled += 1;
+            self.counts.hopeless += 1;
+            let sub = self.subscriptions.get_mut(&id).expect("it was made");
+            sub.status = SubscriptionStatus::disabled(reason, now);
+        }
+    }
+
+    pub(crate) fn organization_of(&self, delivery: DeliveryId) -> &str {
+        &self.events[&self.rows[&delivery].event].organization
     }
 
     pub(crate) fn health_faulted(&mut self, id: SubscriptionId) {
@@ -191,8 +209,8 @@ impl Model {
         }
     }
 
-    /// What a replay may make again, each with what it is made from: oldest first, one of each event. Of many, what ended by
-    /// `now`, which is an operator's whose clock may differ.
+    /// The deliveries that a replay may send again, oldest first, one for each event. A replay of many takes
+    /// deliveries that ended by `now`, which is the time on the operator's clock.
     pub(crate) fn replayable(&self, replay: &Replay, now: OffsetDateTime) -> Vec<DeliveryId> {
         let by_now = |row: &Row| row.ended_at.is_some_and(|ended_at| ended_at <= now);
         let chosen = |id: &DeliveryId, row: &Row| match replay {
@@ -246,12 +264,14 @@ impl Model {
             format!("a replay told {told} and made {}, expected {}", made.len(), sources.len())
         });
         for source in sources {
-            let row = self.rows.get_mut(source).expect("it is there");
-            let event = row.event.clone();
-            let subscription = row.subscription;
-            if let DeliveryState::Dead(_) = row.state {
-                row.state = DeliveryState::Dead(DeadReason::Replayed);
-                row.was_replayed = true;
+            let row = &self.rows[source];
+            let (event, subscription) = (row.event.clone(), row.subscription);
+            let others = self.rows.values_mut();
+            for row in others.filter(|row| row.event == event && row.subscription == subscription) {
+                if matches!(row.state, DeliveryState::Dead(reason) if reason != DeadReason::Discarded) {
+                    row.state = DeliveryState::Dead(DeadReason::Replayed);
+                    row.was_replayed = true;
+                }
             }
             match made.iter().find(|delivery| delivery.event == event) {
                 Some(delivery) => self.add(delivery.id, subscription, &event, now),

@@ -1,9 +1,10 @@
-//! What was sent, and what reached its endpoint.
+//! Checks requests, and their arrival at the endpoint.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookwire::{DeliveryId, DeliveryState, EventId, StoredSecret, SubscriptionId};
+use hookwire::signature::StoredSecret;
+use hookwire::{DeliveryId, DeliveryState, EventId, SubscriptionId};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -11,7 +12,7 @@ use super::{Model, Request};
 use crate::simulation::terms::End;
 
 impl Model {
-    /// A request begins: it has to be one that was claimed, and nothing may speak against it.
+    /// A request begins. It has to belong to a claim, and nothing may forbid it.
     pub(crate) fn request_begins(
         &mut self,
         worker: usize,
@@ -38,7 +39,8 @@ impl Model {
         self.holds[hold].request = Some(Request { began: Instant::now(), began_at: now, ended: None });
         let id = self.holds[hold].delivery;
         self.note(|| format!("worker {worker} sends {id}"));
-        let at_once = self.holds[hold].answered == Some(Instant::now());
+        // A delivery that was handed over may wait for a call of the store.
+        let at_once = self.holds[hold].answered == Some(Instant::now()) || self.holds[hold].is_given;
         self.expect(at_once, || format!("{id} was sent later than it was claimed"));
         if let Err(error) = self.check_signature(hold, &event, request, now) {
             self.violated(format!("{id} was sent with a signature that does not hold: {error}"));
@@ -60,7 +62,8 @@ impl Model {
         if !self.terms.is_signed {
             return Ok(());
         }
-        // Each of the secrets that were the subscription's when it was claimed has to do alone, if the scheme has room for all.
+        // Each secret that the subscription had at the claim must verify alone, if the scheme carries several
+        // signatures.
         let known = if self.terms.signs_with_all { usize::MAX } else { 1 };
         for secret in self.holds[hold].secrets.iter().filter_map(StoredSecret::plain).take(known) {
             let verifier = self.terms.contract.verifier(secret).map_err(|error| error.to_string())?;
@@ -79,7 +82,9 @@ impl Model {
             self.rows[&self.holds[**other].delivery].subscription == subscription && **other != hold
         };
         let busy = self.workers[worker].active.iter().filter(of_this).count() + 1;
-        let cap = self.subscriptions[&subscription].cap.unwrap_or(self.workers[worker].cap) as usize;
+        // A subscription's own cap lowers the worker's and does not raise it.
+        let (own, most) = (self.subscriptions[&subscription].cap, self.workers[worker].cap);
+        let cap = own.map_or(most, |own| own.min(most)) as usize;
         self.expect(busy <= cap, || {
             format!("worker {worker} has {busy} in flight to {subscription}, cap {cap}")
         });
@@ -87,7 +92,7 @@ impl Model {
         self.expect(all <= most, || format!("worker {worker} has {all} in flight, at most {most}"));
     }
 
-    /// Never two of one key in flight at once, unless the other was ended over its worker's head.
+    /// Checks that no two deliveries of a key are in flight, unless the other was ended by somebody else.
     fn check_key(&mut self, hold: usize) {
         let id = self.holds[hold].delivery;
         let row = &self.rows[&id];
@@ -106,7 +111,7 @@ impl Model {
         }
     }
 
-    /// By the real time too, no retry comes earlier than its delay, unless a clock jumped or the attempt was not settled.
+    /// Checks in real time that no retry is early, unless a clock jumped or the attempt was not settled.
     fn check_interval(&mut self, id: DeliveryId) {
         let Some((ended, after)) = self.rows[&id].last_end else { return };
         if self.last_jump.is_none() && ended.elapsed() < after {
@@ -129,7 +134,7 @@ impl Model {
         }
         row.first_arrival = Some(Instant::now());
         let row = &self.rows[&id];
-        // A dead letter may arrive late: a packet that outlived its attempt.
+        // A dead letter may arrive late, in a packet that outlived its attempt.
         if row.key.is_none() || matches!(row.state, DeliveryState::Dead(_)) {
             return;
         }

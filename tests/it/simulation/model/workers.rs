@@ -1,4 +1,4 @@
-//! The dispatchers' lives, and what happened to them.
+//! The lives of the dispatchers.
 
 use hookwire::DeliveryId;
 use tokio::time::Instant;
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::{Model, Worker};
 
 impl Model {
-    /// A dispatcher starts with these caps, on the machine of this clock.
+    /// A dispatcher with these limits starts on the machine with this clock.
     pub(crate) fn starts(&mut self, cap: u32, in_flight: usize, clock: usize) -> usize {
         let worker = self.workers.len();
         self.workers.push(Worker { cap, in_flight, clock, ..Worker::default() });
@@ -19,12 +19,19 @@ impl Model {
         self.workers[worker].is_stopping = true;
     }
 
-    /// A call of this worker's failed, was slow, or its answer was lost.
+    /// A call of this worker failed, was slow, or lost its answer.
     pub(crate) fn faulted(&mut self, worker: Option<usize>, what: impl FnOnce() -> String) {
         self.counts.store_faults += 1;
         self.note(|| format!("worker {worker:?}: {}", what()));
         if let Some(worker) = worker {
             self.workers[worker].last_fault = Some(Instant::now());
+        }
+    }
+
+    /// A slow call of this worker begins, or ends.
+    pub(crate) fn slow(&mut self, worker: Option<usize>, is_slow: bool) {
+        if let Some(worker) = worker {
+            self.workers[worker].is_slow = is_slow;
         }
     }
 
@@ -46,7 +53,7 @@ impl Model {
         self.workers[worker].is_over = true;
     }
 
-    /// A worker was told to stop and its store was well: it leaves nothing behind that others would have to wait for.
+    /// A worker has stopped. If its store worked, it must leave no lease that others would have to wait for.
     pub(crate) fn stopped(&mut self, worker: usize, since: Instant) {
         self.over(worker, "has stopped");
         if self.workers[worker].last_fault.is_some_and(|fault| fault >= since) {
@@ -60,7 +67,7 @@ impl Model {
                 })
             })
             .filter(|id| {
-                // What was away when it ended and was given up before is explained.
+                // A delivery whose settlement was given up because of a fault is fine.
                 let hold = &self.holds[self.rows[*id].hold.expect("filtered above")];
                 self.workers[worker].last_fault.is_none_or(|fault| fault < hold.renewed)
             })

@@ -1,0 +1,28 @@
+//! The functions of `numbers` without the feature `metrics`: they do nothing.
+
+use std::sync::Arc;
+
+use crate::receive::rejection::Rejection;
+
+pub(in crate::receive) const fn begin(_: &Arc<str>) {}
+
+pub(in crate::receive) const fn accepted(_: &Arc<str>) {}
+
+pub(in crate::receive) const fn duplicate(_: &Arc<str>) {}
+
+pub(super) const fn refused(_: &Arc<str>, _: &Rejection) {}
+
+pub(super) const fn overran(_: &Arc<str>) {}
+
+pub(super) const fn undecodable(_: &Arc<str>) {}
+
+/// Measures nothing.
+pub(in crate::receive) struct Stopwatch;
+
+impl Stopwatch {
+    pub(in crate::receive) const fn start() -> Self {
+        Self
+    }
+
+    pub(in crate::receive) const fn handled_for(self, _: &Arc<str>) {}
+}

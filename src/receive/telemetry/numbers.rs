@@ -1,0 +1,71 @@
+//! The numbers of receivers and workers.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+
+use crate::receive::rejection::Rejection;
+
+/// Describes a receiver's numbers, and has each counter begin at zero: an alert on its increase would miss
+/// the first event otherwise.
+pub(in crate::receive) fn begin(provider: &Arc<str>) {
+    describe_counter!(REQUESTS, "Requests, by their outcome and the reason why one was refused.");
+    describe_counter!(DUPLICATES, "Copies of events that were handled or stored before.");
+    describe_counter!(UNDECODABLE, "Events of known types with data that does not fit.");
+    describe_counter!(OVERRUNS, "Events that were handled after their leases had ended.");
+    describe_histogram!(DURATION, Unit::Seconds, "How long handlers took.");
+    requests(provider, "accepted", "none").increment(0);
+    requests(provider, "challenge", "none").increment(0);
+    for (outcome, reason) in Rejection::REASONS {
+        requests(provider, outcome, reason).increment(0);
+    }
+    for name in [DUPLICATES, UNDECODABLE, OVERRUNS] {
+        counter!(name, "provider" => Arc::clone(provider)).increment(0);
+    }
+}
+
+/// Reports a request that is handled or stored, now or before.
+pub(in crate::receive) fn accepted(provider: &Arc<str>) {
+    requests(provider, "accepted", "none").increment(1);
+}
+
+pub(super) fn refused(provider: &Arc<str>, rejection: &Rejection) {
+    requests(provider, rejection.outcome(), rejection.reason()).increment(1);
+}
+
+fn requests(provider: &Arc<str>, outcome: &'static str, reason: &'static str) -> metrics::Counter {
+    counter!(REQUESTS, "provider" => Arc::clone(provider), "outcome" => outcome, "reason" => reason)
+}
+
+pub(in crate::receive) fn duplicate(provider: &Arc<str>) {
+    counter!(DUPLICATES, "provider" => Arc::clone(provider)).increment(1);
+}
+
+pub(super) fn overran(provider: &Arc<str>) {
+    counter!(OVERRUNS, "provider" => Arc::clone(provider)).increment(1);
+}
+
+pub(super) fn undecodable(provider: &Arc<str>) {
+    counter!(UNDECODABLE, "provider" => Arc::clone(provider)).increment(1);
+}
+
+/// Measures how long a handler takes.
+pub(in crate::receive) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    pub(in crate::receive) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Reports the duration of a receiver's handler.
+    pub(in crate::receive) fn handled_for(self, provider: &Arc<str>) {
+        histogram!(DURATION, "provider" => Arc::clone(provider)).record(self.0.elapsed().as_secs_f64());
+    }
+}
+
+const REQUESTS: &str = "hookwire_requests_total";
+const DUPLICATES: &str = "hookwire_duplicates_total";
+const UNDECODABLE: &str = "hookwire_undecodable_events_total";
+const OVERRUNS: &str = "hookwire_overruns_total";
+const DURATION: &str = "hookwire_handler_duration_seconds";

@@ -1,0 +1,192 @@
+//! [`PostgresStoreBuilder`]: the settings of a [`PostgresStore`], and how one is opened.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool};
+
+use super::connections::{Connections, failed};
+use super::insert_queue::InsertQueue;
+use super::schema::{self, parse_prefix};
+use super::statements::{OWN_WORDING, Statements};
+use super::store::{PostgresStore, Shared};
+use super::values::DIALECT;
+use crate::store::sql::statements::Shared as CommonStatements;
+use crate::store::sql::tables::Prefix;
+use crate::store::{StoreError, StoreErrorKind, StoreId};
+
+impl PostgresStore {
+    /// Connects to the database at this URL, and creates the tables if they do not exist.
+    ///
+    /// For other settings, see [`builder`](Self::builder).
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStoreBuilder::connect`].
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        Self::builder().connect(url).await
+    }
+
+    /// Returns the settings of [`connect`](Self::connect), to be changed.
+    pub fn builder() -> PostgresStoreBuilder {
+        PostgresStoreBuilder::default()
+    }
+
+    /// Returns the statements that create the tables and functions whose names begin with `prefix`.
+    ///
+    /// Read them, or apply them by hand: in one transaction, and in the schema that comes first in the search
+    /// path. A store that finds them applied creates nothing, and needs the rights to read and write the
+    /// tables only.
+    ///
+    /// ```
+    /// use hookwire::store::postgres::PostgresStore;
+    ///
+    /// assert!(PostgresStore::schema_sql("crm_hooks_")?.contains("CREATE TABLE crm_hooks_deliveries"));
+    /// # Ok::<(), hookwire::StoreError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Backend`] when `prefix` is not an identifier.
+    pub fn schema_sql(prefix: &str) -> Result<String, StoreError> {
+        Ok(schema::script(&parse_prefix(prefix)?))
+    }
+}
+
+/// The settings of a [`PostgresStore`].
+///
+/// ```no_run
+/// use hookwire::store::postgres::PostgresStore;
+///
+/// # async fn open(pool: hookwire::sqlx::PgPool) -> Result<(), hookwire::StoreError> {
+/// let store = PostgresStore::builder().with_prefix("crm_hooks_").open_pool(pool).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct PostgresStoreBuilder {
+    prefix: String,
+    connections: u32,
+    acquire_timeout: Duration,
+    call_timeout: Duration,
+    caller_time: bool,
+}
+
+impl Default for PostgresStoreBuilder {
+    fn default() -> Self {
+        Self {
+            prefix: DEFAULT_PREFIX.to_owned(),
+            connections: DEFAULT_CONNECTIONS,
+            acquire_timeout: DEFAULT_ACQUIRE_TIMEOUT,
+            call_timeout: DEFAULT_CALL_TIMEOUT,
+            caller_time: false,
+        }
+    }
+}
+
+impl PostgresStoreBuilder {
+    /// Sets how the names of the tables begin: letters, digits and underscores, at most 30. Default
+    /// `hookwire_`.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Sets how many connections the store opens at most; at least one. Default 10.
+    #[must_use]
+    pub fn with_connections(mut self, connections: u32) -> Self {
+        self.connections = connections.max(1);
+        self
+    }
+
+    /// Sets how long a call waits for a connection before it fails as unavailable. Default 5 s.
+    #[must_use]
+    pub fn with_acquire_timeout(mut self, timeout: Duration) -> Self {
+        self.acquire_timeout = timeout;
+        self
+    }
+
+    /// Sets how long a call waits for the database's answer before it fails as unavailable. Default 30 s.
+    ///
+    /// The database may have carried the call out all the same. For repeating it, see
+    /// [`StoreError::is_retryable`].
+    #[must_use]
+    pub fn with_call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = timeout;
+        self
+    }
+
+    /// Sets that the store goes by its caller's time and not by the database's clock, for tests and
+    /// simulations.
+    #[must_use]
+    pub fn with_caller_time(mut self) -> Self {
+        self.caller_time = true;
+        self
+    }
+
+    /// Connects to the database at this URL, and creates the tables if they do not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Unavailable`] when the database cannot be reached; [`StoreErrorKind::Schema`] when
+    /// its tables need newer code; [`StoreErrorKind::Backend`] when the URL cannot be parsed, when the prefix
+    /// is not an identifier, and when the tables do not exist and the role may not create them.
+    pub async fn connect(self, url: &str) -> Result<PostgresStore, StoreError> {
+        self.connect_with(url.parse().map_err(failed)?).await
+    }
+
+    /// Does [`connect`](Self::connect) with options of the driver, for example for certificates.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with(self, options: PgConnectOptions) -> Result<PostgresStore, StoreError> {
+        let prefix = parse_prefix(&self.prefix)?;
+        let connections =
+            Connections::connect(options, self.connections, self.acquire_timeout, self.call_timeout).await?;
+        self.open(&prefix, connections).await
+    }
+
+    /// Opens a store on a pool of the application. The pool's settings are left as they are, so
+    /// [`with_connections`](Self::with_connections) and [`with_acquire_timeout`](Self::with_acquire_timeout)
+    /// have no effect.
+    ///
+    /// If the pool's transactions are not `READ COMMITTED` by default, each call of the store takes three
+    /// round trips instead of one.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn open_pool(self, pool: PgPool) -> Result<PostgresStore, StoreError> {
+        let prefix = parse_prefix(&self.prefix)?;
+        let connections = Connections::on(pool, self.call_timeout).await?;
+        self.open(&prefix, connections).await
+    }
+
+    async fn open(self, prefix: &Prefix, connections: Connections) -> Result<PostgresStore, StoreError> {
+        let mut connection = connections.pool().acquire().await.map_err(failed)?;
+        let schema = schema::migrate(&mut connection, prefix).await?;
+        drop(connection);
+        let mut random = [0; 16];
+        getrandom::fill(&mut random)
+            .map_err(|error| StoreError::new(StoreErrorKind::Unavailable, error.to_string()))?;
+        Ok(PostgresStore {
+            shared: Arc::new(Shared {
+                id: StoreId::unique(),
+                sql: Statements::new(&DIALECT, &prefix.within(&schema)),
+                common: CommonStatements::new(&DIALECT, &prefix.within(&schema), OWN_WORDING),
+                connections,
+                caller_time: self.caller_time,
+                inserts: InsertQueue::new(),
+                cursors: Mutex::default(),
+                channel: prefix.apply("{p}work"),
+                tag: format!("{:032x}", u128::from_be_bytes(random)),
+            }),
+        })
+    }
+}
+
+const DEFAULT_PREFIX: &str = "hookwire_";
+const DEFAULT_CONNECTIONS: u32 = 10;
+const DEFAULT_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+const DEFAULT_CALL_TIMEOUT: Duration = Duration::from_secs(30);

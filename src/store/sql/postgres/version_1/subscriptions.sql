@@ -1,0 +1,31 @@
+-- Adds a subscription, which holds a secret if p_digest is given, unless its organization has p_limit
+-- already. Returns 'done', or which rule kept it from being added: 'exists', 'full' or 'secret in use'.
+-- Nothing was written then.
+--
+-- Calls for one organization wait for each other, so that none exceeds the limit because of another.
+CREATE FUNCTION {p}add_subscription_1(
+  p_id uuid, p_organization text, p_contract text, p_version text, p_url text, p_filter text, p_secrets text, p_status text, p_disabled_at bigint,
+  p_options text, p_health text, p_created_at bigint, p_digest bytea, p_limit bigint
+) RETURNS text LANGUAGE plpgsql AS $body$
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtext('{p}subscriptions'), hashtext(p_organization));
+  IF EXISTS (SELECT 1 FROM {p}subscriptions s WHERE s.id = p_id) THEN
+    RETURN 'exists';
+  END IF;
+  IF (SELECT count(*) FROM (SELECT 1 FROM {p}subscriptions s WHERE s.organization = p_organization LIMIT p_limit) AS n) >= p_limit
+  THEN
+    RETURN 'full';
+  END IF;
+  INSERT INTO {p}subscriptions
+    (id, organization, contract, version, url, filter, secrets, status, disabled_at, options, health, created_at)
+  VALUES (p_id, p_organization, p_contract, p_version, p_url, p_filter, p_secrets, p_status, p_disabled_at, p_options, p_health, p_created_at);
+  IF p_digest IS NOT NULL THEN
+    INSERT INTO {p}secrets (digest, subscription, place) VALUES (p_digest, p_id, 1) ON CONFLICT (digest) DO NOTHING;
+    IF NOT FOUND THEN
+      DELETE FROM {p}subscriptions s WHERE s.id = p_id;
+      RETURN 'secret in use';
+    END IF;
+  END IF;
+  RETURN 'done';
+END
+$body$;

@@ -1,0 +1,75 @@
+-- Finding and leasing due deliveries.
+
+-- name: look
+-- Returns when each enabled subscription of the contracts ?3 can be claimed from, after ?1 and up to ?2.
+-- Takes a few index searches for each subscription with pending deliveries, however many deliveries there
+-- are.
+WITH RECURSIVE hop (subscription) AS (
+  SELECT min(subscription) FROM {p}pending WHERE due_at IS NOT NULL AND subscription > ?1 AND subscription <= ?2
+  UNION ALL
+  SELECT (SELECT min(d.subscription) FROM {p}pending d
+    WHERE d.due_at IS NOT NULL AND d.subscription > hop.subscription AND d.subscription <= ?2)
+  FROM hop WHERE hop.subscription IS NOT NULL)
+SELECT s.id, s.contract, max(s.paused_until,
+  (SELECT min(due_at) FROM (
+    SELECT min(d.due_at) AS due_at FROM {p}pending d WHERE d.subscription = s.id AND d.is_retry = 0 AND d.due_at IS NOT NULL
+    UNION ALL
+    SELECT min(d.due_at) FROM {p}pending d WHERE d.subscription = s.id AND d.is_retry = 1 AND d.due_at IS NOT NULL))) AS ready_at
+FROM hop CROSS JOIN {p}subscriptions s ON s.id = hop.subscription
+WHERE s.status = 'enabled' AND s.contract IN (SELECT value FROM json_each(?3));
+
+-- name: subscriptions_of_claim
+-- Returns the subscriptions among these that may be claimed from: enabled, not paused, and of one of these
+-- contracts.
+SELECT * FROM {p}subscriptions
+WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND status = 'enabled' AND paused_until <= ?
+  AND contract IN (SELECT value FROM json_each(?));
+
+-- name: queue
+-- Finds the due deliveries of one subscription, from a time on: new deliveries before retries. SQLite cannot
+-- join each share of a claim with a limited query of its own, so the statement `due` contains this query once
+-- for each share.
+SELECT id FROM (SELECT id FROM {p}pending
+  WHERE subscription = ? AND is_retry IN (0, 1) AND due_at >= ? AND due_at <= ? ORDER BY is_retry, due_at, id LIMIT ?);
+
+-- name: due
+-- Returns the due deliveries of all shares with their next lease numbers, in one row, because the driver
+-- hands over each row by itself. Where a damaged row has a number that cannot be counted on from, the time is
+-- taken instead.
+SELECT json_group_array(json_object('id', hex(d.id), 'event', d.event, 'subscription', hex(d.subscription),
+  'lease', iif(d.lease BETWEEN 0 AND 4611686018427387903, d.lease + 1, max(?, 1)), 'attempts', d.attempts,
+  'first_attempt_at', d.first_attempt_at, 'was_due_at', d.due_at, 'is_ordered', d.ordering_key IS NOT NULL,
+  'version', d.version))
+FROM (SELECT id FROM queues) AS q CROSS JOIN {p}pending d ON d.id = q.id;
+
+-- name: lease
+-- Leases deliveries. Parameters: when the leases end, and the deliveries with their new lease numbers.
+UPDATE {p}pending AS d SET lease = l.lease, due_at = ?
+FROM (SELECT unhex(value ->> 'id') AS id, value ->> 'lease' AS lease FROM jsonb_each(?)) AS l
+WHERE d.id = l.id;
+
+-- name: events_of_claim
+-- Returns events with their payloads in the given versions, or in the newest where no version is given.
+SELECT e.pk, e.id, e.type, e.contract, e.version AS newest, e.trace, j.value ->> 1 AS asked,
+  CASE WHEN j.value ->> 1 IS NULL THEN e.payload
+    ELSE (SELECT p.bytes FROM {p}payloads p WHERE p.event = e.pk AND p.version = j.value ->> 1) END AS payload
+FROM json_each(?) j CROSS JOIN {p}events e ON e.pk = j.value ->> 0;
+
+-- name: extend
+-- Moves the ends of the leases ?1 that are still the last to ?2, and returns them.
+UPDATE {p}pending AS d SET due_at = ?2
+FROM (SELECT unhex(value ->> 0) AS id, value ->> 1 AS lease FROM json_each(?1)) AS x
+WHERE d.id = x.id AND d.lease = x.lease
+RETURNING id, lease;
+
+-- name: hasten
+-- Has deliveries due at ?1 that were inserted at a later time by a clock that was set back since, and that
+-- nobody claimed yet.
+WITH RECURSIVE hop (subscription) AS (
+  SELECT min(subscription) FROM {p}pending WHERE due_at IS NOT NULL
+  UNION ALL
+  SELECT (SELECT min(d.subscription) FROM {p}pending d WHERE d.due_at IS NOT NULL AND d.subscription > hop.subscription)
+  FROM hop WHERE hop.subscription IS NOT NULL)
+UPDATE {p}pending SET due_at = ?1
+WHERE id IN (SELECT q.id FROM hop CROSS JOIN {p}pending q ON q.subscription = hop.subscription AND q.is_retry = 0 AND q.due_at > ?1)
+  AND created_at > ?1 AND lease = 0;

@@ -1,0 +1,68 @@
+//! [`Watch`]: the progress of one exchange.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::connection::Poison;
+use super::dial::{Dial, Phase};
+use super::fault::{BoxError, message, own_fault};
+use crate::outcome::{ErrorClass, Timings};
+use crate::transport::error::TransportError;
+use crate::transport::limits::Limits;
+
+/// The progress of one exchange, from which its timings and its error are made.
+pub(super) struct Watch {
+    pub(super) start: Instant,
+    pub(super) deadline: Instant,
+    pub(super) first_byte: Option<Duration>,
+    /// The connection that is opened for the exchange, if there is one.
+    pub(super) dial: Option<Arc<Dial>>,
+    /// Whether a connection has the request.
+    pub(super) is_sent: bool,
+    pub(super) poison: Option<Poison>,
+}
+
+impl Watch {
+    pub(super) fn new(start: Instant, deadline: Instant) -> Self {
+        Self { start, deadline, first_byte: None, dial: None, is_sent: false, poison: None }
+    }
+
+    pub(super) fn failure(
+        &self,
+        class: ErrorClass,
+        source: Option<BoxError>,
+        limits: &Limits,
+    ) -> TransportError {
+        let error = match class {
+            ErrorClass::Timeout => {
+                // An HTTP/2 connection outlives a request that timed out. If it is dead, the next request
+                // would time out too.
+                self.poison.iter().for_each(Poison::poison);
+                let phase = match (self.first_byte, self.is_sent) {
+                    (Some(_), _) => "reading the response body",
+                    (None, true) => "waiting for the response",
+                    (None, false) => self.dial.as_ref().map_or(Phase::Pool, |dial| dial.phase()).doing(),
+                };
+                TransportError::new(class, format!("deadline of {:?} passed while {phase}", limits.deadline))
+            }
+            class => TransportError::new(class, message(class)),
+        };
+        let mut error = error.with_maybe_sent(self.is_sent).with_timings(self.timings(Instant::now()));
+        if let Some(fault) = source.as_deref().and_then(|source| own_fault(source)) {
+            error = error.with_own_fault(fault);
+        }
+        match source {
+            Some(source) => error.with_source(source),
+            None => error,
+        }
+    }
+
+    pub(super) fn timings(&self, now: Instant) -> Timings {
+        let mut timings = self.dial.as_ref().map_or_else(Timings::default, |dial| dial.timings());
+        timings.first_byte = self.first_byte;
+        timings.total = now.saturating_duration_since(self.start);
+        timings
+    }
+}
