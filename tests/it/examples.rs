@@ -276,7 +276,11 @@ fn binary(example: &str) -> PathBuf {
         std::env::vars_os().map(|(name, _)| name).filter(own).for_each(|name| _ = cargo.env_remove(name));
         #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
         {
-            cargo.args(["--features", "full"]);
+            // With other features than the tests, most dependencies would be compiled once more.
+            match cfg!(feature = "testing") {
+                true => cargo.arg("--all-features"),
+                false => cargo.args(["--features", "full"]),
+            };
             cargo.args(IN_FULL.iter().chain(&LISTENING).flat_map(|example| ["--example", example]));
         }
         let built = cargo.args(EXAMPLES.iter().flat_map(|example| ["--example", example])).output().unwrap();
