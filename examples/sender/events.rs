@@ -125,7 +125,7 @@ impl<S: Store + Records> Sender<S> {
             let what = format!("contract `{}` has no such event", self.contract.name());
             return Err(Problem::field("type", &what, format!("one of {}", names.join(", "))));
         }
-        catalogue.check(name, event.data()).map_err(|error| misfit(&error))?;
+        catalogue.check_schema(name, event.data()).map_err(|error| misfit(&error))?;
         Ok(event)
     }
 

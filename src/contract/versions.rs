@@ -188,6 +188,9 @@ impl Versions {
         let wanted = made.filter(|(_, place)| places.contains(place));
         let encoded = wanted.map(|((event, contract), place)| {
             let Some(event) = event else { return Ok((place, None)) };
+            if let Err(error) = contract.catalogue().check_schema(event.event_type(), event.data()) {
+                return Err(self.error(&event, contract.version(), error));
+            }
             let envelope = Envelope::from_parts(envelope.id.clone(), envelope.created_at, event);
             match contract.encode(&envelope) {
                 Ok(bytes) => Ok((place, Some(bytes))),

@@ -17,7 +17,7 @@ use crate::dispatch::clock::SharedClock;
 use crate::dispatch::routes::{Route, Routes};
 use crate::dispatch::telemetry;
 use crate::error::{Error, ErrorKind};
-use crate::event::{DataOf, Envelope, EventData, EventId, EventType, RawEvent, TraceParent};
+use crate::event::{DataError, DataOf, Envelope, EventData, EventId, EventType, RawEvent, TraceParent};
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{
     InsertOutcome, Inserted, NewDelivery, NewEvent, NewPayload, Scanned, Store, StoreError,
@@ -149,8 +149,9 @@ impl<S: Store> Outbox<S> {
     /// # Errors
     ///
     /// [`EmitError`] where the envelope cannot be written, in an older version either, its type is in no
-    /// catalogue of the outbox, an input is out of its [bounds](crate::bounds), the store fails, or the
-    /// organization has another event of this id under the contract.
+    /// catalogue of the outbox, its data breaks the [schema](crate::event::EventKind::schema) of its type, an
+    /// input is out of its [bounds](crate::bounds), the store fails, or the organization has another event of
+    /// this id under the contract.
     pub async fn emit<T: EventData>(
         &self,
         organization: &str,
@@ -418,6 +419,12 @@ impl<S: Store> Outbox<S> {
         let contract = self.versions.newest();
         let payload = contract.encode(envelope).map_err(EmitError::Envelope)?;
         self.check_len(payload.len())?;
+        let data = serde_json::value::to_raw_value(&DataOf(&envelope.data)).map_err(|source| {
+            let error = Error::new(ErrorKind::Encode, "event data cannot be written as JSON");
+            EmitError::Envelope(error.with_source(source))
+        })?;
+        let kept = contract.catalogue().check_schema(envelope.event_type(), &data);
+        kept.map_err(|error| EmitError::Data(Box::new(error)))?;
         let event_type = envelope.event_type().parse().map_err(EmitError::Envelope)?;
         let (id, now) = (envelope.id.clone(), self.clock.now());
         let mut event = NewEvent::new(organization, contract, id, event_type, payload, now);
@@ -425,10 +432,6 @@ impl<S: Store> Outbox<S> {
         event.attributes = routing.attributes;
         event.trace = routing.trace.or_else(|| self.traces.current());
         if event.ordering_key.is_none() && !contract.ordering().is_empty() {
-            let data = serde_json::value::to_raw_value(&DataOf(&envelope.data)).map_err(|source| {
-                let error = Error::new(ErrorKind::Encode, "event data cannot be written as JSON");
-                EmitError::Envelope(error.with_source(source))
-            })?;
             event.ordering_key = contract.ordering_key(envelope.event_type(), &data);
         }
         event.check()?;
@@ -687,6 +690,10 @@ pub enum EmitError {
     /// The envelope cannot be written under the contract.
     #[error("event cannot be written in the contract's format")]
     Envelope(#[source] Error),
+    /// The data breaks the [schema](crate::event::EventKind::schema) that the contract publishes for the
+    /// event's type.
+    #[error("event breaks the schema that its type publishes")]
+    Data(#[source] Box<DataError>),
     /// The encoded envelope is longer than [`Outbox::with_max_payload`] allows.
     #[error("event takes {len} bytes, expected at most {limit}; see Outbox::with_max_payload")]
     #[non_exhaustive]

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use crate::event::format::same;
-use crate::event::{DataError, EventPattern, EventType};
+use crate::event::{DataError, DataSchema, EventPattern, EventType};
 
 /// The event types that a platform publishes: their names, descriptions, samples, and a check of data against
 /// a type.
@@ -78,13 +78,24 @@ impl Catalogue {
         self.iter().filter(|kind| pattern.matches(kind.name))
     }
 
-    /// Checks `data` against the type of this name. Any data fits a name that is not in the catalogue.
+    /// Checks that a receiver can read `data` as the type of this name. Any data fits a name that is not in
+    /// the catalogue.
     ///
     /// # Errors
     ///
     /// [`DataError`] with the field that does not fit.
     pub fn check(&self, event_type: &str, data: &RawValue) -> Result<(), DataError> {
         self.find(event_type).map_or(Ok(()), |kind| kind.check(data))
+    }
+
+    /// Checks that `data` keeps the [schema](EventKind::schema) of the type of this name. Any data fits a
+    /// name that is not in the catalogue.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] with the field that breaks the schema.
+    pub fn check_schema(&self, event_type: &str, data: &RawValue) -> Result<(), DataError> {
+        self.find(event_type).map_or(Ok(()), |kind| kind.check_schema(data))
     }
 }
 
@@ -101,6 +112,7 @@ pub struct EventKind {
     description: &'static str,
     sample: fn() -> Box<RawValue>,
     check: fn(&RawValue) -> Result<(), DataError>,
+    pub(super) schema: Option<DataSchema>,
 }
 
 impl EventKind {
@@ -120,7 +132,24 @@ impl EventKind {
             EventType::check(name).is_ok(),
             "the name of an event type has 1 to 256 bytes and no control character"
         );
-        Self { name, description, sample, check }
+        Self { name, description, sample, check, schema: None }
+    }
+
+    /// Sets the data that the sender promises, which is narrower than what a receiver reads.
+    ///
+    /// ```
+    /// use hookwire::event::{DataSchema, EventKind, Property};
+    ///
+    /// const SMS: DataSchema =
+    ///     DataSchema::object(&[Property::required("id", DataSchema::STRING)]);
+    /// const KIND: EventKind =
+    ///     EventKind::new("sms", "A message came in.", || todo!(), |_| Ok(())).with_schema(SMS);
+    /// assert!(KIND.check_schema(&serde_json::value::to_raw_value(&7)?).is_err());
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    pub const fn with_schema(mut self, schema: DataSchema) -> Self {
+        self.schema = Some(schema);
+        self
     }
 
     /// The type's name.
@@ -138,13 +167,39 @@ impl EventKind {
         (self.sample)()
     }
 
-    /// Checks that `data` fits the type.
+    /// Checks that a receiver can read `data` as the type. It tolerates more than the sender promises.
     ///
     /// # Errors
     ///
     /// [`DataError`] with the field that does not fit.
     pub fn check(&self, data: &RawValue) -> Result<(), DataError> {
         (self.check)(data)
+    }
+
+    /// Checks that `data` keeps the [schema](Self::schema), as an outbox does with every event.
+    ///
+    /// ```
+    /// use serde_json::value::to_raw_value;
+    ///
+    /// let catalogue = hookwire::allo_v1::Event::CATALOGUE;
+    /// let kind = catalogue.find("CONTACT_CREATED").expect("a type of Allo");
+    /// // A receiver reads a contact without names, and the platform promises the fields.
+    /// let data = to_raw_value(&serde_json::json!({"id": "con_1"}))?;
+    /// assert!(kind.check(&data).is_ok());
+    /// let error = kind.check_schema(&data).unwrap_err();
+    /// assert_eq!(error.expected(), Some("a field `name`"));
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] with the field that breaks the schema.
+    pub fn check_schema(&self, data: &RawValue) -> Result<(), DataError> {
+        let Some(schema) = &self.schema else { return self.check(data) };
+        match schema.fault(data.get()) {
+            None => Ok(()),
+            Some(fault) => Err(DataError::of_schema(self.name, fault, data)),
+        }
     }
 }
 

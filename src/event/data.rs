@@ -6,6 +6,7 @@ use serde::de::{Deserializer, Error as _, Visitor};
 use serde_json::value::RawValue;
 use serde_path_to_error::{Path, Segment};
 
+use crate::event::data_schema::SchemaFault;
 use crate::event::{EventData, EventId, EventType};
 
 /// Data that does not fit the type that its envelope names.
@@ -57,6 +58,18 @@ impl DataError {
         (self.event_type, self.data)
     }
 
+    pub(super) fn of_schema(event_type: &str, fault: SchemaFault, data: &RawValue) -> Self {
+        let field: Box<str> = if fault.path.is_empty() { ".".into() } else { fault.path.into() };
+        Self {
+            event_type: stored_type(event_type),
+            own_field: Some(field.clone()),
+            field,
+            expected: Some(fault.expected.into()),
+            id: None,
+            data: data.to_owned(),
+        }
+    }
+
     pub(crate) fn with_id(self, id: EventId) -> Self {
         Self { id: Some(id), ..self }
     }
@@ -100,9 +113,7 @@ pub(crate) fn typed<T: EventData>(event_type: &str, data: &RawValue) -> Result<T
     T::deserialize_data(event_type, ObjectForStruct(tracked)).map_err(|error| {
         let path = track.path();
         DataError {
-            event_type: event_type
-                .parse()
-                .unwrap_or_else(|_| "?".parse().expect("invariant: a question mark is a valid type name")),
+            event_type: stored_type(event_type),
             field: bounded(&path.to_string()).into(),
             own_field: own_field::<T>(event_type, &path).map(String::into_boxed_str),
             expected: expectation(&error.to_string()).map(String::into_boxed_str),
@@ -110,6 +121,11 @@ pub(crate) fn typed<T: EventData>(event_type: &str, data: &RawValue) -> Result<T
             data: data.to_owned(),
         }
     })
+}
+
+fn stored_type(event_type: &str) -> EventType {
+    let question_mark = || "?".parse().expect("invariant: a question mark is a valid type name");
+    event_type.parse().unwrap_or_else(|_| question_mark())
 }
 
 /// The start of `path` that stands in the type's definition: a field of its struct, and the place in that

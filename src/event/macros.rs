@@ -8,6 +8,10 @@
 /// struct becomes [`EventData`](crate::EventData), so that `Envelope::new(order_paid)` works. A variant such
 /// as `Shipped(Parcel) = ...` may share its struct with others, so the struct is sent only inside the enum.
 ///
+/// Behind the sample, `schema: ORDER` may name a [`DataSchema`](crate::event::DataSchema): the data that the
+/// sender promises. Data that breaks it is refused when it is emitted. Without one, the promise is what the
+/// struct reads.
+///
 /// The enum gets a last variant `Other(`[`RawEvent`](crate::RawEvent)`)` for every type that it does not
 /// know, the constant `CATALOGUE` (a [`Catalogue`](crate::event::Catalogue)), `event_type()`, `samples()`,
 /// and `From` for each struct that belongs to one type.
@@ -46,7 +50,8 @@ macro_rules! catalogue {
         $vis:vis enum $name:ident {
             $(
                 $(#[doc = $doc:literal])+
-                $variant:ident $(($payload:ty))? = $event_type:literal, sample: $sample:expr;
+                $variant:ident $(($payload:ty))? =
+                    $event_type:literal, sample: $sample:expr $(, schema: $schema:expr)?;
             )+
         }
     ) => {
@@ -72,7 +77,7 @@ macro_rules! catalogue {
                     concat!($($doc),+),
                     || $crate::__private::sample::<Self>(&Self::$variant($sample)),
                     |data| $crate::DataError::check::<Self>($event_type, data),
-                )),+
+                )$(.with_schema($schema))?),+
             ]);
 
             /// The name of the event's type.

@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod data;
+mod data_schema;
 mod decode;
 mod decode_error;
 mod envelope;
@@ -18,6 +19,7 @@ mod trace;
 
 pub use catalogue::{Catalogue, EventKind};
 pub use data::DataError;
+pub use data_schema::{DataSchema, Property};
 pub use decode_error::DecodeError;
 pub use envelope::{Envelope, EventData};
 pub use format::{EnvelopeFormat, Field, TimePrecision};

@@ -1,28 +1,52 @@
-//! The JSON Schema of a type, found by trying values on its reader.
+//! The JSON Schemas of a type: what its sender promises, and what its reader accepts, found by trying values
+//! on it.
 
 use serde_json::{Map, Value, json};
 
 use crate::event::EventKind;
 
 impl EventKind {
-    /// The JSON Schema (2020-12) of data of this type: the fields, which of them are required, and the kinds
-    /// of their values.
+    /// The JSON Schema (2020-12) of the data that a sender of this type promises.
     ///
-    /// It is found by trying values on [`check`](Self::check), so it describes the data that is really read.
-    /// The fields are those of the [`sample`](Self::sample); later versions may have more.
+    /// It is the schema of [`with_schema`](Self::with_schema), or else
+    /// [`accepted_schema`](Self::accepted_schema). An outbox refuses data that breaks it.
     ///
     /// ```
     /// let contract = hookwire::Contract::allison();
     /// let schema = contract.catalogue().find("call.ended").expect("a type of Allison").schema();
     /// assert_eq!(schema["required"], serde_json::json!(["call_id"]));
     /// assert_eq!(schema["properties"]["started_at"]["format"], "date-time");
+    /// assert_eq!(schema["properties"]["direction"]["enum"][0], "inbound");
     /// ```
     pub fn schema(&self) -> Value {
+        match &self.schema {
+            Some(schema) => self.described(schema.to_json()),
+            None => self.accepted_schema(),
+        }
+    }
+
+    /// The JSON Schema (2020-12) of the data that a receiver of this type reads: the fields, which of them
+    /// are required, and the kinds of their values.
+    ///
+    /// It is found by trying values on [`check`](Self::check), so it describes the data that is really read.
+    /// The fields are those of the [`sample`](Self::sample); later versions may have more. It tolerates more
+    /// than the [`schema`](Self::schema) of the sender, such as an empty list for a missing value.
+    ///
+    /// ```
+    /// let contract = hookwire::Contract::allison();
+    /// let kind = contract.catalogue().find("call.ended").expect("a type of Allison");
+    /// let schema = kind.accepted_schema();
+    /// assert_eq!(schema["properties"]["direction"]["type"], serde_json::json!(["null", "string", "array"]));
+    /// ```
+    pub fn accepted_schema(&self) -> Value {
         let sample = serde_json::from_str(self.sample().get()).unwrap_or(Value::Null);
         let fits = |value: &Value| {
             serde_json::value::to_raw_value(value).is_ok_and(|data| self.check(&data).is_ok())
         };
-        let mut schema = of(&sample, &fits);
+        self.described(of(&sample, &fits))
+    }
+
+    fn described(&self, mut schema: Value) -> Value {
         schema["title"] = self.name().into();
         schema["description"] = self.description().into();
         schema

@@ -22,7 +22,8 @@ use time::serde::rfc3339;
 
 use crate::contract::{AutoDisable, Contract};
 use crate::event::{
-    EnvelopeFormat, Field, TimePrecision, null_as_default, open_enum, optional, optional_time,
+    DataSchema, EnvelopeFormat, Field, Property, TimePrecision, null_as_default, open_enum, optional,
+    optional_time,
 };
 use crate::platform::schedule::{DAY, HOUR, MINUTE, listed, seconds};
 use crate::signature::{Part, Scheme};
@@ -71,17 +72,17 @@ crate::catalogue! {
     /// Any event of Allison. An event of a type that is newer than this crate is `Other`.
     pub enum Event {
         /// A customer call ended; sent after every completed call.
-        CallEnded = "call.ended", sample: CallEnded::sample();
+        CallEnded = "call.ended", sample: CallEnded::sample(), schema: CALL_ENDED;
         /// The caller asked for a human to call back.
-        CallbackRequested = "call.callback_requested", sample: CallbackRequested::sample();
+        CallbackRequested = "call.callback_requested", sample: CallbackRequested::sample(), schema: CALLBACK_REQUESTED;
         /// The caller left a message for a team member.
-        MessageTaken = "call.message_taken", sample: MessageTaken::sample();
+        MessageTaken = "call.message_taken", sample: MessageTaken::sample(), schema: MESSAGE_TAKEN;
         /// An escalation rule matched and the call was routed out.
-        EscalationTriggered = "call.escalation_triggered", sample: EscalationTriggered::sample();
+        EscalationTriggered = "call.escalation_triggered", sample: EscalationTriggered::sample(), schema: ESCALATION_TRIGGERED;
         /// A booking was made in the call.
-        AppointmentBooked = "call.appointment_booked", sample: AppointmentBooked::sample();
+        AppointmentBooked = "call.appointment_booked", sample: AppointmentBooked::sample(), schema: APPOINTMENT_BOOKED;
         /// A caller was seen for the first time.
-        ContactCreated = "contact.created", sample: ContactCreated::sample();
+        ContactCreated = "contact.created", sample: ContactCreated::sample(), schema: CONTACT_CREATED;
     }
 }
 
@@ -140,6 +141,12 @@ pub struct CallEnded {
     /// The result of the call. Its shape is not published, so any JSON is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Value>,
+    /// The status of the order. It comes where `outcome` is `order`.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub order_status: Option<OrderStatus>,
+    /// The order. It comes where `outcome` is `order`.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
 }
 
 impl CallEnded {
@@ -167,7 +174,34 @@ impl CallEnded {
                 json!({"speaker": "caller", "text": "Friday would suit me better."}),
             ])),
             outcome: Some("rescheduled".into()),
+            order_status: None,
+            order: None,
         }
+    }
+}
+
+/// An order that a caller placed.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Order {
+    /// The number of the order.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub call_order_number: Option<u64>,
+    /// The profile that the order belongs to.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub profile_id: Option<String>,
+    /// The name of the profile.
+    #[serde(default, deserialize_with = "optional", skip_serializing_if = "Option::is_none")]
+    pub profile_name: Option<String>,
+    /// The items. Their shape is not published, so any JSON is kept.
+    #[serde(default, deserialize_with = "null_as_default")]
+    pub items: Vec<Value>,
+}
+
+impl Order {
+    /// An order without any field.
+    pub fn new() -> Self {
+        Self::default()
     }
 }
 
@@ -433,6 +467,20 @@ open_enum! {
 }
 
 open_enum! {
+    /// The status of an order.
+    pub enum OrderStatus {
+        /// The order is new.
+        New = "new",
+        /// The order is being worked on.
+        InProgress = "in_progress",
+        /// The order is done.
+        Fulfilled = "fulfilled",
+        /// The order was canceled.
+        Canceled = "canceled",
+    }
+}
+
+open_enum! {
     /// The action that an escalation took.
     pub enum EscalationAction {
         /// The call was handed over with an introduction.
@@ -492,6 +540,85 @@ impl From<&str> for Transcript {
     }
 }
 
+const CALL_ENDED: DataSchema = DataSchema::object(&[
+    Property::required("call_id", DataSchema::STRING),
+    Property::optional("location_id", TEXT),
+    Property::optional("started_at", TIME),
+    Property::optional("ended_at", TIME),
+    Property::optional("duration_seconds", DataSchema::INTEGER.nullable()),
+    Property::optional("direction", DIRECTION),
+    Property::optional("from_number", TEXT),
+    Property::optional("disposition", DISPOSITION),
+    Property::optional("summary", TEXT),
+    Property::optional("outcome_tags", DataSchema::array(&DataSchema::STRING).nullable()),
+    Property::optional("contact_id", TEXT),
+    Property::optional("call_url", TEXT),
+    Property::optional("transcript", DataSchema::ANY),
+    Property::optional("outcome", DataSchema::ANY),
+    Property::optional("order_status", ORDER_STATUS),
+    Property::optional("order", ORDER),
+]);
+const ORDER: DataSchema = DataSchema::object(&[
+    Property::optional("call_order_number", DataSchema::INTEGER.nullable()),
+    Property::optional("profile_id", TEXT),
+    Property::optional("profile_name", TEXT),
+    Property::optional("items", DataSchema::array(&DataSchema::ANY).nullable()),
+])
+.nullable();
+const CALLBACK_REQUESTED: DataSchema = DataSchema::object(&[
+    Property::required("call_id", DataSchema::STRING),
+    Property::optional("location_id", TEXT),
+    Property::optional("contact_id", TEXT),
+    Property::optional("callback_number", TEXT),
+    Property::optional("requested_window", TEXT),
+    Property::optional("reason", TEXT),
+]);
+const MESSAGE_TAKEN: DataSchema = DataSchema::object(&[
+    Property::required("call_id", DataSchema::STRING),
+    Property::optional("location_id", TEXT),
+    Property::optional("contact_id", TEXT),
+    Property::optional("message", TEXT),
+    Property::optional("caller_name", TEXT),
+    Property::optional("callback_number", TEXT),
+    Property::optional("team_member", TEXT),
+]);
+const ESCALATION_TRIGGERED: DataSchema = DataSchema::object(&[
+    Property::required("call_id", DataSchema::STRING),
+    Property::optional("location_id", TEXT),
+    Property::optional("contact_id", TEXT),
+    Property::optional("rule", TEXT),
+    Property::optional("action", ESCALATION_ACTION),
+    Property::optional("reason", TEXT),
+    Property::optional("target", TEXT),
+]);
+const APPOINTMENT_BOOKED: DataSchema = DataSchema::object(&[
+    Property::required("call_id", DataSchema::STRING),
+    Property::optional("location_id", TEXT),
+    Property::optional("contact_id", TEXT),
+    Property::optional("appointment_id", TEXT),
+    Property::optional("starts_at", TIME),
+    Property::optional("duration_minutes", DataSchema::INTEGER.nullable()),
+    Property::optional("service", TEXT),
+    Property::optional("attendee", DataSchema::ANY),
+]);
+const CONTACT_CREATED: DataSchema = DataSchema::object(&[
+    Property::required("contact_id", DataSchema::STRING),
+    Property::optional("call_id", TEXT),
+    Property::optional("location_id", TEXT),
+    Property::optional("name", TEXT),
+    Property::optional("phone_number", TEXT),
+    Property::optional("email", TEXT),
+    Property::optional("created_at", TIME),
+]);
+const TEXT: DataSchema = DataSchema::STRING.nullable();
+const TIME: DataSchema = DataSchema::DATE_TIME.nullable();
+const DIRECTION: DataSchema = DataSchema::one_of(&["inbound", "outbound"]).nullable();
+const DISPOSITION: DataSchema =
+    DataSchema::one_of(&["completed", "hangup", "transferred", "escalated", "missed"]).nullable();
+const ORDER_STATUS: DataSchema =
+    DataSchema::one_of(&["new", "in_progress", "fulfilled", "canceled"]).nullable();
+const ESCALATION_ACTION: DataSchema =
+    DataSchema::one_of(&["warm_transfer", "scheduled_callback", "voicemail", "ticket"]).nullable();
 const CALL: &str = "5f0c6a56-2f0e-4b8e-9a52-0d6a6b6f9a11";
 const CALLER: &str = "+15550100142";
 const CONTACT: &str = "con_7f3a";

@@ -33,7 +33,8 @@ use time::serde::rfc3339;
 
 use crate::contract::{Contract, SubscriptionField};
 use crate::event::{
-    EnvelopeFormat, Field, epoch, null_as_default, open_enum, optional, or_default, time_or_epoch,
+    DataSchema, EnvelopeFormat, Field, Property, epoch, null_as_default, open_enum, optional, or_default,
+    time_or_epoch,
 };
 use crate::platform::schedule::seconds;
 
@@ -65,15 +66,15 @@ crate::catalogue! {
     /// Any event of Allo's first API. An event of a topic that is newer than this crate is `Other`.
     pub enum Event {
         /// A call is over, inbound or outbound.
-        CallReceived(Call) = "CALL_RECEIVED", sample: Call::sample();
+        CallReceived(Call) = "CALL_RECEIVED", sample: Call::sample(), schema: CALL;
         /// A text message came in.
-        SmsReceived(Sms) = "SMS_RECEIVED", sample: Sms::sample();
+        SmsReceived(Sms) = "SMS_RECEIVED", sample: Sms::sample(), schema: SMS;
         /// A text message was sent.
-        SmsSent(Sms) = "SMS_SENT", sample: Sms::sent_sample();
+        SmsSent(Sms) = "SMS_SENT", sample: Sms::sent_sample(), schema: SMS;
         /// A contact was made.
-        ContactCreated(Contact) = "CONTACT_CREATED", sample: Contact::sample();
+        ContactCreated(Contact) = "CONTACT_CREATED", sample: Contact::sample(), schema: CONTACT;
         /// A contact was changed.
-        ContactUpdated(Contact) = "CONTACT_UPDATED", sample: Contact::sample();
+        ContactUpdated(Contact) = "CONTACT_UPDATED", sample: Contact::sample(), schema: CONTACT;
     }
 }
 
@@ -476,6 +477,62 @@ fn is_e164(number: &str) -> bool {
     })
 }
 
+const CALL: DataSchema = DataSchema::object(&[
+    Property::required("id", DataSchema::STRING),
+    Property::required("start_date", DataSchema::DATE_TIME),
+    Property::required("recording_url", TEXT_OR_NULL),
+    Property::required("from_number", DataSchema::STRING),
+    Property::required("from_name", TEXT_OR_NULL),
+    Property::required("to", DataSchema::STRING),
+    Property::required("to_name", TEXT_OR_NULL),
+    Property::required("length_in_minutes", DataSchema::NUMBER),
+    Property::required("length", DataSchema::STRING),
+    Property::required("tag", TEXT_OR_NULL),
+    Property::required("summary", TEXT_OR_NULL),
+    Property::required("one_sentence_summary", TEXT_OR_NULL),
+    Property::required("transcriptions", DataSchema::array(&TRANSCRIPTION)),
+    Property::required("concatenated_transcript", DataSchema::STRING),
+    Property::required("data_collected", DataSchema::object(&[])),
+    Property::required("type", DIRECTION),
+    Property::required("integration_id", TEXT_OR_NULL),
+    Property::required("transfer_from", TRANSFER_PARTY.nullable()),
+    Property::required("transfer_to", TRANSFER_PARTY.nullable()),
+    Property::required("transfer_original_call_id", TEXT_OR_NULL),
+    Property::required("user_email", DataSchema::STRING),
+    Property::required("original_to_number", TEXT_OR_NULL),
+    Property::required("original_to_name", TEXT_OR_NULL),
+]);
+const TRANSCRIPTION: DataSchema = DataSchema::object(&[
+    Property::required("source", DataSchema::one_of(&["AGENT", "USER"])),
+    Property::required("time", DataSchema::DATE_TIME),
+    Property::required("text", DataSchema::STRING),
+]);
+const TRANSFER_PARTY: DataSchema = DataSchema::object(&[
+    Property::required("number", TEXT_OR_NULL),
+    Property::required("user_email", TEXT_OR_NULL),
+    Property::required("user_name", TEXT_OR_NULL),
+]);
+const SMS: DataSchema = DataSchema::object(&[
+    Property::required("id", DataSchema::STRING),
+    Property::required("direction", DIRECTION),
+    Property::required("type", DataSchema::one_of(&["SMS", "MMS"])),
+    Property::required("content", DataSchema::STRING),
+    Property::required("sent_at", DataSchema::DATE_TIME),
+    Property::required("from_number", DataSchema::STRING),
+    Property::required("to_number", DataSchema::STRING),
+    Property::required("from_name", DataSchema::STRING),
+    Property::required("to_name", DataSchema::STRING),
+]);
+const CONTACT: DataSchema = DataSchema::object(&[
+    Property::required("id", DataSchema::STRING),
+    Property::required("name", TEXT_OR_NULL),
+    Property::required("last_name", TEXT_OR_NULL),
+    Property::required("company", TEXT_OR_NULL),
+    Property::required("emails", DataSchema::array(&DataSchema::STRING)),
+    Property::required("numbers", DataSchema::array(&DataSchema::STRING)),
+]);
+const DIRECTION: DataSchema = DataSchema::one_of(&["INBOUND", "OUTBOUND"]);
+const TEXT_OR_NULL: DataSchema = DataSchema::STRING.nullable();
 const SUBSCRIPTION_FIELDS: &[SubscriptionField] = &[
     SubscriptionField::events("topics", "The topics that are sent."),
     SubscriptionField::text("allo_number", "allo_number", "The Allo number whose events are sent.")

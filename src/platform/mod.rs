@@ -8,6 +8,7 @@ pub mod allo;
 pub mod allo_v1;
 pub mod nectar_desk;
 mod open;
+mod open_struct;
 pub mod recept_ai;
 mod schedule;
 mod standard_webhooks;

@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use serde_json::json;
 
 use crate::contract::{Contract, OrderingRule, Retryable, SubscriptionField};
-use crate::event::{EnvelopeFormat, Field};
+use crate::event::{DataSchema, EnvelopeFormat, Field};
 use crate::platform::open::{object, open_data, text};
 use crate::platform::schedule::{listed, seconds};
 
@@ -60,29 +60,29 @@ crate::catalogue! {
     /// Any event of Nectar Desk. An event with a name that is newer than this crate is `Other`.
     pub enum Event {
         /// A contact was made.
-        ContactCreated(Data) = "Contact Created", sample: contact();
+        ContactCreated(Data) = "Contact Created", sample: contact(), schema: OPEN;
         /// A contact was changed.
-        ContactModified(Data) = "Contact Modified", sample: contact();
+        ContactModified(Data) = "Contact Modified", sample: contact(), schema: OPEN;
         /// A contact list was made.
-        ContactListCreated(Data) = "Contact List Created", sample: contact_list();
+        ContactListCreated(Data) = "Contact List Created", sample: contact_list(), schema: OPEN;
         /// A contact list was changed.
-        ContactListModified(Data) = "Contact List Modified", sample: contact_list();
+        ContactListModified(Data) = "Contact List Modified", sample: contact_list(), schema: OPEN;
         /// A call ended.
-        CallEnded(Data) = "Call Ended", sample: call();
+        CallEnded(Data) = "Call Ended", sample: call(), schema: OPEN;
         /// A caller hung up before anybody answered.
-        CallAbandoned(Data) = "Call Abandoned", sample: call();
+        CallAbandoned(Data) = "Call Abandoned", sample: call(), schema: OPEN;
         /// Nobody was free and the caller was sent to voicemail.
-        CallOverflowedToVoicemail(Data) = "Call Overflowed To Voicemail", sample: call();
+        CallOverflowedToVoicemail(Data) = "Call Overflowed To Voicemail", sample: call(), schema: OPEN;
         /// The agent noted the result of a call.
-        CallDispositionSaved(Data) = "Call Disposition Saved", sample: disposition("Callback agreed");
+        CallDispositionSaved(Data) = "Call Disposition Saved", sample: disposition("Callback agreed"), schema: OPEN;
         /// The noted result of a call was changed.
-        CallDispositionModified(Data) = "Call Disposition Modified", sample: disposition("Sold");
+        CallDispositionModified(Data) = "Call Disposition Modified", sample: disposition("Sold"), schema: OPEN;
         /// The recording of a call can be fetched.
-        CallRecordingReceived(Data) = "Call Recording Received", sample: recording();
+        CallRecordingReceived(Data) = "Call Recording Received", sample: recording(), schema: OPEN;
         /// A message came in.
-        MessageReceived(Data) = "Message Received", sample: message();
+        MessageReceived(Data) = "Message Received", sample: message(), schema: OPEN;
         /// A message was sent.
-        MessageSent(Data) = "Message Sent", sample: message();
+        MessageSent(Data) = "Message Sent", sample: message(), schema: OPEN;
     }
 }
 
@@ -207,3 +207,5 @@ const SUBSCRIPTION_FIELDS: &[SubscriptionField] = &[SubscriptionField::list(
     "The contact lists of which an event has to have one.",
 )
 .with_example("newcomers")];
+/// No field is published.
+const OPEN: DataSchema = DataSchema::object(&[]);

@@ -21,7 +21,8 @@
 use serde_json::{Number, Value, json};
 
 use crate::contract::{Contract, Rotation};
-use crate::event::{EnvelopeFormat, Field, TimePrecision};
+use crate::event::{DataSchema, EnvelopeFormat, Field, TimePrecision};
+use crate::platform::open_struct::open_struct;
 use crate::platform::schedule::{DAY, HOUR, seconds};
 use crate::retry::RetryPolicy;
 use crate::signature::Scheme;
@@ -61,37 +62,37 @@ crate::catalogue! {
     /// Any event of ReceptAI. An event with a name that is newer than this crate is `Other`.
     pub enum Event {
         /// A call began.
-        CallStarted(CallData) = "Call Started", sample: CallData::sample("in_progress");
+        CallStarted(CallData) = "Call Started", sample: CallData::sample("in_progress"), schema: OPEN;
         /// A call ended.
-        CallEnded(CallData) = "Call Ended", sample: CallData::sample("completed");
+        CallEnded(CallData) = "Call Ended", sample: CallData::sample("completed"), schema: OPEN;
         /// A call could not be made or broke off.
-        CallFailed(CallData) = "Call Failed", sample: CallData::sample("failed");
+        CallFailed(CallData) = "Call Failed", sample: CallData::sample("failed"), schema: OPEN;
         /// A call waits for an agent.
-        CallQueued(CallData) = "Call Queued", sample: CallData::sample("queued");
+        CallQueued(CallData) = "Call Queued", sample: CallData::sample("queued"), schema: OPEN;
         /// The transcript of a call can be read.
-        TranscriptAvailable(CallData) = "Transcript Available", sample: CallData::sample_with("transcript_url", json!("https://calls.example.com/5f0c6a56/transcript"));
+        TranscriptAvailable(CallData) = "Transcript Available", sample: CallData::sample_with("transcript_url", json!("https://calls.example.com/5f0c6a56/transcript")), schema: OPEN;
         /// The recording of a call can be fetched.
-        RecordingReady(CallData) = "Recording Ready", sample: CallData::sample_with("recording_url", json!("https://calls.example.com/5f0c6a56/recording"));
+        RecordingReady(CallData) = "Recording Ready", sample: CallData::sample_with("recording_url", json!("https://calls.example.com/5f0c6a56/recording")), schema: OPEN;
         /// A call was rated.
-        QualityScore(CallData) = "Quality Score", sample: CallData::sample_with("score", json!(0.92));
+        QualityScore(CallData) = "Quality Score", sample: CallData::sample_with("score", json!(0.92)), schema: OPEN;
         /// The cost of a call is known.
-        CostCalculated(CallData) = "Cost Calculated", sample: CallData::sample("completed");
+        CostCalculated(CallData) = "Cost Calculated", sample: CallData::sample("completed"), schema: OPEN;
         /// An agent's status changed.
-        AgentStatusChange(AgentData) = "Agent Status Change", sample: AgentData::sample();
+        AgentStatusChange(AgentData) = "Agent Status Change", sample: AgentData::sample(), schema: OPEN;
         /// An agent's configuration changed.
-        ConfigurationUpdate(AgentData) = "Configuration Update", sample: AgentData::sample();
+        ConfigurationUpdate(AgentData) = "Configuration Update", sample: AgentData::sample(), schema: OPEN;
         /// The synchronization of an agent with its configuration succeeded or failed.
-        SyncStatus(AgentData) = "Sync Status", sample: AgentData::sample();
+        SyncStatus(AgentData) = "Sync Status", sample: AgentData::sample(), schema: OPEN;
         /// An agent performs worse than it should.
-        PerformanceAlerts(AgentData) = "Performance Alerts", sample: AgentData::sample();
+        PerformanceAlerts(AgentData) = "Performance Alerts", sample: AgentData::sample(), schema: OPEN;
         /// A knowledge base changed.
-        KnowledgeBaseUpdate(SystemData) = "Knowledge Base Update", sample: SystemData::sample();
+        KnowledgeBaseUpdate(SystemData) = "Knowledge Base Update", sample: SystemData::sample(), schema: OPEN;
         /// A phone number was added, changed or removed.
-        PhoneNumberChanges(SystemData) = "Phone Number Changes", sample: SystemData::sample();
+        PhoneNumberChanges(SystemData) = "Phone Number Changes", sample: SystemData::sample(), schema: OPEN;
         /// A user of the account did something.
-        UserActions(UserData) = "User Actions", sample: UserData::sample();
+        UserActions(UserData) = "User Actions", sample: UserData::sample(), schema: OPEN;
         /// Maintenance is planned, begins or ends.
-        SystemMaintenance(SystemData) = "System Maintenance", sample: SystemData::sample();
+        SystemMaintenance(SystemData) = "System Maintenance", sample: SystemData::sample(), schema: OPEN;
     }
 }
 
@@ -134,63 +135,7 @@ pub enum Family {
     User,
 }
 
-/// Defines a family's struct. Reading is written by hand, because a derived reader with a flattened rest
-/// would refuse all of the data for one field of another kind.
-macro_rules! family {
-    (
-        $(#[$meta:meta])*
-        pub struct $name:ident {
-            $($(#[$field_meta:meta])* pub $field:ident: $kind:ty,)+
-        }
-    ) => {
-        $(#[$meta])*
-        #[derive(Clone, Debug, Default, PartialEq)]
-        #[non_exhaustive]
-        pub struct $name {
-            $($(#[$field_meta])* pub $field: Option<$kind>,)+
-            /// Every other field, and each field above whose JSON is of another kind. Where both hold a
-            /// field, the one above is written.
-            pub open: serde_json::Map<String, Value>,
-        }
-
-        impl $name {
-            /// Data without any field.
-            pub fn new() -> Self {
-                Self::default()
-            }
-        }
-
-        impl<'de> serde::Deserialize<'de> for $name {
-            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let mut open = crate::event::or_default(deserializer)?;
-                Ok(Self { $($field: FieldKind::take(&mut open, stringify!($field)),)+ open })
-            }
-        }
-
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                use serde::ser::SerializeMap;
-
-                let mut map = serializer.serialize_map(None)?;
-                $(if let Some(value) = &self.$field {
-                    map.serialize_entry(stringify!($field), value)?;
-                })+
-                for (name, value) in &self.open {
-                    let written = match name.as_str() {
-                        $(stringify!($field) => self.$field.is_some(),)+
-                        _ => false,
-                    };
-                    if !written {
-                        map.serialize_entry(name, value)?;
-                    }
-                }
-                map.end()
-            }
-        }
-    };
-}
-
-family! {
+open_struct! {
     /// The data of an event about a call.
     pub struct CallData {
         /// The call.
@@ -225,7 +170,7 @@ impl CallData {
     }
 }
 
-family! {
+open_struct! {
     /// The data of an event about a voice agent.
     pub struct AgentData {
         /// The agent.
@@ -248,7 +193,7 @@ impl AgentData {
     }
 }
 
-family! {
+open_struct! {
     /// The data of an event about the platform or the account's resources.
     pub struct SystemData {
         /// The details. Their shape is not published.
@@ -274,7 +219,7 @@ impl SystemData {
     }
 }
 
-family! {
+open_struct! {
     /// The data of an event about a user of the account.
     pub struct UserData {
         /// The user.
@@ -296,57 +241,5 @@ impl UserData {
         }
     }
 }
-
-/// A kind of JSON that a family's field holds.
-trait FieldKind: Sized {
-    /// The value if it is of this kind, or else the value unchanged.
-    fn read(value: Value) -> Result<Self, Value>;
-
-    /// Takes the field out of `fields` if it is of this kind.
-    fn take(fields: &mut serde_json::Map<String, Value>, name: &str) -> Option<Self> {
-        match Self::read(fields.remove(name)?) {
-            Ok(value) => Some(value),
-            Err(value) => {
-                fields.insert(name.to_owned(), value);
-                None
-            }
-        }
-    }
-}
-
-impl FieldKind for String {
-    fn read(value: Value) -> Result<Self, Value> {
-        match value {
-            Value::String(text) => Ok(text),
-            other => Err(other),
-        }
-    }
-}
-
-impl FieldKind for Number {
-    fn read(value: Value) -> Result<Self, Value> {
-        match value {
-            Value::Number(number) => Ok(number),
-            other => Err(other),
-        }
-    }
-}
-
-impl FieldKind for Vec<Value> {
-    fn read(value: Value) -> Result<Self, Value> {
-        match value {
-            Value::Array(values) => Ok(values),
-            other => Err(other),
-        }
-    }
-}
-
-impl FieldKind for Value {
-    fn read(value: Value) -> Result<Self, Value> {
-        match value {
-            // It stays in the rest, so that it is written back.
-            null @ Self::Null => Err(null),
-            other => Ok(other),
-        }
-    }
-}
+/// No field is published.
+const OPEN: DataSchema = DataSchema::object(&[]);

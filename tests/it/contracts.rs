@@ -19,6 +19,8 @@ use hookwire::{
     Subscription, SubscriptionId, SubscriptionStatus, Subscriptions,
 };
 use http::StatusCode;
+use serde_json::value::to_raw_value;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
@@ -52,6 +54,19 @@ fn outbox(store: &Arc<MemoryStore>, contract: &Contract) -> Outbox<Arc<MemorySto
 fn sample(contract: &Contract) -> Envelope<RawEvent> {
     let kind = contract.catalogue().iter().next().unwrap();
     Envelope::new(RawEvent::new(kind.name(), kind.sample()).unwrap())
+}
+
+/// `data`, with the fields of the sample where the sender promises fields.
+pub(crate) fn promised(contract: &Contract, event_type: &str, data: Value) -> Value {
+    let kind = contract.catalogue().find(event_type);
+    let Some(kind) = kind.filter(|kind| kind.check_schema(&to_raw_value(&json!({})).unwrap()).is_err())
+    else {
+        return data;
+    };
+    let mut promised: Value = serde_json::from_str(kind.sample().get()).unwrap();
+    let fields = data.as_object().unwrap().iter();
+    promised.as_object_mut().unwrap().extend(fields.map(|(name, value)| (name.clone(), value.clone())));
+    promised
 }
 
 #[tokio::test]

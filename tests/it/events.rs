@@ -725,31 +725,18 @@ fn an_allo_length_may_be_a_whole_number() {
 #[test]
 fn open_data_keeps_every_field_and_reads_the_obvious_ones() {
     let text = r#"{"from":15550100142,"from_number":null,"id":"","nested":{"a":[1]},"to":["x"]}"#;
-    let event: allo::Event = read("call.received", text).unwrap();
+    let event: nectar_desk::Event = read("Call Ended", text).unwrap();
     assert_eq!(write(&event), text);
-    let allo::Event::CallReceived(data) = event else { panic!("expected a call") };
+    let nectar_desk::Event::CallEnded(data) = event else { panic!("expected a call") };
     assert_eq!(data.from_number().as_deref(), Some("15550100142"));
     assert_eq!(data.to_number(), None);
     assert_eq!(data.id(), None);
-    assert_eq!(data.started_at(), None);
     assert_eq!(data.field("nested"), Some(&json!({"a": [1]})));
     assert_eq!(data.text("nested"), None);
 }
 
 #[test]
 fn the_samples_of_open_data_are_read_by_their_accessors() {
-    let events: Vec<_> = allo::Event::samples().collect();
-    let allo::Event::CallCompleted(call) = &events[3] else { panic!("expected a call") };
-    assert_eq!(call.id().as_deref(), Some("cll_5f0c6a56"));
-    assert_eq!(call.from_number().as_deref(), Some("+15550100142"));
-    assert_eq!(call.to_number().as_deref(), Some("+15550100100"));
-    assert_eq!(call.user_email().as_deref(), Some("agent@example.com"));
-    assert_eq!(call.started_at(), Some(datetime!(2026-04-17 19:09:40 UTC)));
-    let allo::Event::TagAdded(tag) = &events[4] else { panic!("expected a tag") };
-    assert_eq!(tag.call_id().as_deref(), Some("cll_5f0c6a56"));
-    let allo::Event::SmsSent(sms) = &events[7] else { panic!("expected a message") };
-    assert_eq!(sms.content().as_deref(), Some("Is Friday at nine still free?"));
-
     let events: Vec<_> = nectar_desk::Event::samples().collect();
     let nectar_desk::Event::CallRecordingReceived(call) = &events[9] else { panic!("expected a recording") };
     assert_eq!(call.call_id().as_deref(), Some("9041"));
@@ -803,6 +790,134 @@ fn every_recept_ai_event_has_a_family_and_an_unknown_one_has_none() {
         [8, 4, 3, 1]
     );
     assert_eq!(read::<recept_ai::Event>("Something New", "{}").unwrap().family(), None);
+}
+
+#[test]
+fn the_published_payloads_of_allo_are_typed() {
+    let published = |name: &str| fs::read_to_string(samples().join("../allo").join(name)).unwrap();
+    let event: allo::Event = read("call.received", &published("call.received.json")).unwrap();
+    let allo::Event::CallReceived(call) = &event else { panic!("expected a call") };
+    assert_eq!(call.from_number.as_deref(), Some("+33612345678"));
+    assert_eq!(call.to_number.as_deref(), Some("+33112345678"));
+    assert_eq!(call.started_at, Some(datetime!(2025-03-15 14:30:00 UTC)));
+    assert_eq!(call.user_email.as_deref(), Some("agent@example.com"));
+    let person = call.person.as_ref().unwrap();
+    assert_eq!((person.name.as_deref(), person.last_name.as_deref()), (Some("Marie"), Some("Dupont")));
+    assert_eq!(person.numbers.as_deref(), Some(&["+33612345678".to_owned()][..]));
+    assert_eq!(person.job_title.as_deref(), Some("Head of Sales"));
+    // The account defines further properties.
+    assert_eq!(person.open["lead_source"], "Inbound");
+    assert_eq!(call.company.as_ref().unwrap().name.as_deref(), Some("Acme Corp"));
+    let deal = &call.deals.as_ref().unwrap()[0];
+    assert_eq!(deal.status.as_deref(), Some("qualified"));
+    assert_eq!(deal.value.as_ref().and_then(|value| value.as_f64()), Some(25000.0));
+    assert_eq!(deal.close_date.as_deref(), Some("2025-06-15T00:00:00"));
+    assert!(call.open.is_empty());
+
+    let event: allo::Event = read("call.completed", &published("call.completed.json")).unwrap();
+    let allo::Event::CallCompleted(call) = &event else { panic!("expected a call") };
+    assert_eq!(call.id.as_deref(), Some("cll_2NfDKEm9sF8xK3pQr1Zt"));
+    assert_eq!(call.to.as_deref(), Some("+33112345678"));
+    assert_eq!(call.direction, Some(allo::Direction::Inbound));
+    assert_eq!(call.result, Some(allo::CallResult::Answered));
+    let turn = &call.transcript.as_ref().unwrap()[0];
+    assert_eq!((turn.source.clone(), turn.text.as_deref()), (Some(allo::Source::Agent), Some("Hello")));
+
+    let event: allo::Event = read("sms.received", &published("sms.received.json")).unwrap();
+    let allo::Event::SmsReceived(sms) = &event else { panic!("expected a message") };
+    assert_eq!(sms.content.as_deref(), Some("Hello, I am looking for a flat."));
+    assert_eq!(sms.message_type, Some(allo::MessageType::Sms));
+    assert_eq!(sms.sent_at, Some(datetime!(2025-03-15 16:00:00 UTC)));
+}
+
+/// Without a match, `person` is missing, and `company` and `deals` are null.
+#[test]
+fn an_allo_call_without_a_contact_is_promised_and_read() {
+    let data = json!({
+        "from_number": "+33612345678", "to_number": "+33112345678", "started_at": "2025-03-15T14:30:00.000Z",
+        "user_email": "agent@example.com", "company": null, "deals": null,
+    });
+    let kind = allo::Event::CATALOGUE.find("call.received").unwrap();
+    kind.check_schema(&raw(&data)).unwrap();
+    let event: allo::Event = read("call.received", &data.to_string()).unwrap();
+    let allo::Event::CallReceived(call) = event else { panic!("expected a call") };
+    assert_eq!((call.person, call.company, call.deals), (None, None, None));
+    // A null is written back.
+    assert_eq!(call.open["company"], Value::Null);
+}
+
+#[test]
+fn an_allo_field_of_another_kind_stays_in_the_open_json() {
+    let data = json!({
+        "id": 7, "type": "SIDEWAYS", "duration": "2m", "transcript": [{"source": "ROBOT", "time": 3, "text": "a"}, 4],
+        "tags": [{"id": "tag_1"}], "sentiment": {"score": 0.5}, "start_date": "yesterday",
+    });
+    let event: allo::Event = read("call.completed", &data.to_string()).unwrap();
+    let allo::Event::CallCompleted(call) = &event else { panic!("expected a call") };
+    assert_eq!((call.id.as_deref(), call.duration.as_ref(), call.start_date), (None, None, None));
+    assert_eq!(call.direction, Some(allo::Direction::Other("SIDEWAYS".into())));
+    assert_eq!(call.transcript, None, "one turn is of another kind");
+    assert_eq!(call.tags.as_deref(), Some(&[json!({"id": "tag_1"})][..]));
+    assert_eq!(call.open["sentiment"], json!({"score": 0.5}));
+    assert_eq!(serde_json::from_str::<Value>(&write(&event)).unwrap(), data);
+}
+
+/// A receiver reads more than a sender promises.
+#[test]
+fn data_that_a_receiver_tolerates_may_break_the_senders_schema() {
+    let broken = |catalogue: Catalogue, name: &str, data: Value| {
+        let kind = catalogue.find(name).unwrap();
+        assert!(kind.check(&raw(&data)).is_ok(), "a receiver reads {data}");
+        let error = kind.check_schema(&raw(&data)).unwrap_err();
+        (error.field().to_owned(), error.expected().unwrap().to_owned())
+    };
+    let field = |field: &str, expected: &str| (field.to_owned(), expected.to_owned());
+    let allison = allison::Event::CATALOGUE;
+    assert_eq!(
+        broken(allison, "call.ended", json!({"call_id": "c", "direction": "sideways"})),
+        field("direction", "one of inbound, outbound, or null")
+    );
+    assert_eq!(
+        broken(allison, "call.ended", json!({"call_id": "c", "summary": []})),
+        field("summary", "text, or null")
+    );
+    let order = json!({"call_id": "c", "order": {"call_order_number": 7, "items": null}});
+    allison.find("call.ended").unwrap().check_schema(&raw(&order)).unwrap();
+
+    let allo_v1 = allo_v1::Event::CATALOGUE;
+    let mut call: Value =
+        serde_json::from_str(allo_v1.find("CALL_RECEIVED").unwrap().sample().get()).unwrap();
+    call["transcriptions"][1]["source"] = "ROBOT".into();
+    assert_eq!(
+        broken(allo_v1, "CALL_RECEIVED", call.clone()),
+        field("transcriptions[1].source", "one of AGENT, USER")
+    );
+    call["transcriptions"][1] = json!({"source": "AGENT", "time": "2026-04-17T19:06:35Z"});
+    assert_eq!(broken(allo_v1, "CALL_RECEIVED", call), field("transcriptions[1]", "a field `text`"));
+    assert_eq!(broken(allo_v1, "CONTACT_CREATED", json!({"id": "c"})), field(".", "a field `name`"));
+
+    let allo = allo::Event::CATALOGUE;
+    assert_eq!(broken(allo, "call.received", json!({})), field(".", "a field `from_number`"));
+    assert_eq!(
+        broken(allo, "sms.sent", json!({"id": "m", "type": "FAX"})),
+        field("type", "one of SMS, MMS, or null")
+    );
+    assert_eq!(broken(nectar_desk::Event::CATALOGUE, "Call Ended", json!(null)), field(".", "an object"));
+}
+
+#[test]
+fn allisons_order_fields_are_typed() {
+    let data = json!({
+        "call_id": "c", "outcome_tags": [], "outcome": "order", "order_status": "new",
+        "order": {"call_order_number": 12, "profile_id": "p", "profile_name": "Bakery", "items": [{"name": "Roll"}]},
+    });
+    let event: allison::Event = read("call.ended", &data.to_string()).unwrap();
+    let allison::Event::CallEnded(call) = &event else { panic!("expected a call") };
+    assert_eq!(call.order_status, Some(allison::OrderStatus::New));
+    let order = call.order.as_ref().unwrap();
+    assert_eq!((order.call_order_number, order.profile_name.as_deref()), (Some(12), Some("Bakery")));
+    assert_eq!(order.items, [json!({"name": "Roll"})]);
+    assert_eq!(serde_json::from_str::<Value>(&write(&event)).unwrap(), data);
 }
 
 #[test]

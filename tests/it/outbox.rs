@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use hookwire::allison::CallEnded;
-use hookwire::dispatch::Outbox;
+use hookwire::allison::{CallEnded, Direction};
+use hookwire::dispatch::{EmitError, Outbox};
 use hookwire::{
-    AddressPolicy, Contract, EndpointUrl, Envelope, EventFilter, MemoryStore, Secret, Subscription,
+    AddressPolicy, Contract, EndpointUrl, Envelope, EventFilter, MemoryStore, RawEvent, Secret, Subscription,
     Subscriptions,
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -32,6 +32,20 @@ async fn subscribe(store: &Watched<MemoryStore>) {
 
 async fn emit(outbox: &Outbox<Watched<MemoryStore>>, organization: &str) -> usize {
     outbox.emit(organization, &Envelope::new(CallEnded::new("c1"))).await.unwrap().deliveries
+}
+
+#[tokio::test]
+async fn data_that_breaks_the_senders_schema_is_refused_when_it_is_emitted() {
+    let (store, outbox) = slow();
+    subscribe(&store).await;
+    let mut call = CallEnded::new("c1");
+    call.direction = Some(Direction::from("sideways"));
+    let error = outbox.emit("org_1", &Envelope::new(call)).await.unwrap_err();
+    let EmitError::Data(misfit) = &error else { panic!("expected the data, got {error:?}") };
+    assert_eq!((misfit.field(), misfit.expected()), ("direction", Some("one of inbound, outbound, or null")));
+    let untyped = RawEvent::new("call.ended", serde_json::json!({"call_id": 7})).unwrap();
+    assert!(matches!(outbox.emit("org_1", &Envelope::new(untyped)).await, Err(EmitError::Data(_))));
+    assert_eq!(store.readings(), 0, "nothing was asked of the store");
 }
 
 #[tokio::test(start_paused = true)]

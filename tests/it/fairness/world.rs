@@ -175,6 +175,7 @@ impl World {
 
     pub(super) async fn emit_with(&self, organization: &str, data: serde_json::Value) -> String {
         let event_type = self.contract.catalogue().iter().next().map_or("call.ended", |kind| kind.name());
+        let data = crate::contracts::promised(&self.contract, event_type, data);
         let mut envelope = Envelope::new(RawEvent::new(event_type, data).unwrap());
         envelope.created_at = self.clock.now().replace_nanosecond(0).unwrap();
         self.outbox.emit(organization, &envelope).await.unwrap();

@@ -5,6 +5,7 @@ use hookwire::event::EventKind;
 use hookwire::manage::ManageError;
 use hookwire::manage::axum::openapi::document;
 use hookwire::{Contract, bounds};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::*;
@@ -146,32 +147,40 @@ async fn a_contracts_own_fields_stand_in_its_document() {
     assert_eq!(draft["required"], json!(["url"]));
 }
 
-/// For every platform, the sample fits its schema. If a field is changed or removed, schema and type agree.
+/// For every platform, the sample fits both schemas. If a field is changed or removed, the schema of the
+/// receiver and its reader agree, and so do the schema of the sender and its check.
 #[test]
-fn schemas_of_event_types_say_what_is_read() {
+fn schemas_of_event_types_say_what_is_read_and_what_is_promised() {
     let mut kinds = 0;
     for name in Contract::NAMES {
         let contract: Contract = name.parse().unwrap();
         for kind in contract.catalogue().iter() {
             kinds += 1;
-            agrees(kind);
+            assert!(kind.check_schema(&kind.sample()).is_ok(), "{name} {kind:?}");
+            agrees(kind, &kind.accepted_schema(), |data| kind.check(data).is_ok());
+            agrees(kind, &kind.schema(), |data| kind.check_schema(data).is_ok());
         }
     }
     assert!(kinds > 40, "{kinds}");
-    let call = Contract::allison().catalogue().find("call.ended").unwrap().schema();
-    assert_eq!(call["required"], json!(["call_id"]));
-    assert_eq!(call["properties"]["call_id"]["type"], "string");
-    assert_eq!(call["properties"]["duration_seconds"]["minimum"], 0);
-    assert_eq!(call["properties"]["outcome_tags"]["items"]["type"], "string");
+    let kind = Contract::allison().catalogue().find("call.ended").unwrap();
+    let read = kind.accepted_schema();
+    assert_eq!(read["required"], json!(["call_id"]));
+    assert_eq!(read["properties"]["call_id"]["type"], "string");
+    assert_eq!(read["properties"]["duration_seconds"]["minimum"], 0);
+    assert_eq!(read["properties"]["outcome_tags"]["items"]["type"], "string");
+    assert_eq!(read["properties"]["direction"]["type"], json!(["null", "string", "array"]));
+    let promised = kind.schema();
+    assert_eq!(promised["required"], json!(["call_id"]));
+    assert_eq!(promised["properties"]["direction"]["enum"], json!(["inbound", "outbound", null]));
+    assert_eq!(promised["properties"]["direction"]["type"], json!(["string", "null"]));
 }
 
-fn agrees(kind: &EventKind) {
-    let schema = kind.schema();
+fn agrees(kind: &EventKind, schema: &Value, check: impl Fn(&RawValue) -> bool) {
     let sample: Value = serde_json::from_str(kind.sample().get()).unwrap();
     let judged = |value: &Value| {
         let data = serde_json::value::to_raw_value(value).unwrap();
-        let (read, fits) = (kind.check(&data).is_ok(), misfit(&schema, &schema, value).is_none());
-        assert_eq!(fits, read, "{} {value}\n{schema:#}", kind.name());
+        let fits = misfit(schema, schema, value).is_none();
+        assert_eq!(fits, check(&data), "{} {value}\n{schema:#}", kind.name());
     };
     judged(&sample);
     let Some(fields) = sample.as_object() else { return };
@@ -230,6 +239,11 @@ fn misfit(root: &Value, schema: &Value, value: &Value) -> Option<String> {
     if !types.iter().any(is_type) {
         return Some(format!("{value} is not of {types:?}"));
     }
+    if let Some(choice) = schema["enum"].as_array()
+        && !choice.contains(value)
+    {
+        return Some(format!("{value} is not one of {choice:?}"));
+    }
     if let (Some(least), Some(number)) = (schema["minimum"].as_f64(), value.as_f64())
         && number < least
     {
@@ -262,8 +276,9 @@ fn misfit(root: &Value, schema: &Value, value: &Value) -> Option<String> {
     })
 }
 
-const KEYWORDS: [&str; 11] = [
+const KEYWORDS: [&str; 12] = [
     "type",
+    "enum",
     "properties",
     "required",
     "items",

@@ -307,7 +307,7 @@ impl World {
         }
         let id: EventId = format!("evt_{:016x}{:08x}", self.dice.next(), self.emitted).parse().unwrap();
         let at = self.slots[0].clock.now();
-        let event = RawEvent::new(event_type, data).unwrap();
+        let event = RawEvent::new(event_type, self.promised(event_type, data)).unwrap();
         let envelope = Envelope::from_parts(id, at.replace_nanosecond(0).unwrap(), event);
         // If an emit is given up, the event may be there or not.
         let tries = if self.dice.percent(10) { 1 } else { MANY };
@@ -328,6 +328,10 @@ impl World {
         }
     }
 
+    fn promised(&self, event_type: &str, data: serde_json::Value) -> serde_json::Value {
+        crate::contracts::promised(&self.shared.model().terms.contract, event_type, data)
+    }
+
     /// Emits the same event again, or another event under its id.
     async fn emit_again(&mut self) {
         *self.shared.emit_began.lock().unwrap() = Some(Instant::now());
@@ -338,8 +342,8 @@ impl World {
             self.accepted[self.dice.within(0..=self.accepted.len() as u64 - 1) as usize].clone();
         let is_other = self.dice.percent(50);
         if is_other {
-            envelope.data =
-                RawEvent::new(envelope.event_type(), serde_json::json!({ "other": true })).unwrap();
+            let data = self.promised(envelope.event_type(), serde_json::json!({ "other": true }));
+            envelope.data = RawEvent::new(envelope.event_type(), data).unwrap();
         }
         let told = match self.outbox.emit(&organization, &envelope).await {
             Ok(emitted) => emitted.duplicate && !is_other,

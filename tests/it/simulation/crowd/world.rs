@@ -274,7 +274,10 @@ impl World {
         let organization = format!("org_{organization}");
         let envelope = {
             let mut scene = self.stage.scene();
-            let event = RawEvent::new(scene.platforms[platform].event_type, json!({ "number": number }));
+            let (event_type, contract) =
+                (scene.platforms[platform].event_type, scene.platforms[platform].versions.newest());
+            let data = crate::contracts::promised(contract, event_type, json!({ "number": number }));
+            let event = RawEvent::new(event_type, data);
             let envelope =
                 Envelope::from_parts(id.clone(), at.replace_nanosecond(0).unwrap(), event.unwrap());
             for (version, body) in scene.platforms[platform].bodies(&envelope, number) {
