@@ -246,12 +246,15 @@ impl Deliveries {
 
     /// Asks the store which subscriptions have something due.
     pub(super) async fn look_at(&self, now: OffsetDateTime) -> Result<Polled, StoreError> {
-        let contracts = self.sender.contracts.names();
-        let look = self.store.look_dyn(&Poll::new(contracts, LOOK_LIMIT, now)).await?;
+        let poll = Poll::new(self.sender.contracts.names(), LOOK_LIMIT, now).with_lease(self.settings.lease);
+        let look = self.store.look_dyn(&poll).await?;
         self.report_ages(&look);
         let mut scheduler = self.scheduler();
         scheduler.tick(now);
         scheduler.found(look.ready.iter().copied(), now);
+        for details in &look.details {
+            scheduler.know(details.subscription, Some(&details.organization), details.is_failing, now);
+        }
         Ok(look)
     }
 

@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use hookwire::store::DeliveryQuery;
-use hookwire::store::implement::{Claim, Poll, Share};
-use hookwire::{Delivery, Pruning, Records, Store, SubscriptionId, Subscriptions};
+use hookwire::store::implement::{Claim, NewEvent, Poll, ReadyDetails, Share};
+use hookwire::subscription::Health;
+use hookwire::{
+    Contract, Delivery, DeliveryId, EndpointUrl, EventFilter, Pruning, Records, Secret, Store, Subscription,
+    SubscriptionId, Subscriptions,
+};
 use time::OffsetDateTime;
 
 /// Writes a module for each suite, for the stores that the path `$fresh` makes.
@@ -51,6 +56,12 @@ macro_rules! every_suite {
                 #[tokio::test]
                 async { $fresh().await }
             }
+        }
+
+        #[tokio::test]
+        async fn looks_give_details() {
+            let (store, _guard) = $fresh().await;
+            crate::stores::looks_give_details(&store).await;
         }
     };
 }
@@ -111,6 +122,33 @@ tested!(hookwire::MemoryStore);
 tested!(hookwire::store::postgres::PostgresStore);
 #[cfg(feature = "sqlite")]
 tested!(hookwire::store::sqlite::SqliteStore);
+
+/// Checks that a look tells the organization of a ready subscription and that its endpoint fails, which the
+/// suite leaves to the store.
+pub(crate) async fn looks_give_details(store: &impl Whole) {
+    let now = OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+    let contract = Contract::allison();
+    let mut given = Vec::new();
+    for (organization, health) in
+        [("org_1", Health::default()), ("org_2", Health::default().failed(now, None))]
+    {
+        let url = EndpointUrl::from_storage("https://hooks.example.com/in").unwrap();
+        let mut subscription = Subscription::new(organization, &contract, url, EventFilter::all())
+            .with_secret(Secret::generate());
+        subscription.health = health;
+        store.put(&subscription).await.unwrap();
+        let (id, event_type) = ("evt_1".parse().unwrap(), "call.ended".parse().unwrap());
+        let event = NewEvent::new(organization, &contract, id, event_type, Bytes::from_static(b"{}"), now)
+            .with_delivery(DeliveryId::generate(), subscription.id);
+        store.insert(&[event]).await.unwrap();
+        let is_failing = organization == "org_2";
+        given.push(ReadyDetails::new(subscription.id, organization.to_owned(), is_failing));
+    }
+    let poll = Poll::new(vec![contract.name().to_owned()], 10, now);
+    let mut details = store.look(&poll).await.unwrap().details;
+    details.sort_by(|one, two| one.organization.cmp(&two.organization));
+    assert_eq!(details, given);
+}
 
 /// A subscription's deliveries, newest first.
 pub(crate) async fn deliveries(

@@ -360,7 +360,7 @@ impl Scheduler {
     }
 
     /// Takes over the organization of a lane, and what the store's record says of its endpoint.
-    fn know(
+    pub(in crate::dispatch) fn know(
         &mut self,
         id: SubscriptionId,
         organization: Option<&str>,

@@ -7,7 +7,8 @@ use super::fixture::Fixture;
 use super::steps::*;
 use crate::contract::ContractId;
 use crate::delivery::Next;
-use crate::store::{InsertOutcome, NewEvent, Poll, Polled, Settled};
+use crate::store::{InsertOutcome, NewEvent, Poll, Polled, ReadyDetails, Settled};
+use crate::subscription::Health;
 
 /// A look lists a subscription once, however many of its deliveries are due.
 pub async fn a_look_lists_each_ready_subscription_once(store: &impl Fixture) {
@@ -95,4 +96,33 @@ pub async fn a_look_leaves_out_what_cannot_be_claimed(store: &impl Fixture) {
     assert_eq!(look(store, at(0)).await, Polled::new(vec![subscription_id(4)], Some(Duration::from_secs(5))));
     subscribe(store, 3).await;
     assert_eq!(look(store, at(0)).await.ready, [3, 4].map(subscription_id));
+}
+
+/// The details of a look are optional. A store that gives them gives those of every listed subscription, as
+/// they are stored.
+pub async fn a_look_that_gives_details_gives_those_that_are_stored(store: &impl Fixture) {
+    for number in 1..=4 {
+        let mut subscription = a_subscription(number);
+        subscription.organization = format!("org_{number}");
+        store.put_subscription(&subscription).await;
+        let event = an_event(number, 0).with_delivery(delivery_id(number), subscription.id);
+        let event = NewEvent { organization: subscription.organization, ..event };
+        assert_eq!(insert(store, event).await, InsertOutcome::New);
+    }
+    let (healthy, failing) = (Health::default(), Health::default().failed(at(0), None));
+    for (number, seen, health) in
+        [(2, &healthy, &failing), (3, &healthy, &failing), (3, &failing, &failing.succeeded())]
+    {
+        store.put_health(subscription_id(number), seen, health, None, at(1)).await.expect("store answers");
+    }
+    disable(store, 4).await;
+    let polled = store.look(&poll(1_000, at(1))).await.expect("store answers");
+    let told: BTreeSet<_> = polled.ready.into_iter().collect();
+    assert_eq!(told, [1, 2, 3].map(subscription_id).into());
+    let details = [(1, false), (2, true), (3, false)].map(|(number, is_failing)| {
+        ReadyDetails::new(subscription_id(number), format!("org_{number}"), is_failing)
+    });
+    let mut given = polled.details;
+    given.sort_by_key(|details| details.subscription);
+    assert!(given.is_empty() || given == details, "details are {given:?}");
 }

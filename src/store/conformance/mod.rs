@@ -134,6 +134,7 @@ macro_rules! store_conformance {
             a_look_that_may_not_list_all_leaves_none_out_for_ever
             polls_of_other_contracts_leave_out_none_for_ever
             a_look_leaves_out_what_cannot_be_claimed
+            a_look_that_gives_details_gives_those_that_are_stored
             a_look_and_a_claim_take_the_named_contracts_alone
             a_look_waits_for_the_named_contracts_alone
             the_same_id_under_two_contracts_is_two_events

@@ -13,7 +13,7 @@ pub use claim::{Claim, Claims, Share};
 pub use event::{InsertOutcome, Inserted, NewDelivery, NewEvent, NewPayload};
 pub use leased::{DueDelivery, Leased, Unreadable};
 pub use pause::Pause;
-pub use poll::{Poll, Polled};
+pub use poll::{Poll, Polled, ReadyDetails};
 pub use row::DeliveryRow;
 pub use settlement::{DeliveryAttempt, HealthWritten, RequestAttempt, Settled, Settlement};
 pub use store_id::StoreId;

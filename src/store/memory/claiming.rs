@@ -11,7 +11,9 @@ use super::queue::{Queue, Row};
 use super::state::{QUEUE, ROW, State};
 use crate::id::DeliveryId;
 use crate::store::implement::row::later;
-use crate::store::{Claim, DueDelivery, Lease, Leased, Poll, Polled, Settled, Settlement, Share};
+use crate::store::{
+    Claim, DueDelivery, Lease, Leased, Poll, Polled, ReadyDetails, Settled, Settlement, Share,
+};
 use crate::subscription::Subscription;
 
 impl State {
@@ -44,6 +46,12 @@ impl State {
             polled.wait = Some(Duration::ZERO);
         }
         self.last_listed.set(&poll.contracts, ready.last().copied().filter(|_| is_cut));
+        let details = ready.iter().map(|id| {
+            let subscription = &self.subscriptions[id];
+            let is_failing = subscription.health.failing_since().is_some();
+            ReadyDetails::new(*id, subscription.organization.clone(), is_failing)
+        });
+        polled.details = details.collect();
         polled.ready = ready;
         polled
     }

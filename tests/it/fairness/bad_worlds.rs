@@ -92,6 +92,47 @@ async fn endpoints_that_answer_500_at_once_cost_a_healthy_one_nothing() {
     costs_nobody_anything(Bad { act: failing, count: 200, backlog: 50, is_apart: true }).await;
 }
 
+/// How long after a cold start a healthy endpoint gets the delivery that was left for it, beside endpoints
+/// that hang. `is_recorded` says whether a process before this one has recorded that they fail.
+async fn left_over(bad: usize, organization: fn(usize) -> String, is_recorded: bool) -> Duration {
+    let mut world = World::new(Contract::allison(), endpoints(Act::Hang));
+    for number in 0..bad {
+        let (organization, path) = (organization(number), format!("/bad/{number}"));
+        let id = if is_recorded {
+            world.subscribe_failing(&organization, &path).await
+        } else {
+            world.subscribe(&organization, &path).await
+        };
+        world.backlog(id, &organization, 3).await;
+    }
+    let healthy = world.subscribe("good", "/good").await;
+    world.backlog(healthy, "good", 1).await;
+    let started = Instant::now();
+    world.start();
+    // For as long as three turns of all endpoints at the share of those that do not answer.
+    let limit = Duration::from_secs(60 + 2 * bad as u64);
+    while world.endpoints.seen("/good").is_empty() && started.elapsed() < limit {
+        sleep(MS).await;
+    }
+    world.stop().await;
+    world.endpoints.seen("/good").first().map_or(limit, |seen| seen.at - started)
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousands_of_endpoints_that_are_recorded_as_failing_cost_a_healthy_one_nothing_after_a_cold_start() {
+    let alone = left_over(0, |_| String::new(), true).await;
+    for organization in [|number| format!("bad_{number}"), |_| "bad".to_owned(), |_| "good".to_owned()] {
+        let beside = left_over(3_000, organization, true).await;
+        assert!(beside <= 2 * alone + 50 * MS, "it took {beside:?}, alone {alone:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_organization_of_endpoints_that_hang_has_one_turn_of_those_after_a_cold_start() {
+    let beside = left_over(500, |_| "bad".to_owned(), false).await;
+    assert!(beside <= 31 * SECOND, "it took {beside:?}, and an attempt that hangs 30 s");
+}
+
 /// The times from emit to receipt at each of the healthy endpoints of an organization, after a cold start and
 /// in the next half hour.
 async fn fan_out(healthy: usize, dead: usize, act: Act) -> (Vec<Duration>, Vec<Duration>) {

@@ -148,10 +148,11 @@ impl World {
     }
 
     /// Subscribes an endpoint that has failed since an hour ago, as far as the store knows.
-    pub(super) async fn subscribe_failing(&self, organization: &str, path: &str) {
+    pub(super) async fn subscribe_failing(&self, organization: &str, path: &str) -> SubscriptionId {
         let mut subscription = self.subscription(organization, path);
         subscription.health = Health::default().failed(NOON - 3_600 * SECOND, None);
         self.store.put(&subscription).await.unwrap();
+        subscription.id
     }
 
     /// Leaves deliveries to a subscription that were due a minute ago.

@@ -18,8 +18,8 @@ use crate::store::sql::columns::{self, Columns, Unread, bounded, corrupt, reach,
 use crate::store::sql::leased::{Event, LeasedRow, Parents};
 use crate::store::sql::subscriptions;
 use crate::store::{
-    Claim, Claims, HealthWritten, Inserted, Lease, NewEvent, Poll, Polled, Scanned, Settled, Settlement,
-    Share, Store, StoreError, StoreId, TransactionalStore,
+    Claim, Claims, HealthWritten, Inserted, Lease, NewEvent, Poll, Polled, ReadyDetails, Scanned, Settled,
+    Settlement, Share, Store, StoreError, StoreId, TransactionalStore,
 };
 use crate::subscription::{DisabledReason, Health, Subscription};
 
@@ -73,7 +73,12 @@ impl Store for PostgresStore {
         });
         let ready: Vec<_> = ready.iter().map(|id| SubscriptionId::from_u128(id.as_u128())).collect();
         cursors().set(&poll.contracts, ready.last().copied().filter(|_| !is_whole));
-        Ok(Polled::new(ready, wait).with_oldest_due(oldest.collect()))
+        let organizations: Vec<String> = row.try_get("organizations").map_err(failed)?;
+        let failing: Vec<bool> = row.try_get("failing").map_err(failed)?;
+        let details = ready.iter().zip(organizations).zip(failing);
+        let details =
+            details.map(|((id, organization), is)| ReadyDetails::new(*id, organization, is)).collect();
+        Ok(Polled::new(ready, wait).with_oldest_due(oldest.collect()).with_details(details))
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Claims, StoreError> {

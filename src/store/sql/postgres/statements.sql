@@ -31,7 +31,7 @@ SELECT {p}find_orphans_1(?1) AS found;
 SELECT * FROM {p}insert_1(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23);
 
 -- name: look
-SELECT ready, wait, waited, is_whole FROM {p}look_1(?1, ?2, ?3, ?4, ?5);
+SELECT ready, organizations, failing, wait, waited, is_whole FROM {p}look_1(?1, ?2, ?3, ?4, ?5);
 
 -- name: claim
 SELECT * FROM {p}claim_1(?1, ?2, ?3, ?4, ?5, ?6);

@@ -5,22 +5,33 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The latest time that this process was given for deliveries, and for each queue of requests.
 ///
-/// SQLite has no clock of its own, so due times come from the caller's. When that was set back, whatever was
-/// inserted before and not attempted yet is due at once. A retry, a lease and a pause keep their times,
-/// because an attempt is never early; they wait for as long as the clock was set back.
+/// SQLite has no clock of its own, so times come from the caller's. If that was ahead and is right again, what
+/// it wrote meanwhile lies in the future: a due time, the end of a lease or of a pause. Such times are mended
+/// when the clock is set back, and once by each process, because it may have been set back before the
+/// process began. First attempts are then due at once. A retry and a pause are given their whole wait again,
+/// and a lease its whole length, because an attempt is never early.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Clocks(Arc<Mutex<HashMap<Option<String>, i64>>>);
 
 impl Clocks {
-    /// Takes note of the time, in microseconds, and returns whether it was later before.
-    pub(super) fn is_set_back(&self, queue: Option<&str>, now: i64) -> bool {
+    /// The time, in microseconds, from which on a stored time was written by a clock that was ahead; `None`
+    /// if no such time needs to be looked for.
+    pub(super) fn ahead_from(&self, queue: Option<&str>, now: i64) -> Option<i64> {
+        let clocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match clocks.get(&queue.map(str::to_owned)) {
+            None => Some(now.saturating_add(TOLERANCE)),
+            Some(last) => (now < last.saturating_sub(TOLERANCE)).then_some(now),
+        }
+    }
+
+    /// Takes note that nothing is ahead of this time any more.
+    pub(super) fn note(&self, queue: Option<&str>, now: i64) {
         let mut clocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let last = clocks.entry(queue.map(str::to_owned)).or_insert(now);
         let is_set_back = now < last.saturating_sub(TOLERANCE);
         *last = if is_set_back { now } else { now.max(*last) };
-        is_set_back
     }
 }
 
 /// A minute: processes of one machine read its clock at slightly different moments.
-const TOLERANCE: i64 = 60_000_000;
+pub(super) const TOLERANCE: i64 = 60_000_000;

@@ -9,6 +9,7 @@ use sqlx::Row as _;
 use time::OffsetDateTime;
 
 use super::cancel;
+use super::clock::TOLERANCE;
 use super::error::failed;
 use super::queue;
 use super::rows::{blob, later};
@@ -19,9 +20,10 @@ use crate::store::built_in::check_event;
 use crate::store::sql::columns::{Columns as _, corrupt, json, micros};
 use crate::store::sql::database::Database as _;
 use crate::store::sql::subscriptions;
+use crate::store::sql::value::Value;
 use crate::store::{
-    Claim, Claims, HealthWritten, Inserted, Lease, NewEvent, Poll, Polled, Scanned, Settled, Settlement,
-    Store, StoreError, StoreId,
+    Claim, Claims, HealthWritten, Inserted, Lease, NewEvent, Poll, Polled, ReadyDetails, Scanned, Settled,
+    Settlement, Store, StoreError, StoreId,
 };
 use crate::subscription::{DisabledReason, Health, Subscription};
 
@@ -50,7 +52,7 @@ impl Store for SqliteStore {
         if poll.contracts.is_empty() {
             return Ok(Polled::default());
         }
-        self.hasten(poll.now).await?;
+        self.mend(poll).await?;
         let cursors = || self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
         let last = cursors().last_listed(&poll.contracts);
         let begin = last.map_or_else(Vec::new, |last| blob(last.as_u128()));
@@ -129,7 +131,7 @@ impl<'a> PollProgress<'a> {
 
     /// Adds a subscription of this contract that can be claimed from at `ready_at`; returns false if the
     /// limit leaves it out.
-    fn add(&mut self, id: SubscriptionId, contract: &str, ready_at: i64) -> bool {
+    fn add(&mut self, details: ReadyDetails, contract: &str, ready_at: i64) -> bool {
         let now = micros(self.poll.now);
         let span = |micros: i64| Duration::from_micros(u64::try_from(micros).unwrap_or(0));
         if ready_at > now {
@@ -141,7 +143,8 @@ impl<'a> PollProgress<'a> {
             self.polled.wait = Some(Duration::ZERO);
             return false;
         }
-        self.polled.ready.push(id);
+        self.polled.ready.push(details.subscription);
+        self.polled.details.push(details);
         let age = span(now.saturating_sub(ready_at));
         match self.oldest_due.get_mut(contract) {
             Some(oldest) => *oldest = age.max(*oldest),
@@ -152,11 +155,26 @@ impl<'a> PollProgress<'a> {
 }
 
 impl SqliteStore {
-    /// Has deliveries due now that were inserted before the clock was set back.
-    async fn hasten(&self, now: OffsetDateTime) -> Result<(), StoreError> {
-        if self.clocks.is_set_back(None, micros(now)) {
-            self.change(&self.sql.hasten, &[micros(now).into()]).await?;
+    /// Mends the times of deliveries and pauses that were written by a clock that was ahead.
+    async fn mend(&self, poll: &Poll) -> Result<(), StoreError> {
+        let now = micros(poll.now);
+        if let Some(ahead) = self.clocks.ahead_from(None, now) {
+            let (lease_end, latest) = match poll.lease {
+                Some(lease) => (later(poll.now, lease), later(poll.now, lease).saturating_add(TOLERANCE)),
+                None => (now, i64::MAX),
+            };
+            let values = [now, ahead, lease_end, latest].map(Value::from);
+            if let Some(row) = self.read(&self.sql.ahead, &values).await?.first() {
+                let deliveries: &str = row.try_get("deliveries").map_err(failed)?;
+                if deliveries != "[]" {
+                    self.change(&self.sql.mend, &[deliveries.into(), now.into()]).await?;
+                }
+                if row.try_get("has_pauses").map_err(failed)? {
+                    self.change(&self.sql.mend_pauses, &[now.into(), ahead.into()]).await?;
+                }
+            }
         }
+        self.clocks.note(None, now);
         Ok(())
     }
 
@@ -176,7 +194,9 @@ impl SqliteStore {
             let Some(ready_at) = row.optional_number("ready_at").map_err(corrupt)? else { continue };
             let id = SubscriptionId::from_u128(row.uuid("id").map_err(corrupt)?);
             let contract: &str = row.try_get("contract").map_err(failed)?;
-            if !progress.add(id, contract, ready_at) {
+            let organization = row.try_get("organization").map_err(failed)?;
+            let is_failing = row.try_get("is_failing").map_err(failed)?;
+            if !progress.add(ReadyDetails::new(id, organization, is_failing), contract, ready_at) {
                 return Ok(false);
             }
         }

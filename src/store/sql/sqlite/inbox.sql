@@ -49,7 +49,17 @@ FROM j
 WHERE i.source = row ->> 'source' AND i.id = row ->> 'id' AND i.lease = row ->> 'lease' AND i.due_at IS NOT NULL
 RETURNING source, id, lease;
 
--- name: hasten_requests
--- Has requests of the queue ?2 due at ?1 that were stored at a later time by a clock that was set back since,
--- and that nobody leased yet.
-UPDATE {p}intake SET due_at = ?1 WHERE queue = ?2 AND due_at > ?1 AND received_at > ?1 AND lease = 0;
+-- name: requests_ahead
+-- Finds whether a request of the queue ?1 is due after ?2.
+SELECT 1 FROM {p}intake WHERE queue = ?1 AND due_at > ?2 LIMIT 1;
+
+-- name: mend_requests
+-- Mends the times of requests of the queue ?2 that were written by a clock that was ahead; a time after ?3 is.
+-- ?1 is the time. The number of a lease is the time when it began, or greater, and one more once it is used up.
+-- A first attempt waits for nothing. A retry and a lease last again for as long as from the last attempt on.
+UPDATE {p}intake AS i
+SET due_at = ?1 + iif(i.attempts = 0, 0, max(i.due_at - w.written_at, 0))
+FROM (
+  SELECT pk, attempts, max(received_at, coalesce(first_attempt_at, 0), iif(lease <= due_at, lease - 1, 0)) AS written_at
+  FROM {p}intake WHERE queue = ?2 AND due_at > ?3) AS w
+WHERE i.pk = w.pk AND (w.attempts = 0 OR w.written_at > ?3);

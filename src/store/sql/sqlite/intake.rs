@@ -19,11 +19,16 @@ use crate::store::{
 };
 
 impl SqliteStore {
-    /// Has requests of a queue due now that were stored before the clock was set back.
-    async fn hasten_requests(&self, queue: &str, now: OffsetDateTime) -> Result<(), StoreError> {
-        if self.clocks.is_set_back(Some(queue), micros(now)) {
-            self.change(&self.sql.hasten_requests, &[micros(now).into(), queue.into()]).await?;
+    /// Mends the times of a queue's requests that were written by a clock that was ahead.
+    async fn mend_requests(&self, queue: &str, now: OffsetDateTime) -> Result<(), StoreError> {
+        let now = micros(now);
+        if let Some(ahead) = self.clocks.ahead_from(Some(queue), now) {
+            let values = [now.into(), queue.into(), ahead.into()];
+            if !self.read(&self.sql.requests_ahead, &values[1..]).await?.is_empty() {
+                self.change(&self.sql.mend_requests, &values).await?;
+            }
         }
+        self.clocks.note(Some(queue), now);
         Ok(())
     }
 }
@@ -37,7 +42,7 @@ impl Intake for SqliteStore {
     }
 
     async fn next_due(&self, queue: &str, now: OffsetDateTime) -> Result<Option<Duration>, StoreError> {
-        self.hasten_requests(queue, now).await?;
+        self.mend_requests(queue, now).await?;
         intake::next_due(self, queue, now).await
     }
 
@@ -51,7 +56,7 @@ impl Intake for SqliteStore {
     }
 
     async fn lease_requests(&self, take: &LeaseRequests) -> Result<LeasedRequests, StoreError> {
-        self.hasten_requests(&take.queue, take.now).await?;
+        self.mend_requests(&take.queue, take.now).await?;
         intake::lease_requests(self, take).await
     }
 

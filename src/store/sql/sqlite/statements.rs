@@ -16,7 +16,7 @@ statement_files! {
         insert_events, insert_payloads, insert_directory, insert_pending, insert_cancelled, leased_by_insert, subscriptions_named,
         known_events,
     }
-    "claim.sql" { look, subscriptions_of_claim, lease, events_of_claim, extend, hasten }
+    "claim.sql" { look, subscriptions_of_claim, lease, events_of_claim, extend, ahead, mend, mend_pauses }
     "settle.sql" {
         settling, append_ended, remove_ended, log_attempts, put_off, settle_subscriptions, unblock, put_health, disable,
     }
@@ -34,7 +34,8 @@ statement_files! {
         prune_events, prune_payload_rows,
     }
     "inbox.sql" {
-        reserve, is_committed, store_request, copy_of_request, extend_requests, settle_requests, hasten_requests,
+        reserve, is_committed, store_request, copy_of_request, extend_requests, settle_requests, requests_ahead,
+        mend_requests,
     }
     "own_wording.sql" { ids_of_organization }
 }
@@ -134,8 +135,13 @@ mod tests {
             (&sql.cancelling_of_subscription, "pending_due (subscription=?)"),
             (&sql.cancelling_of_subscription, "pending_order (subscription=? AND ordering_key>?)"),
             (&sql.cancelling_of_event, "directory_event (event=?)"),
-            (&sql.hasten, "pending_due (subscription=? AND is_retry=? AND due_at>?)"),
-            (&sql.hasten_requests, "intake_due (queue=? AND due_at>?)"),
+            (&sql.ahead, "pending_due (subscription=? AND is_retry=? AND due_at>?)"),
+            (&sql.ahead, "attempts_delivery (delivery=?)"),
+            (&sql.ahead, "subscriptions_paused (paused_since>?)"),
+            (&sql.mend, "SEARCH d USING PRIMARY KEY (id=?)"),
+            (&sql.mend_pauses, "subscriptions_paused (paused_since>?)"),
+            (&sql.requests_ahead, "intake_due (queue=? AND due_at>?)"),
+            (&sql.mend_requests, "intake_due (queue=? AND due_at>?)"),
             (&sql.expiring_kept, "pending_kept (kept_since<?)"),
             (&sql.expiring_disabled, "subscriptions_disabled (disabled_at<?)"),
             (&sql.expiring_disabled, "pending_due (subscription=? AND is_retry=? AND due_at<?)"),

@@ -24,11 +24,11 @@ CREATE TABLE {p}subscriptions (
   paused_until INTEGER NOT NULL DEFAULT 0,
   paused_since INTEGER,
   created_at INTEGER NOT NULL,
+  health TEXT NOT NULL,
   url TEXT NOT NULL,
   filter TEXT NOT NULL,
   secrets TEXT NOT NULL,
-  options TEXT NOT NULL,
-  health TEXT NOT NULL
+  options TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX {p}subscriptions_organization ON {p}subscriptions (organization, created_at);
 CREATE INDEX {p}subscriptions_disabled ON {p}subscriptions (disabled_at) WHERE disabled_at IS NOT NULL;
@@ -88,7 +88,8 @@ CREATE INDEX {p}directory_event ON {p}directory (event, subscription);
 
 -- `due_at` is set only while a delivery waits for nothing but time. A delivery that is blocked by another of
 -- its ordering key has none, and so is in no index that a look or a claim reads. While a delivery is leased,
--- `due_at` is the end of the lease. `version` is NULL for the event's newest. `place` is the order of
+-- `due_at` is the end of the lease. `lease` is odd from a claim to its settlement, which makes it even.
+-- `version` is NULL for the event's newest. `place` is the order of
 -- insertion among the deliveries of one subscription and key. `kept_since` is since when a fault on this side
 -- keeps a delivery back: the first time that it was handed back with a delay since its last attempt.
 -- `is_retry` is 1 once an attempt was made: a claim takes new deliveries before retries.
