@@ -23,10 +23,14 @@ pub(super) enum Breakage {
     WaitsForTheSilent,
     /// An attempt that failed is settled as the last one.
     GivesUpEarly,
+    /// A claim takes more of each subscription than its share.
+    ClaimsMoreThanTheShare,
+    /// Nobody sends what an insert has leased.
+    LosesWhatIsHandedOver,
 }
 
 impl Breakage {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::ClaimsEveryContract,
         Self::ReadsTheNewestVersion,
         Self::SpendsAttemptsOnOwnFaults,
@@ -36,6 +40,8 @@ impl Breakage {
         Self::ClaimsRetriesLate,
         Self::WaitsForTheSilent,
         Self::GivesUpEarly,
+        Self::ClaimsMoreThanTheShare,
+        Self::LosesWhatIsHandedOver,
     ];
 
     pub(super) const fn check(self) -> Check {
@@ -46,7 +52,8 @@ impl Breakage {
             Self::ExpiresNothing | Self::ExpiresEarly => Check::Wait,
             Self::RetriesEarly => Check::Early,
             Self::ClaimsRetriesLate => Check::Late,
-            Self::WaitsForTheSilent => Check::Delay,
+            Self::WaitsForTheSilent | Self::LosesWhatIsHandedOver => Check::Delay,
+            Self::ClaimsMoreThanTheShare => Check::Share,
             Self::GivesUpEarly => Check::End,
         }
     }

@@ -1,6 +1,7 @@
 //! The checks of a crowd: what each endpoint saw and what the store holds, against the contracts' rules.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hookwire::{
@@ -92,6 +93,7 @@ impl Seen {
             "in an older version",
             "retries judged",
             "first attempts judged",
+            "handed over",
         ];
         all.iter().all(|what| self.0.get(what).is_some_and(|count| *count > 0))
     }
@@ -206,6 +208,7 @@ impl Judge {
         }
         self.seen.count("retries judged", self.lateness.len());
         self.seen.count("first attempts judged", self.delays.len());
+        self.seen.count("handed over", self.store.handed_over.load(Ordering::Relaxed));
         let mut violations = std::mem::take(&mut scene.violations);
         violations.extend(broken.into_iter().map(|(check, what)| Violation { check, what }));
         Report { seen: self.seen, violations, delays: self.delays }

@@ -1,5 +1,6 @@
 //! Crowds: endpoints of every kind, up to hundreds, that speak several contracts in several versions; two
-//! processes that serve different contracts, and faults on their side of every scope.
+//! processes that serve different contracts, and faults on their side of every scope. In half of the worlds,
+//! outboxes hand what they emit over to the dispatcher of their process.
 //!
 //! Each world is also run with its healthy endpoints alone, because the others must not cost those anything.
 //! `HOOKWIRE_CROWDS=0..1000 cargo test --all-features --test it crowd::replay -- --nocapture` runs many small

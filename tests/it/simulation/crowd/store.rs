@@ -2,6 +2,7 @@
 //! read.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -36,6 +37,10 @@ pub(super) struct Connection {
     pub(super) unreadable: u64,
     /// How often each delivery could not be read, at the cost of an attempt.
     pub(super) unread: Arc<Mutex<BTreeMap<DeliveryId, u32>>>,
+    /// Whether inserts lease, so that an outbox can hand over to the dispatcher of its process.
+    pub(super) leases: bool,
+    /// How many deliveries inserts have leased.
+    pub(super) handed_over: Arc<AtomicUsize>,
 }
 
 impl Connection {
@@ -85,6 +90,9 @@ impl Connection {
         let mut claim = claim.clone();
         if self.breaks(Breakage::ClaimsEveryContract) {
             claim.contracts = names();
+        }
+        if self.breaks(Breakage::ClaimsMoreThanTheShare) {
+            claim.shares.iter_mut().for_each(|share| share.limit *= 100);
         }
         while self.breaks(Breakage::WaitsForTheSilent) && self.is_waiting() {
             sleep(Duration::from_millis(100)).await;
@@ -143,8 +151,7 @@ fn names() -> Vec<String> {
 
 impl Store for Connection {
     fn id(&self) -> Option<StoreId> {
-        // The crowd's promises are about claims.
-        None
+        self.inner.id().filter(|_| self.leases)
     }
 
     async fn subscriptions(&self, organization: &str) -> Result<Vec<Scanned>, StoreError> {
@@ -156,7 +163,20 @@ impl Store for Connection {
     }
 
     async fn insert(&self, events: &[NewEvent]) -> Result<Vec<Inserted>, StoreError> {
-        self.after(1, self.inner.insert(events)).await
+        // While the store is away, every other answer is lost after the insert was carried out.
+        let is_lost = self.leases && self.dice.percent(50);
+        let answer = self.after(1, self.inner.insert(events)).await;
+        if answer.is_err() && is_lost {
+            self.inner.insert(events).await?;
+        }
+        let mut inserted = answer?;
+        for inserted in &mut inserted {
+            self.handed_over.fetch_add(inserted.leased.len(), Ordering::Relaxed);
+            if self.breaks(Breakage::LosesWhatIsHandedOver) {
+                inserted.leased.clear();
+            }
+        }
+        Ok(inserted)
     }
 
     async fn look(&self, poll: &Poll) -> Result<Polled, StoreError> {

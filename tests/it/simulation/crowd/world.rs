@@ -30,6 +30,8 @@ const NOON: OffsetDateTime = datetime!(2026-04-17 12:00 UTC);
 const MINUTE: Duration = Duration::from_secs(60);
 /// How long events are emitted.
 const HORIZON: Duration = Duration::from_secs(30 * 60);
+/// How many events an organization emits at once.
+const RUSH: u64 = 40;
 /// The age at which a delivery that waits for somebody expires.
 pub(super) const EXPIRY: Duration = Duration::from_secs(60 * 60);
 
@@ -69,6 +71,8 @@ struct World {
     restarts: Vec<(Duration, usize)>,
     organizations: u64,
     events: u64,
+    /// The organization that emits many events at once: one with an endpoint that hangs.
+    rush: Option<u64>,
     /// Whether the healthy endpoints are alone.
     is_alone: bool,
 }
@@ -113,6 +117,7 @@ impl World {
             panics,
         };
         let clients = [client(0), client(1)];
+        let setting = dice.fork();
         let store = Connection {
             inner: Arc::new(MemoryStore::new()),
             stage: stage.clone(),
@@ -122,6 +127,8 @@ impl World {
             away,
             unreadable,
             unread: Arc::default(),
+            leases: setting.percent(50),
+            handed_over: Arc::default(),
         };
         let wakes = [Wake::new(), Wake::new()];
         let outbox = |place: usize| {
@@ -130,8 +137,7 @@ impl World {
             Outbox::of(store.clone(), versions).with_wake(&wakes[server]).with_clock(clock.clone())
         };
         let outboxes = (0..4).map(outbox).collect();
-        let setting = dice.fork();
-        let world = Self {
+        let mut world = Self {
             dice,
             stage,
             store,
@@ -145,16 +151,19 @@ impl World {
             restarts,
             organizations,
             events,
+            rush: None,
             is_alone,
         };
         for number in 0..endpoints {
-            world.draw_endpoint(&setting, number);
+            let hanging = world.draw_endpoint(&setting, number);
+            world.rush = world.rush.or(hanging);
         }
         world
     }
 
-    /// Draws an endpoint, and adds it unless it is a bad one and the healthy ones are alone.
-    fn draw_endpoint(&self, dice: &Dice, number: u64) {
+    /// Draws an endpoint, and adds it unless it is a bad one and the healthy ones are alone. Returns the
+    /// organization of one that hangs and speaks the first contract.
+    fn draw_endpoint(&self, dice: &Dice, number: u64) -> Option<u64> {
         let kind = match dice.within(1..=100) {
             1..=30 => Kind::Good,
             31..=38 => Kind::Slow,
@@ -173,7 +182,8 @@ impl World {
             _ => Token::None,
         };
         let disabled_at = dice.percent(6).then(|| Duration::from_secs(dice.within(0..=1_700)));
-        let organization = format!("org_{}", dice.within(1..=self.organizations));
+        let own = dice.within(1..=self.organizations);
+        let organization = format!("org_{own}");
         let (is_old, secret, id) = (dice.percent(50), dice.bytes(), dice.bytes());
         let mut scene = self.stage.scene();
         let versions = &scene.platforms[platform].versions;
@@ -212,6 +222,8 @@ impl World {
         if !self.is_alone || endpoint.is_healthy() {
             scene.endpoints.insert(url, endpoint);
         }
+        let hangs = kind == Kind::Hanging && platform == 0 && token == Token::None && disabled_at.is_none();
+        hangs.then_some(own)
     }
 
     async fn live(mut self) -> Report {
@@ -256,6 +268,13 @@ impl World {
                 (Duration::from_millis(at), Act::Emit { platform, organization, number })
             })
             .collect();
+        let rush = self.rush.into_iter().flat_map(|organization| {
+            (self.events..self.events + RUSH).map(move |number| {
+                let at = HORIZON / 2 + Duration::from_millis(number);
+                (at, Act::Emit { platform: 0, organization, number })
+            })
+        });
+        acts.extend(rush);
         let scene = self.stage.scene();
         let disabled = scene
             .endpoints
