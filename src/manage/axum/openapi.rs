@@ -4,9 +4,9 @@
 //! With the feature `openapi`, `document` makes it, and the router serves it at `/v1/openapi.json`. This is
 //! the one module of management that knows the feature.
 
-#[cfg(feature = "openapi")]
-pub use imp::document;
 pub(super) use imp::routed;
+#[cfg(feature = "openapi")]
+pub use imp::{document, document_of};
 
 #[cfg(not(feature = "openapi"))]
 mod imp {
@@ -15,7 +15,10 @@ mod imp {
     use crate::contract::Contract;
 
     /// Adds nothing, because there is no document.
-    pub(in super::super) fn routed<S>(router: Router<S>, _: &Contract) -> Router<S> {
+    pub(in super::super) fn routed<'a, S>(
+        router: Router<S>,
+        _: impl IntoIterator<Item = &'a Contract>,
+    ) -> Router<S> {
         router
     }
 }
@@ -61,11 +64,11 @@ mod imp {
     };
 
     /// Serves the document to every caller that may read.
-    pub(in super::super) fn routed<S: Clone + Send + Sync + 'static>(
+    pub(in super::super) fn routed<'a, S: Clone + Send + Sync + 'static>(
         router: Router<S>,
-        contract: &Contract,
+        contracts: impl IntoIterator<Item = &'a Contract>,
     ) -> Router<S> {
-        let text = serde_json::to_vec(&document(contract)).expect("invariant: JSON can be written");
+        let text = serde_json::to_vec(&document_of(contracts)).expect("invariant: JSON can be written");
         let text = Bytes::from(text);
         router.route(
             PATH,
@@ -93,6 +96,24 @@ mod imp {
     /// assert!(document["paths"]["/v1/webhook-subscriptions"]["post"].is_object());
     /// ```
     pub fn document(contract: &Contract) -> Value {
+        document_of([contract])
+    }
+
+    /// Makes the document of a [router](super::super::router) for several contracts.
+    ///
+    /// The schema of a subscription, and those of its drafts and patches, have an alternative for each
+    /// contract, with the fields of its own. A draft is read by the alternative of the contract that it names.
+    ///
+    /// ```
+    /// use hookwire::Contract;
+    /// use hookwire::manage::axum::openapi::document_of;
+    ///
+    /// let document = document_of([&Contract::allison(), &Contract::allo()]);
+    /// let schemas = &document["components"]["schemas"];
+    /// assert_eq!(schemas["SubscriptionDraft"]["anyOf"][1]["title"], "allo");
+    /// ```
+    pub fn document_of<'a>(contracts: impl IntoIterator<Item = &'a Contract>) -> Value {
+        let contracts: Vec<_> = contracts.into_iter().collect();
         let mut paths = Map::new();
         for operation in Operation::ALL {
             let path = paths.entry(operation.path()).or_insert_with(|| json!({}));
@@ -111,7 +132,7 @@ mod imp {
             "openapi": "3.1.0",
             "info": {"title": "Webhook subscriptions", "version": env!("CARGO_PKG_VERSION")},
             "paths": paths,
-            "components": {"schemas": schemas(contract)},
+            "components": {"schemas": schemas(&contracts)},
         })
     }
 
@@ -230,10 +251,25 @@ mod imp {
         }
     }
 
-    fn schemas(contract: &Contract) -> Value {
+    /// The schema of one contract, or one with an alternative for each.
+    fn of_each(contracts: &[&Contract], schema: impl Fn(&Contract) -> Value) -> Value {
+        if let [contract] = contracts {
+            return schema(contract);
+        }
+        let alternatives = contracts.iter().map(|contract| {
+            let mut schema = schema(contract);
+            schema["title"] = contract.name().into();
+            schema["properties"]["contract"] = json!({"const": contract.name()});
+            schema
+        });
+        json!({"anyOf": alternatives.collect::<Vec<_>>()})
+    }
+
+    fn schemas(contracts: &[&Contract]) -> Value {
+        let attempts = || contracts.iter().flat_map(|contract| attempts(contract));
         let bodies = BTreeMap::from([
-            ("SubscriptionDraft", draft(contract)),
-            ("SubscriptionPatch", patch(contract)),
+            ("SubscriptionDraft", of_each(contracts, draft)),
+            ("SubscriptionPatch", of_each(contracts, patch)),
             ("Rotate", read::<RotateBody>(json!({"secret": "whsec_", "overlap_seconds": 60}))),
             ("Test", read::<TestBody>(json!({"event_type": "call.ended", "wait": false}))),
             ("Recover", read::<RecoverBody>(json!({"since": "2026-04-17T19:12:03Z"}))),
@@ -244,12 +280,12 @@ mod imp {
             }),
         ]);
         let answers = BTreeMap::from([
-            ("Subscription", subscription(contract)),
+            ("Subscription", of_each(contracts, subscription)),
             ("Delivery", written(&deliveries().map(DeliveryShown::from))),
             ("DeliveryWithAttempts", {
                 let with = |delivery: Delivery| DeliveryWithAttempts {
                     delivery: delivery.into(),
-                    attempt_log: attempts(contract).into(),
+                    attempt_log: attempts().collect(),
                 };
                 written(&deliveries().map(with))
             }),
@@ -261,10 +297,13 @@ mod imp {
                     delivered: true,
                     attempt,
                 };
-                written(&attempts(contract).map(test))
+                written(&attempts().map(test).collect::<Vec<_>>())
             }),
             ("Replayed", written(&[Replayed { replayed: 1 }])),
-            ("Statistics", written(&statistics(contract))),
+            ("Statistics", {
+                let all = contracts.iter().flat_map(|contract| statistics(contract));
+                written(&all.collect::<Vec<_>>())
+            }),
             ("Event", {
                 let mut schema = written(&events());
                 schema["properties"]["attributes"] = attributes();

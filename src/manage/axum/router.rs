@@ -34,7 +34,7 @@ where
     for operation in Operation::ALL {
         router = router.route(operation.path(), route(operation, &service));
     }
-    openapi::routed(router, service.contract())
+    openapi::routed(router, service.contracts())
 }
 
 fn route<R, S>(operation: Operation, service: &Arc<Service<R>>) -> MethodRouter<S>

@@ -3,7 +3,7 @@
 use hookwire::allison::CallEnded;
 use hookwire::event::EventKind;
 use hookwire::manage::ManageError;
-use hookwire::manage::axum::openapi::document;
+use hookwire::manage::axum::openapi::{document, document_of};
 use hookwire::{Contract, bounds};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -147,6 +147,45 @@ async fn a_contracts_own_fields_stand_in_its_document() {
     assert_eq!(draft["required"], json!(["url"]));
 }
 
+/// A router for several contracts shows the fields of each, and its answers fit the alternative of theirs.
+#[tokio::test]
+async fn the_fields_of_each_contract_stand_in_the_document_of_several() {
+    let (first, second) = (Contract::allison(), Contract::allo_v1());
+    let document = document_of([&first, &second]);
+    let schema = |name: &str| &document["components"]["schemas"][name];
+    for name in ["SubscriptionDraft", "SubscriptionPatch", "Subscription"] {
+        for (place, contract) in [&first, &second].into_iter().enumerate() {
+            let own = &schema(name)["anyOf"][place];
+            assert_eq!(own["properties"]["contract"], json!({"const": contract.name()}), "{name}");
+            for field in contract.subscription_fields() {
+                let is_shown = name != "Subscription" || field.target().attribute().is_some();
+                assert_eq!(
+                    own["properties"].get(field.name()).is_some(),
+                    is_shown,
+                    "{name} {}",
+                    field.name()
+                );
+            }
+        }
+    }
+    let service = || Service::new(MemoryStore::new(), first.clone()).with_contract(second.clone()).unwrap();
+    let wire = Wire::serve(router(service()).layer(middleware::from_fn(authenticate))).await;
+    assert_eq!(wire.get("/v1/openapi.json", READER).await.json(), document);
+    let service = service();
+    let own = json!({"url": "https://hooks.example.com/", "topics": ["*"], "contract": "allo_v1"});
+    assert_fits_in(&document, schema("SubscriptionDraft"), &own);
+    let foreign = json!({"url": "https://hooks.example.com/", "topics": ["*"], "contract": "allison"});
+    assert!(misfit(&document, schema("SubscriptionDraft"), &foreign).is_some());
+    for (draft, is_taken) in [(own, true), (foreign, false)] {
+        let made = service.create("org_1", serde_json::from_value(draft).unwrap()).await;
+        assert_eq!(made.is_ok(), is_taken);
+        if let Ok(made) = made {
+            let view = serde_json::to_value(&made.subscription).unwrap();
+            assert_fits_in(&document, schema("Subscription"), &view);
+        }
+    }
+}
+
 /// For every platform, the sample fits both schemas. If a field is changed or removed, the schema of the
 /// receiver and its reader agree, and so do the schema of the sender and its check.
 #[test]
@@ -221,6 +260,16 @@ fn misfit(root: &Value, schema: &Value, value: &Value) -> Option<String> {
     for name in schema.as_object().expect("a schema is an object").keys() {
         assert!(KEYWORDS.contains(&name.as_str()), "{name} is not judged here");
     }
+    if let Some(alternatives) = schema["anyOf"].as_array() {
+        let misfits: Option<Vec<_>> =
+            alternatives.iter().map(|alternative| misfit(root, alternative, value)).collect();
+        if let Some(misfits) = misfits {
+            return Some(misfits.join(" or "));
+        }
+    }
+    if schema.get("const").is_some_and(|only| only != value) {
+        return Some(format!("{value} is not {}", schema["const"]));
+    }
     let types: Vec<&str> = match &schema["type"] {
         Value::String(name) => vec![name],
         Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
@@ -276,7 +325,9 @@ fn misfit(root: &Value, schema: &Value, value: &Value) -> Option<String> {
     })
 }
 
-const KEYWORDS: [&str; 12] = [
+const KEYWORDS: [&str; 14] = [
+    "anyOf",
+    "const",
     "type",
     "enum",
     "properties",
