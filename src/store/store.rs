@@ -38,9 +38,9 @@ use crate::subscription::{DisabledReason, Health, Subscription};
 ///   A store may insert all of them due; its [`id`](Self::id) is `None` then.
 /// - **Look** lists the subscriptions that have a delivery to claim: pending, due, the first of its ordering
 ///   key, its subscription enabled and not paused. A limit hides none for ever, whatever contracts other
-///   looks name. The ages of the oldest due deliveries ([`Polled::oldest_due`]) and the details of listed
-///   subscriptions ([`Polled::details`]) are optional; details are those that the subscriptions have. The cost
-///   of a look grows with the subscriptions that have something pending, not with their deliveries.
+///   looks name. The ages of the oldest due deliveries ([`Polled::oldest_due`]) are optional, and so are the
+///   details of listed subscriptions ([`Polled::details`]), which are those that are stored. The cost of a
+///   look grows with the subscriptions that have something pending, not with their deliveries.
 /// - **Claim** takes up to a share of each named subscription's due deliveries and leases them: until the
 ///   lease ends no other claim gets them, afterwards they are due again. Deliveries that were not attempted
 ///   yet go before retries, and of each kind the earliest due goes first. The order of the subscriptions is

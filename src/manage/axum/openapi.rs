@@ -101,8 +101,8 @@ mod imp {
 
     /// Makes the document of a [router](super::super::router) for several contracts.
     ///
-    /// The schema of a subscription, and those of its drafts and patches, have an alternative for each
-    /// contract, with the fields of its own. A draft is read by the alternative of the contract that it names.
+    /// The schemas of a subscription and of its drafts and patches have an alternative for each contract,
+    /// with the fields of its own.
     ///
     /// ```
     /// use hookwire::Contract;

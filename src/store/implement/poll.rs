@@ -54,7 +54,7 @@ pub struct Polled {
     pub details: Vec<ReadyDetails>,
 }
 
-/// What a [`Store::look`](crate::Store::look) tells of a subscription that has something to claim.
+/// The organization of a subscription that has something to claim, and whether its endpoint fails.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct ReadyDetails {

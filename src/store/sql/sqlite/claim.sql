@@ -34,8 +34,8 @@ SELECT id FROM (SELECT id FROM {p}pending
 
 -- name: due
 -- Returns the due deliveries of all shares with their next lease numbers, in one row, because the driver
--- hands over each row by itself. The number of a lease is odd. Where a damaged row has a number that cannot be counted on from, the time is
--- taken instead.
+-- hands over each row by itself. The number of a lease is odd. Where a damaged row has a number that cannot
+-- be counted on from, the time is taken instead.
 SELECT json_group_array(json_object('id', hex(d.id), 'event', d.event, 'subscription', hex(d.subscription),
   'lease', iif(d.lease BETWEEN 0 AND 4611686018427387903, (d.lease | 1) + 2 * (d.lease & 1), max(?, 1) | 1),
   'attempts', d.attempts,
@@ -66,10 +66,10 @@ RETURNING id, lease;
 -- name: ahead
 -- Returns, in one row, the deliveries whose times were written by a clock that was ahead, each with its due
 -- time and the one that is right, and whether such a clock wrote a pause. ?1 is the time, ?2 the time from
--- which on a time is ahead, ?3 the end of a lease that begins now, and ?4 the latest end that a lease can have.
+-- which on a time is ahead, ?3 the end of a lease that begins now, and ?4 the latest end that a lease has.
 --
--- A first attempt waits for nothing. A retry waits again for as long as after its last attempt, and a delivery
--- that was handed back for five minutes at most.
+-- A first attempt waits for nothing. A retry waits again for as long as after its last attempt, and what was
+-- handed back for five minutes at most.
 WITH RECURSIVE hop (subscription) AS (
   SELECT min(subscription) FROM {p}pending WHERE due_at IS NOT NULL
   UNION ALL

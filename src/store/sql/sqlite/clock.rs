@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The latest time that this process was given for deliveries, and for each queue of requests.
 ///
-/// SQLite has no clock of its own, so times come from the caller's. If that was ahead and is right again, what
-/// it wrote meanwhile lies in the future: a due time, the end of a lease or of a pause. Such times are mended
-/// when the clock is set back, and once by each process, because it may have been set back before the
-/// process began. First attempts are then due at once. A retry and a pause are given their whole wait again,
+/// SQLite has no clock of its own, so times come from the caller's. If that was ahead and is right again,
+/// times that it wrote meanwhile lie in the future: of due deliveries, of the ends of leases and pauses. They
+/// are mended when the clock is set back, and once by each process, because it may have been set back before
+/// the process began. First attempts are then due at once. A retry and a pause begin their whole wait again,
 /// and a lease its whole length, because an attempt is never early.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Clocks(Arc<Mutex<HashMap<Option<String>, i64>>>);

@@ -54,8 +54,8 @@ RETURNING source, id, lease;
 SELECT 1 FROM {p}intake WHERE queue = ?1 AND due_at > ?2 LIMIT 1;
 
 -- name: mend_requests
--- Mends the times of requests of the queue ?2 that were written by a clock that was ahead; a time after ?3 is.
--- ?1 is the time. The number of a lease is the time when it began, or greater, and one more once it is used up.
+-- Mends the times of requests of the queue ?2 that were written by a clock that was ahead: those after ?3. ?1
+-- is the time. The number of a lease is the time when it began, or greater, and one more once it is used up.
 -- A first attempt waits for nothing. A retry and a lease last again for as long as from the last attempt on.
 UPDATE {p}intake AS i
 SET due_at = ?1 + iif(i.attempts = 0, 0, max(i.due_at - w.written_at, 0))
