@@ -72,6 +72,7 @@
 //! | `keyring` | `KeyRing`: secrets encrypted at rest |
 //! | `asymmetric` | ECDSA and RSA signatures of providers, Amazon SNS |
 //! | `ed25519` | Ed25519 signatures: Standard Webhooks (`v1a`), Discord, Telnyx |
+//! | `gzip` | bodies that a sender compressed by gzip |
 //! | `jwt` | providers that prove a request by a JSON Web Token |
 //! | `metrics` | counters and histograms through the `metrics` facade |
 //! | `tracing` | spans and events through the `tracing` facade |

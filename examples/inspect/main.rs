@@ -163,13 +163,16 @@ fn by_recognized_provider(
     let Some(likely) = all.first() else { return Ok(None) };
     let schemes = schemes::candidates(&captured.headers);
     let is_known = |provider: &Provider| {
-        provider.scheme().is_some_and(|scheme| schemes.iter().any(|known| terms(*known) == terms(scheme)))
+        provider.scheme().is_some_and(|scheme| schemes.iter().any(|known| is_same(*known, scheme)))
     };
     let settled = all.iter().find(|provider| question(provider, &keys, captured, options).is_settled());
     if let Some(provider) = settled {
         let told = question(provider, &keys, captured, options).answer();
-        // The schemes that the crate names have a report of their own.
-        let is_better = told.0.starts_with("answer: ") || !is_proven && !is_known(provider);
+        // The schemes that the crate names have a report of their own. It explains a secret of their form
+        // whose text was the key; a secret of another form belongs to a provider whose key is the text.
+        let is_mistaken =
+            is_known(provider) && options.secrets.iter().all(|text| text.trim().starts_with("whsec_"));
+        let is_better = told.0.starts_with("answer: ") || !is_proven && !is_mistaken;
         return Ok(is_better.then_some(told));
     }
     let is_platform = schemes.is_empty() && event::platform(captured.body).is_some();
@@ -177,11 +180,14 @@ fn by_recognized_provider(
     Ok((!is_other).then(|| question(likely, &keys, captured, options).answer()))
 }
 
-/// The terms by which a scheme is known. The form of the key is none of them: to have it wrong is a mistake
-/// to explain.
-fn terms(scheme: Scheme) -> impl PartialEq {
-    let headers = (scheme.signature_header(), scheme.id_header(), scheme.timestamp_header());
-    (scheme.algorithm(), headers, scheme.content())
+/// Whether a request of `scheme` is one of `known`. The form of the key does not matter: to have it wrong is
+/// a mistake to explain.
+fn is_same(known: Scheme, scheme: Scheme) -> bool {
+    let own = |scheme: Scheme| (scheme.signature_header(), scheme.id_header(), scheme.timestamp_header());
+    let other = scheme.other_headers().map(|family| family.signature_header());
+    (own(known) == own(scheme) || other == Some(known.signature_header()))
+        && known.algorithm() == scheme.algorithm()
+        && known.content() == scheme.content()
 }
 
 fn question<'a>(

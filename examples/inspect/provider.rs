@@ -80,8 +80,24 @@ impl Question<'_> {
     }
 
     fn verify<'r>(&self, request: &Request<'r>) -> Result<Verified<'r>, Refused> {
-        let verifier = RequestVerifier::new(self.provider, self.keys.clone()).map_err(Refused::Keys)?;
-        verifier.verify_at(request, self.now).map_err(Refused::Request)
+        let verifier = RequestVerifier::new(self.provider, self.keys.clone());
+        // One of several secrets may be none of the provider's, and the others still prove the request.
+        let verifier = verifier.or_else(|error| match self.well_formed() {
+            Some(keys) => RequestVerifier::new(self.provider, keys),
+            None => Err(error),
+        });
+        verifier.map_err(Refused::Keys)?.verify_at(request, self.now).map_err(Refused::Request)
+    }
+
+    /// Those of several secrets that have the form of the provider's.
+    fn well_formed(&self) -> Option<Keys> {
+        let good = self.secrets.iter().filter_map(|secret| self.key(secret).ok());
+        good.reduce(Keys::and).filter(|_| self.secrets.len() > 1)
+    }
+
+    fn key(&self, secret: &str) -> Result<Keys, hookwire::Error> {
+        let keys = Keys::parse(secret)?;
+        RequestVerifier::new(self.provider, keys.clone()).map(|_| keys)
     }
 
     fn title(&self) -> String {
@@ -189,13 +205,22 @@ impl Question<'_> {
             let verifier = RequestVerifier::new(self.provider, keys).ok()?;
             verifier.verify_at(request, self.now).ok()
         };
-        match self.secrets.iter().position(|secret| is_right(secret).is_some()) {
-            Some(at) if of > 1 => format!(
-                "secret      {} of {of} has signed; accept the others too until the provider has changed to the new one\n",
-                at + 1
-            ),
-            _ => String::new(),
+        let Some(at) = self.secrets.iter().position(|secret| is_right(secret).is_some()) else {
+            return String::new();
+        };
+        if of == 1 {
+            return String::new();
         }
+        let mut report = format!(
+            "secret      {} of {of} has signed; accept the others too until the provider has changed to the new one\n",
+            at + 1
+        );
+        for (number, secret) in (1..).zip(self.secrets) {
+            if let Err(error) = self.key(secret) {
+                report += &format!("            {number} of {of} is refused by a receiver: {error}\n");
+            }
+        }
+        report
     }
 
     fn uses_old_hash(&self) -> bool {

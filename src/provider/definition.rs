@@ -33,7 +33,6 @@ pub struct Provider {
     pub(crate) title: &'static str,
     pub(crate) authentication: Authentication,
     /// The scheme of another family of headers, in which the same signature may stand.
-    pub(crate) other_scheme: Option<Scheme>,
     pub(crate) tolerance: Duration,
     pub(crate) shape: Shape,
     pub(crate) takes: &'static [BodyForm],
@@ -41,6 +40,8 @@ pub struct Provider {
     pub(crate) challenges: &'static [Challenge],
     pub(crate) dedupe_window: Duration,
     pub(crate) copy_window: Option<Duration>,
+    /// Whether the id is that of what changed, and not of the change.
+    pub(crate) is_subject_id: bool,
     pub(crate) answer: Option<(&'static str, &'static str)>,
     pub(crate) notes: &'static str,
     pub(crate) evidence: Evidence,
@@ -71,7 +72,6 @@ impl Provider {
             name,
             title: name,
             authentication,
-            other_scheme: None,
             tolerance: Duration::from_secs(300),
             shape: Shape::WHOLE,
             takes: &[BodyForm::Json],
@@ -79,6 +79,7 @@ impl Provider {
             challenges: &[],
             dedupe_window: Duration::from_secs(7 * 24 * 3600),
             copy_window: None,
+            is_subject_id: false,
             answer: None,
             notes: "",
             evidence: Evidence::Own,
@@ -100,13 +101,6 @@ impl Provider {
     /// Sets the name for people.
     pub const fn with_title(mut self, title: &'static str) -> Self {
         self.title = title;
-        self
-    }
-
-    /// Sets the scheme of another family of headers, which the provider sends beside the first or in its
-    /// place: a request is proven by one family, complete.
-    pub const fn with_other_scheme(mut self, scheme: Scheme) -> Self {
-        self.other_scheme = Some(scheme);
         self
     }
 
@@ -178,6 +172,14 @@ impl Provider {
         self
     }
 
+    /// Says that the event's id is that of its subject, which changes again: it does not tell events apart.
+    ///
+    /// An equal event is then a copy only within the [copy window](Self::copy_window).
+    pub const fn with_subject_id(mut self) -> Self {
+        self.is_subject_id = true;
+        self
+    }
+
     /// Sets the body of the answer to an event and its content type, for a provider that demands one.
     pub const fn with_answer(mut self, content_type: &'static str, body: &'static str) -> Self {
         self.answer = Some((content_type, body));
@@ -225,11 +227,6 @@ impl Provider {
             Authentication::Scheme(scheme) => Some(scheme),
             _ => None,
         }
-    }
-
-    /// The scheme of another family of headers, if the provider has one.
-    pub const fn other_scheme(&self) -> Option<Scheme> {
-        self.other_scheme
     }
 
     /// How far a signed time may be from now, either way.

@@ -69,6 +69,10 @@ impl Provider {
             line: error.line(),
             column: error.column(),
         })?;
+        // Xero's trial of an endpoint has `null` for no events.
+        if self.shape.events.is_some_and(|list| body.pointer(list).is_some_and(Value::is_null)) {
+            return Ok(Some(Vec::new()));
+        }
         let items = self
             .shape
             .events
@@ -149,7 +153,14 @@ impl Provider {
             line: 0,
             column: 0,
         })?;
-        Ok(ProviderEvent { id, key, is_told_apart: has_id || has_time, event_type, created_at, data })
+        Ok(ProviderEvent {
+            id,
+            key,
+            is_told_apart: has_id && !self.is_subject_id || has_time,
+            event_type,
+            created_at,
+            data,
+        })
     }
 }
 

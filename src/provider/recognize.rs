@@ -40,10 +40,7 @@ impl Provider {
     fn resemblance(&self, request: &Request<'_>, body: &Value) -> Option<u32> {
         let challenge = self.asks(request);
         let proof = match self.authentication {
-            Authentication::Scheme(scheme) => {
-                let other = self.other_scheme.and_then(|scheme| scheme.resemblance(request));
-                scheme.resemblance(request).max(other)
-            }
+            Authentication::Scheme(scheme) => scheme.resemblance(request),
             Authentication::Token(places) => places.iter().filter_map(|place| shown(*place, request)).max(),
             Authentication::Jwt(rule) => token_points(&rule, request),
             Authentication::HttpSignature(_) => request.headers.contains_key("signature-input").then_some(12),

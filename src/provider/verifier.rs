@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
 use time::OffsetDateTime;
 
 use crate::error::{Error, ErrorKind};
@@ -42,8 +41,6 @@ pub struct RequestVerifier {
     keys: Keys,
     /// The verifier of a scheme; `None` under a scheme whose keys are looked up, and without one.
     by_scheme: Option<Verifier>,
-    /// The verifier of the other family of headers, if the provider has one.
-    by_other: Option<Verifier>,
 }
 
 impl RequestVerifier {
@@ -66,10 +63,6 @@ impl RequestVerifier {
             Authentication::Scheme(scheme) => Some(scheme_verifier(scheme, provider.tolerance, &keys)?),
             _ => None,
         };
-        let by_other = match (&by_scheme, provider.other_scheme) {
-            (Some(_), Some(scheme)) => Some(scheme_verifier(scheme, provider.tolerance, &keys)?),
-            _ => None,
-        };
         if let Authentication::HttpSignature(rule) = provider.authentication {
             http_signature::check_keys(&rule, &keys)?;
         }
@@ -86,7 +79,7 @@ impl RequestVerifier {
             }
         }
         check_features(provider)?;
-        Ok(Self { provider, keys, by_scheme, by_other })
+        Ok(Self { provider, keys, by_scheme })
     }
 
     /// The provider.
@@ -148,7 +141,7 @@ impl RequestVerifier {
     ) -> Result<Verified<'a>, VerifyError> {
         let signed_at = match self.provider.authentication {
             Authentication::Scheme(_) => {
-                let verifier = self.of_family(request.headers).ok_or(VerifyError::UnknownKey)?;
+                let verifier = self.by_scheme.as_ref().ok_or(VerifyError::UnknownKey)?;
                 return verifier.verify_request_at(request, now);
             }
             Authentication::Token(places) => {
@@ -181,19 +174,9 @@ impl RequestVerifier {
         Ok(Verified::proven(by, signed_at, request, now))
     }
 
-    /// The verifier of the family of headers that the request has, complete.
-    fn of_family(&self, headers: &HeaderMap) -> Option<&Verifier> {
-        let is_complete = |verifier: &&Verifier| verifier.check_head(headers).is_ok();
-        let first = self.by_scheme.as_ref()?;
-        match self.by_other.as_ref().filter(is_complete) {
-            Some(other) if !is_complete(&first) => Some(other),
-            _ => Some(first),
-        }
-    }
-
     /// Judges whether the head of a request can prove it, before its body has arrived.
     pub(crate) fn check_head(&self, request: &Request<'_>) -> Result<(), VerifyError> {
-        match (self.of_family(request.headers), self.provider.authentication) {
+        match (&self.by_scheme, self.provider.authentication) {
             (Some(verifier), _) => verifier.check_head(request.headers),
             (None, Authentication::Jwt(rule)) => match rule.place.header() {
                 Some(name) if !request.headers.contains_key(name) => Err(VerifyError::MissingHeader { name }),

@@ -81,7 +81,8 @@ impl<I> Receiver<I> {
 
     /// Judges a request by its head, and finds the headers that its proof needs.
     pub(super) fn judge<'a>(&self, arrival: &Arrival<'a>) -> Result<Option<FoundHeaders<'a>>, Rejection> {
-        self.check.check_form(arrival, self.max_body, &self.content_types)?;
+        let decodes_gzip = self.decoder.is_some();
+        self.check.check_form(arrival, self.max_body, &self.content_types, decodes_gzip)?;
         for guard in &self.guards {
             // A guard is the application's own, so its panic fails this request and nothing else.
             match catch_unwind(AssertUnwindSafe(|| guard.admits(arrival))) {

@@ -51,10 +51,11 @@ impl Check {
         arrival: &Arrival<'_>,
         max_body: usize,
         content_types: &[Box<str>],
+        decodes_gzip: bool,
     ) -> Result<(), Rejection> {
         match self {
-            Self::Provider(_) => check_length(arrival, max_body),
-            _ => check_form(arrival, max_body, content_types),
+            Self::Provider(_) => check_length(arrival, max_body, decodes_gzip),
+            _ => check_form(arrival, max_body, content_types, decodes_gzip),
         }
     }
 

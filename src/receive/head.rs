@@ -4,16 +4,19 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method};
 
 use crate::receive::arrival::Arrival;
+use crate::receive::decoder::Encoding;
 use crate::receive::rejection::Rejection;
 
 /// Checks that a request is a POST of JSON, as far as its head says, and that its body is not announced as
 /// longer than `max_body` bytes.
 ///
-/// `others` are the content types beside JSON's that count as JSON.
+/// `others` are the content types beside JSON's that count as JSON. `decodes_gzip` is whether a body may be
+/// compressed by gzip.
 pub(crate) fn check_form(
     arrival: &Arrival<'_>,
     max_body: usize,
     others: &[Box<str>],
+    decodes_gzip: bool,
 ) -> Result<(), Rejection> {
     if arrival.method != Method::POST {
         return Err(Rejection::Method);
@@ -28,7 +31,7 @@ pub(crate) fn check_form(
         } else if *name == CONTENT_LENGTH && arrival.body_length.is_none() {
             length = value.to_str().ok().and_then(|digits| digits.parse().ok());
         } else if *name == CONTENT_ENCODING && !is_identity(value) {
-            return Err(Rejection::ContentEncoding);
+            check_encoding(arrival, decodes_gzip)?;
         }
     }
     // Without a content type, the body itself decides.
@@ -41,15 +44,26 @@ pub(crate) fn check_form(
     Ok(())
 }
 
-/// Checks that a body is not encoded, nor announced as longer than `max_body` bytes.
-pub(crate) fn check_length(arrival: &Arrival<'_>, max_body: usize) -> Result<(), Rejection> {
-    if arrival.headers.get_all(CONTENT_ENCODING).iter().any(|value| !is_identity(value)) {
-        return Err(Rejection::ContentEncoding);
-    }
+/// Checks that a body is not encoded in a way that is not decoded, nor announced as longer than `max_body`
+/// bytes.
+pub(crate) fn check_length(
+    arrival: &Arrival<'_>,
+    max_body: usize,
+    decodes_gzip: bool,
+) -> Result<(), Rejection> {
+    check_encoding(arrival, decodes_gzip)?;
     let announced = || arrival.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
     match arrival.body_length.or_else(announced) {
         Some(length) if length > max_body as u64 => Err(Rejection::TooLarge { limit: max_body }),
         _ => Ok(()),
+    }
+}
+
+fn check_encoding(arrival: &Arrival<'_>, decodes_gzip: bool) -> Result<(), Rejection> {
+    match Encoding::of(arrival.headers) {
+        Encoding::Identity => Ok(()),
+        Encoding::Gzip if decodes_gzip => Ok(()),
+        Encoding::Gzip | Encoding::Other => Err(Rejection::ContentEncoding),
     }
 }
 

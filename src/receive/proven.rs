@@ -104,6 +104,10 @@ impl<'r, 'a, I> Admitted<'r, 'a, I> {
                     Box::pin(check.prove_slowly(contract, types, arrival, self.found, body, now)).await?
                 }
             };
+            let verified = match receiver.decoder {
+                Some(decoder) => decoder.decoded(self.arrival.headers, verified)?,
+                None => verified,
+            };
             let source = receiver.check.source(&receiver.source, &self.arrival);
             let trace = Trace::of(self.arrival.headers);
             let arrival = receiver.check.provider().map(|_| Box::new(self.arrival));
@@ -365,7 +369,7 @@ impl<'r, I: Inbox> Proven<'r, '_, I> {
         let stopwatch = Stopwatch::start();
         // The call itself may panic too, if the handler is a closure that returns a future.
         let handled = span.around(catch_panic(async { handler(event).await })).await;
-        stopwatch.handled_for(&receiver.label);
+        stopwatch.stop("provider", &receiver.label);
         let error: Box<dyn StdError + Send + Sync> = match handled {
             Ok(Ok(())) => return Self::commit(&mut receipt, now).await,
             Ok(Err(error)) => error.into(),

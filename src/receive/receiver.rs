@@ -5,6 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::ACCEPT_ENCODING;
+
 use crate::contract::Contract;
 use crate::error::Error;
 use crate::event::{DataError, EventId};
@@ -12,6 +15,7 @@ use crate::provider::{Keys, Provider, RequestVerifier};
 use crate::receive::admission::Admission;
 use crate::receive::answer::Answer;
 use crate::receive::check::Check;
+use crate::receive::decoder::Decoder;
 use crate::receive::guard::Guard;
 use crate::receive::lease::default_lease;
 use crate::receive::no_inbox::NoInbox;
@@ -83,6 +87,8 @@ pub struct Receiver<I = NoInbox> {
     pub(super) max_events: usize,
     /// Content types beside the sender's whose bodies are read as JSON.
     pub(super) content_types: Vec<Box<str>>,
+    /// Decodes bodies compressed by gzip.
+    pub(super) decoder: Option<Decoder>,
     body_deadline: Duration,
     pub(super) is_retired: bool,
     observer: Option<RejectionObserver>,
@@ -215,6 +221,7 @@ impl Receiver {
             max_body: MAX_BODY,
             max_events: MAX_EVENTS,
             content_types: Vec::new(),
+            decoder: None,
             body_deadline: BODY_DEADLINE,
             is_retired: false,
             observer: None,
@@ -251,6 +258,7 @@ impl<I> Receiver<I> {
             max_body: self.max_body,
             max_events: self.max_events,
             content_types: self.content_types,
+            decoder: self.decoder,
             body_deadline: self.body_deadline,
             is_retired: self.is_retired,
             observer: self.observer,
@@ -465,7 +473,13 @@ impl<I> Receiver<I> {
     /// The ready routes and extractors call it themselves.
     pub fn refuse(&self, rejection: &Rejection) -> Answer {
         let provider = self.provider();
-        refuse(&self.label, provider, self.observer.as_deref(), rejection, || self.challenge())
+        let answer = refuse(&self.label, provider, self.observer.as_deref(), rejection, || self.challenge());
+        match rejection {
+            Rejection::ContentEncoding if self.decoder.is_some() => {
+                answer.with_header(ACCEPT_ENCODING, HeaderValue::from_static("gzip, identity"))
+            }
+            _ => answer,
+        }
     }
 
     /// Forgets the secrets of `tenant`, so that its next request looks them up. Call it when they were

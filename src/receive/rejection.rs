@@ -63,8 +63,18 @@ pub enum Rejection {
     #[error("content type is not one of the sender's, mostly application/json")]
     ContentType,
     /// The body is compressed, or encoded in another way, and the receiver does not decode it.
-    #[error("body has a content encoding, expected none")]
+    #[error("body has a content encoding, expected none, or gzip if it is set by `with_gzip`")]
     ContentEncoding,
+    /// The request is proven, but its body is not gzip, although its content encoding says so.
+    #[error("request is genuine, but its body is not gzip as its content encoding says")]
+    Undecodable(#[source] std::io::Error),
+    /// The body is longer than the receiver takes when it is decoded.
+    #[error("decoded body is longer than {limit} bytes, the limit set by `with_gzip`")]
+    #[non_exhaustive]
+    DecodedTooLarge {
+        /// The greatest length of a decoded body, in bytes.
+        limit: usize,
+    },
     /// The request has more events than the receiver takes.
     #[error("request has more than {limit} events, the limit set by `with_max_events`")]
     #[non_exhaustive]
@@ -130,10 +140,12 @@ impl Rejection {
         match self {
             Self::Challenge { answer } => answer.status,
             Self::Unverified(_) | Self::NotAdmitted { .. } | Self::UnknownTenant => StatusCode::UNAUTHORIZED,
-            Self::Malformed(_) | Self::Truncated => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::Truncated | Self::Undecodable(_) => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::ContentType | Self::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooLarge { .. } | Self::TooManyEvents { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } | Self::DecodedTooLarge { .. } | Self::TooManyEvents { .. } => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::Incomplete => StatusCode::REQUEST_TIMEOUT,
             Self::Retired => StatusCode::GONE,
             Self::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -174,11 +186,12 @@ impl Rejection {
             Self::Method => "method",
             Self::ContentType => "content_type",
             Self::ContentEncoding => "content_encoding",
-            Self::TooLarge { .. } => "too_large",
+            Self::TooLarge { .. } | Self::DecodedTooLarge { .. } => "too_large",
             Self::TooManyEvents { .. } => "too_many_events",
             Self::Incomplete => "incomplete",
             Self::Truncated => "truncated",
             Self::Malformed(_) => "malformed",
+            Self::Undecodable(_) => "undecodable",
             Self::Retired => "retired",
             Self::Busy { .. } => "busy",
             Self::GuardPanicked { .. } | Self::KeyPanicked => "panic",
@@ -222,6 +235,7 @@ impl Rejection {
         ("refused", "incomplete"),
         ("refused", "truncated"),
         ("refused", "malformed"),
+        ("refused", "undecodable"),
         ("refused", "retired"),
         ("failed", "busy"),
         ("failed", "panic"),

@@ -264,8 +264,13 @@ pub(super) fn check_head(scheme: &Scheme, headers: &HeaderMap) -> Result<(), Ver
 
 impl Scheme {
     /// Points for a request that carries a signature where this scheme does, and in its form; `None` if it
-    /// carries none.
+    /// carries none. Other names of the headers count less, because senders of their own have those names.
     pub(crate) fn resemblance(&self, request: &Request<'_>) -> Option<u32> {
+        let other = self.other_headers.and_then(|family| self.in_family(*family).own_resemblance(request));
+        self.own_resemblance(request).max(other.map(|points| points.saturating_sub(4)))
+    }
+
+    fn own_resemblance(&self, request: &Request<'_>) -> Option<u32> {
         let json = read_json(self, request).ok()?;
         let root = *items(self, json.as_ref()).ok()?.first()?;
         let texts = Message { scheme: self, request, id: "", root }.signature_texts().ok()?;

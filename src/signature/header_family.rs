@@ -14,6 +14,11 @@ impl HeaderFamily {
         Self { signature, id: None, timestamp: None }
     }
 
+    /// The header with the signature.
+    pub const fn signature_header(&self) -> &'static str {
+        self.signature
+    }
+
     /// Sets the header with the id.
     pub const fn with_id(mut self, header: &'static str) -> Self {
         self.id = Some(header);

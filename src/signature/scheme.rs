@@ -501,6 +501,20 @@ impl Scheme {
         self.checked()
     }
 
+    /// Other names of the headers, which a verifier accepts in place of the scheme's own.
+    pub const fn other_headers(&self) -> Option<&'static HeaderFamily> {
+        self.other_headers
+    }
+
+    /// The scheme with the other names of its headers in place of its own.
+    pub(super) const fn in_family(mut self, family: HeaderFamily) -> Self {
+        self.signature_header = family.signature;
+        self.id_header = family.id;
+        self.timestamp_header = family.timestamp;
+        self.other_headers = None;
+        self
+    }
+
     /// The scheme's own headers.
     pub(super) const fn family(&self) -> HeaderFamily {
         HeaderFamily {

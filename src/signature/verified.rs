@@ -96,6 +96,11 @@ impl<'a> Verified<'a> {
         Verified { body: Cow::Borrowed(body), ..self }
     }
 
+    /// Puts the decoded body in place of the one that was proven.
+    pub(crate) fn with_decoded(self, body: Vec<u8>) -> Self {
+        Self { body: Cow::Owned(body), ..self }
+    }
+
     /// Makes the message of one event of a proven request, whose envelope is `body`.
     pub(crate) fn event(&self, body: Vec<u8>) -> Verified<'static> {
         Verified {
@@ -148,7 +153,7 @@ impl<'a> Verified<'a> {
         self.timestamp.map(|seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(LAST_TIMESTAMP))
     }
 
-    /// The raw body, as it was received and proved.
+    /// The raw body, as it was received and proved; behind a receiver that decodes bodies, the decoded one.
     pub fn body(&self) -> &[u8] {
         &self.body
     }

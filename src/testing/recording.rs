@@ -219,7 +219,7 @@ impl Recorded {
         now: OffsetDateTime,
     ) -> Result<Envelope<T>, Rejection> {
         let (headers, body): (&HeaderMap, &[u8]) = (self.request.headers(), self.request.body());
-        check_form(&Arrival::from(&self.request), usize::MAX, &[])?;
+        check_form(&Arrival::from(&self.request), usize::MAX, &[], false)?;
         let verified = match contract.scheme() {
             Some(_) => {
                 let verifier = contract.verifier(secret).map_err(|error| Rejection::Secrets(error.into()))?;

@@ -120,10 +120,10 @@ pub static OKTA: Provider =
 /// The request shows a secret, which proves none of its parts: the secret is all that a stranger needs, so
 /// accept it over TLS only.
 ///
-/// Set the format to a JSON array.
+/// Set the format to a JSON array, or to an object for each event; lines of JSON are not read.
 ///
-/// Source: <https://auth0.com/docs/customize/log-streams/custom-log-streams>. Proven by another library that
-/// receives it.
+/// Source: <https://auth0.com/docs/customize/log-streams/custom-log-streams>. Proven by the provider's
+/// documentation.
 pub static AUTH0: Provider =
     Provider::new("auth0", Authentication::Token(&[TokenPlace::Header("authorization")]))
         .with_title("Auth0 log streams")
@@ -135,7 +135,7 @@ pub static AUTH0: Provider =
         .with_notes("Set the format to a JSON array.")
         .with_source(
             "https://auth0.com/docs/customize/log-streams/custom-log-streams",
-            Evidence::OtherLibrary,
+            Evidence::Documentation,
         );
 
 /// Aircall.
@@ -208,12 +208,25 @@ pub static RINGCENTRAL: Provider =
 /// The request shows a secret, which proves none of its parts: the secret is all that a stranger needs, so
 /// accept it over TLS only.
 ///
-/// Source: <https://developers.deepgram.com/docs/callback>. Proven by another library that receives it.
-pub static DEEPGRAM: Provider =
-    Provider::new("deepgram", Authentication::Token(&[TokenPlace::Header("dg-token")]))
-        .with_title("Deepgram")
-        .with_id(&[Place::Field("/request_id"), Place::Field("/metadata/request_id")])
-        .with_source("https://developers.deepgram.com/docs/callback", Evidence::OtherLibrary);
+/// Put `user:password` into the callback's URL, which comes as Basic credentials, or a secret into
+/// `extra=callback_secret:...` of the request that you send, which comes in the body. The header `dg-token`
+/// with the identifier of the API key is no longer supported by Deepgram, and is still read.
+///
+/// Source: <https://developers.deepgram.com/docs/callback>. Proven by the provider's documentation.
+pub static DEEPGRAM: Provider = Provider::new(
+    "deepgram",
+    Authentication::Token(&[
+        TokenPlace::Basic,
+        TokenPlace::Json("/metadata/extra/callback_secret"),
+        TokenPlace::Header("dg-token"),
+    ]),
+)
+.with_title("Deepgram")
+.with_id(&[Place::Field("/request_id"), Place::Field("/metadata/request_id")])
+.with_notes(
+    "Put user:password into the callback's URL, or a secret into extra=callback_secret:.. of your request.",
+)
+.with_source("https://developers.deepgram.com/docs/callback", Evidence::Documentation);
 
 /// Vapi (secret).
 ///
@@ -332,14 +345,16 @@ pub static MONDAY: Provider = Provider::new("monday", Authentication::Nothing)
 /// Mollie (classic).
 ///
 /// Nothing is proven: the request only names what changed, so ask the API for it. The id is that of the
-/// payment or order, which changes again: it is remembered for a minute only.
+/// payment or order, which changes again. No request counts as a copy of another, because asking twice costs
+/// little, and a change that is dropped is lost.
 ///
 /// Source: <https://docs.mollie.com/reference/webhooks>. Proven by the provider's documentation.
 pub static MOLLIE_CLASSIC: Provider = Provider::new("mollie_classic", Authentication::Nothing)
     .with_title("Mollie (classic)")
     .with_id(&[Place::Field("/id")])
     .with_type(&[Place::Fixed("changed")])
-    .with_dedupe_window(Duration::from_secs(60))
+    .with_subject_id()
+    .with_copy_window(Duration::ZERO)
     .with_bodies(&[BodyForm::Form])
     .with_source("https://docs.mollie.com/reference/webhooks", Evidence::Documentation);
 

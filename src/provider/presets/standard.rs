@@ -27,7 +27,6 @@ pub static STANDARD_WEBHOOKS: Provider = Provider::signed("standard_webhooks", S
 /// Source: <https://docs.svix.com/receiving/verifying-payloads/how-manual>. Proven by the provider's own
 /// code, and a vector made from it.
 pub static SVIX: Provider = Provider::signed("svix", Scheme::SVIX)
-    .with_other_scheme(Scheme::STANDARD_WEBHOOKS)
     .with_title("Svix")
     .with_type(&[Place::Field("/type")])
     .with_time(Place::Field("/timestamp"), TimeForm::Rfc3339)
@@ -98,7 +97,6 @@ pub static QUO: Provider = Provider::signed("quo", Scheme::STANDARD_WEBHOOKS.wit
 /// receives it.
 pub static REPLICATE: Provider =
     Provider::signed("replicate", Scheme::STANDARD_WEBHOOKS.with_name("replicate"))
-        .with_other_scheme(Scheme::SVIX)
         .with_title("Replicate")
         .with_type(&[Place::Field("/type")])
         .with_time(Place::Field("/timestamp"), TimeForm::Rfc3339)
@@ -111,7 +109,6 @@ pub static REPLICATE: Provider =
 ///
 /// Source: <https://render.com/docs/webhooks>. Proven by another library that receives it.
 pub static RENDER: Provider = Provider::signed("render", Scheme::STANDARD_WEBHOOKS.with_name("render"))
-    .with_other_scheme(Scheme::SVIX)
     .with_title("Render")
     .with_type(&[Place::Field("/type")])
     .with_time(Place::Field("/timestamp"), TimeForm::Rfc3339)
@@ -126,7 +123,6 @@ pub static RENDER: Provider = Provider::signed("render", Scheme::STANDARD_WEBHOO
 /// that receives it.
 pub static RECALL_AI: Provider =
     Provider::signed("recall_ai", Scheme::STANDARD_WEBHOOKS.with_name("recall_ai"))
-        .with_other_scheme(Scheme::SVIX)
         .with_title("Recall.ai")
         .with_type(&[Place::Field("/type")])
         .with_time(Place::Field("/timestamp"), TimeForm::Rfc3339)
@@ -156,7 +152,6 @@ pub static DODO: Provider = Provider::signed("dodo", Scheme::STANDARD_WEBHOOKS.w
 /// Source: <https://api-docs.incident.io/tag/Webhooks/>. Proven by another library that receives it.
 pub static INCIDENT_IO: Provider =
     Provider::signed("incident_io", Scheme::STANDARD_WEBHOOKS.with_name("incident_io"))
-        .with_other_scheme(Scheme::SVIX)
         .with_title("incident.io")
         .with_type(&[Place::Field("/type")])
         .with_time(Place::Field("/timestamp"), TimeForm::Rfc3339)
@@ -169,7 +164,6 @@ pub static INCIDENT_IO: Provider =
 ///
 /// Source: <https://docs.lithic.com/docs/events-api>. Proven by another library that receives it.
 pub static LITHIC: Provider = Provider::signed("lithic", Scheme::STANDARD_WEBHOOKS.with_name("lithic"))
-    .with_other_scheme(Scheme::SVIX)
     .with_title("Lithic")
     .with_type(&[Place::Field("/type")])
     .with_time(Place::Field("/timestamp"), TimeForm::Rfc3339)
@@ -198,7 +192,6 @@ pub static POLAR: Provider = Provider::signed("polar", POLAR_SCHEME)
 /// Source: <https://resend.com/docs/dashboard/webhooks/verify-webhooks-requests>. Proven by the provider's
 /// own code.
 pub static RESEND: Provider = Provider::signed("resend", Scheme::SVIX.with_name("resend"))
-    .with_other_scheme(Scheme::STANDARD_WEBHOOKS)
     .with_title("Resend")
     .with_type(&[Place::Field("/type")])
     .with_time(Place::Field("/created_at"), TimeForm::Rfc3339)
@@ -214,7 +207,6 @@ pub static RESEND: Provider = Provider::signed("resend", Scheme::SVIX.with_name(
 ///
 /// Source: <https://clerk.com/docs/webhooks/sync-data>. Proven by the provider's own code.
 pub static CLERK: Provider = Provider::signed("clerk", Scheme::SVIX.with_name("clerk"))
-    .with_other_scheme(Scheme::STANDARD_WEBHOOKS)
     .with_title("Clerk")
     .with_type(&[Place::Field("/type")])
     .with_time(Place::Field("/timestamp"), TimeForm::Milliseconds)
@@ -227,7 +219,6 @@ pub static CLERK: Provider = Provider::signed("clerk", Scheme::SVIX.with_name("c
 ///
 /// Source: <https://developer.brex.com/docs/webhooks/>. Proven by the provider's own code.
 pub static BREX: Provider = Provider::signed("brex", Scheme::SVIX.with_name("brex"))
-    .with_other_scheme(Scheme::STANDARD_WEBHOOKS)
     .with_title("Brex")
     .with_type(&[Place::Field("/event_type"), Place::Field("/type")])
     .with_source("https://developer.brex.com/docs/webhooks/", Evidence::ProviderCode);

@@ -24,5 +24,5 @@ impl Stopwatch {
         Self
     }
 
-    pub(in crate::receive) const fn handled_for(self, _: &Arc<str>) {}
+    pub(in crate::receive) const fn stop(self, _: &'static str, _: &Arc<str>) {}
 }

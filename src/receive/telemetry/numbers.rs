@@ -58,9 +58,9 @@ impl Stopwatch {
         Self(Instant::now())
     }
 
-    /// Reports the duration of a receiver's handler.
-    pub(in crate::receive) fn handled_for(self, provider: &Arc<str>) {
-        histogram!(DURATION, "provider" => Arc::clone(provider)).record(self.0.elapsed().as_secs_f64());
+    /// Reports how long the handler took, under the label of its receiver or queue.
+    pub(in crate::receive) fn stop(self, label: &'static str, name: &Arc<str>) {
+        histogram!(DURATION, label => Arc::clone(name)).record(self.0.elapsed().as_secs_f64());
     }
 }
 

@@ -8,10 +8,11 @@ use time::OffsetDateTime;
 use tokio::time::timeout;
 
 use super::job::{Handle, HandlerFailure};
-use super::telemetry::{self, Stopwatch};
+use super::telemetry;
 use crate::clock::Clock;
 use crate::delivery::{DeadReason, Next};
 use crate::lease::{Asked, Runner};
+use crate::receive::telemetry::Stopwatch;
 use crate::retry::RetryPolicy;
 use crate::store::{InboxKey, Lease, Leased, RequestAttempt, Settlement, StoredRequest};
 
@@ -67,7 +68,7 @@ impl Calls {
             let reason = format!("handler did not end within {:?}", self.deadline);
             vec![Err(HandlerFailure::new(reason)); attempts.len()]
         });
-        stopwatch.stop(&self.queue);
+        stopwatch.stop("queue", &self.queue);
         let now = now();
         let finish = |(((key, lease), attempt, first_attempt_at), result): ((_, u32, Option<_>), _)| {
             let settlement = match result {

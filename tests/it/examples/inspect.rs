@@ -115,6 +115,18 @@ fn inspect_tells_svix_and_ed25519_apart_from_standard_webhooks() {
     }
 }
 
+/// Polar sends the headers of Standard Webhooks, and its key is the secret's text.
+#[test]
+fn inspect_recognizes_polar_by_the_form_of_its_key() {
+    let polar = hookwire::provider::Provider::by_name("polar").unwrap();
+    let secret = "polar_whs_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH";
+    let body = br#"{"type":"order.paid","timestamp":"2026-04-17T19:12:03Z","data":{"id":"o-1"}}"#;
+    let run = inspect(&signed(polar.scheme().unwrap(), secret, body), &["--secret", secret]);
+    assert_eq!(run.code, 0, "{}", run.out);
+    assert!(run.out.contains("provider    polar, Polar"), "{}", run.out);
+    assert!(run.out.contains("type        order.paid"), "{}", run.out);
+}
+
 #[test]
 fn inspect_proves_nothing_without_a_secret_and_still_shows_the_event() {
     let run = run("inspect", &["--now", "1776453123"], &allison(BODY));

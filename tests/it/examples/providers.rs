@@ -223,6 +223,20 @@ fn inspect_recognizes_a_provider_by_its_signature_header() {
 }
 
 #[test]
+fn inspect_proves_by_one_of_several_secrets_although_another_is_malformed() {
+    for name in ["sinch_voice", "telnyx", "airtable"] {
+        let vector = vectors().into_iter().find(|vector| vector.provider == name).unwrap();
+        let key = vector.key.clone().unwrap();
+        let now = vector.now().unix_timestamp().to_string();
+        let args = ["-", "--provider", name, "--now", &now, "--secret", "not a key", "--secret", &key];
+        let run = run("inspect", &args, &captured(&vector));
+        assert_eq!(run.code, 0, "{name}: {}", run.out);
+        assert!(run.out.contains("secret      2 of 2 has signed"), "{name}: {}", run.out);
+        assert!(run.out.contains("1 of 2 is refused by a receiver: "), "{name}: {}", run.out);
+    }
+}
+
+#[test]
 fn inspect_names_the_version_of_hubspot_that_it_knows() {
     let run = run("inspect", &["-", "--provider", "hubspot_v1"], b"POST / HTTP/1.1\n\n");
     assert_eq!(run.code, 2);

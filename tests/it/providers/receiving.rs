@@ -112,6 +112,37 @@ fn a_request_without_events_is_accepted() {
     let headers = signed(provider("line"), &secret, "", body);
     let receiver = Receiver::of(provider("line"), &secret).unwrap();
     assert!(matches!(ready(receive(&receiver, &headers, body)).unwrap(), Received::NoEvent));
+    // Xero's trial of an endpoint.
+    let body = br#"{"events":null,"firstEventSequence":0,"lastEventSequence":0,"entropy":"FMLHZNKCVK"}"#;
+    let headers = signed(provider("xero"), &secret, "", body);
+    let receiver = Receiver::of(provider("xero"), &secret).unwrap();
+    assert!(matches!(ready(receive(&receiver, &headers, body)).unwrap(), Received::NoEvent));
+}
+
+#[test]
+fn deepgram_shows_its_secret_as_credentials_or_in_the_body() {
+    use base64::Engine as _;
+
+    let basic = base64::engine::general_purpose::STANDARD.encode("agent:hush");
+    let basic = format!("Basic {basic}");
+    let in_the_body = r#"{"metadata":{"request_id":"r","extra":{"callback_secret":"hush"}}}"#;
+    for (secret, header, body, expected) in [
+        ("agent:hush", Some(("authorization", &*basic)), "{}", true),
+        ("agent:hush", Some(("authorization", "Basic YWdlbnQ6aHVzSA==")), "{}", false),
+        ("hush", None, in_the_body, true),
+        ("other", None, in_the_body, false),
+        ("hush", Some(("dg-token", "hush")), "{}", true),
+        ("hush", None, "{}", false),
+    ] {
+        let mut headers = HeaderMap::new();
+        if let Some((name, value)) = header {
+            headers.insert(name, HeaderValue::from_str(value).unwrap());
+        }
+        let secret: Secret = secret.parse().unwrap();
+        let receiver = Receiver::of(provider("deepgram"), &secret).unwrap();
+        let received = ready(receive(&receiver, &headers, body.as_bytes()));
+        assert_eq!(received.is_ok(), expected, "{secret:?} {header:?} {body}");
+    }
 }
 
 #[test]

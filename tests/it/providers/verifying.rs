@@ -81,9 +81,9 @@ fn a_changed_signature_is_refused() {
     for vector in proven() {
         let carrier = match vector.provider().authentication() {
             Authentication::Scheme(scheme) => {
-                let other = vector.provider().other_scheme();
-                let all = [Some(scheme), other].into_iter().flatten().map(|scheme| scheme.signature_header());
-                all.into_iter().find(|name| vector.headers.contains_key(*name)).unwrap_or_default().to_owned()
+                let other = scheme.other_headers().map(|family| family.signature_header());
+                let mut all = [Some(scheme.signature_header()), other].into_iter().flatten();
+                all.find(|name| vector.headers.contains_key(*name)).unwrap_or_default().to_owned()
             }
             Authentication::HttpSignature(_) => "signature".to_owned(),
             Authentication::Token(_) | Authentication::Jwt(_) => {

@@ -56,6 +56,36 @@ async fn an_event_is_handled_once_and_its_copy_answered_200() {
 }
 
 #[tokio::test]
+async fn a_compressed_body_is_decoded_over_http_and_a_bomb_refused() {
+    use std::io::Write as _;
+
+    let receiver = receiver().with_gzip(10_000).with_max_body(100_000);
+    let app = Router::new().route("/", handler(receiver, async |event: Arrived| Ok(event.map(drop)?)));
+    let address = serve(app).await;
+    let plain = signed("evt_1", &secret(), "/");
+    let at = plain.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    let post = async |body: &[u8], encoding: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(body).unwrap();
+        let body = encoder.finish().unwrap();
+        let now = OffsetDateTime::now_utc();
+        let headers = Contract::allison().signer(&secret()).unwrap().sign("evt_1", now, &body).unwrap();
+        let mut request = format!(
+            "POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-encoding: {encoding}\r\n\
+             content-length: {}\r\n",
+            body.len()
+        );
+        for (name, value) in &headers {
+            request += &format!("{name}: {}\r\n", value.to_str().unwrap());
+        }
+        send(address, &[request.as_bytes(), b"\r\n", &body].concat()).await
+    };
+    assert_eq!(post(&plain[at..], "gzip").await, 200);
+    assert_eq!(post(&plain[at..], "br").await, 415);
+    assert_eq!(post(&vec![b' '; 5 << 20], "gzip").await, 413);
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_long_or_too_slow_or_never_ends_is_refused() {
     let receiver = receiver().with_max_body(1_000).with_body_deadline(Duration::from_millis(50));
     let app =

@@ -183,18 +183,44 @@ static SHOWN: Provider = Provider::new(
 #[tokio::test]
 async fn a_provider_without_ids_has_a_window_of_its_own() {
     let by_name = |name| Provider::by_name(name).unwrap().copy_window();
-    assert_eq!(by_name("dropbox"), Duration::from_secs(60));
+    assert_eq!(by_name("dropbox"), Duration::ZERO);
+    assert_eq!(by_name("mollie_classic"), Duration::ZERO);
     assert_eq!(by_name("cloudflare_notifications"), Duration::from_secs(60));
     assert_eq!(by_name("plaid"), Duration::from_secs(600));
     assert_eq!(by_name("zoom"), Duration::from_secs(7 * 24 * 3_600));
-    let secret: Secret = "hush".parse().unwrap();
-    let dropbox = Provider::by_name("dropbox").unwrap();
-    let receiver = Receiver::of(dropbox, &secret).unwrap().with_inbox(Arc::new(MemoryStore::new()));
-    let body = br#"{"list_folder":{"accounts":["dbid:1"]}}"#;
-    let signer = hookwire::Signer::new(dropbox.scheme().unwrap(), &secret).unwrap();
-    let headers = signer.sign("", NOON, body).unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("cf-webhook-auth", HeaderValue::from_static("hush"));
+    let cloudflare = Provider::by_name("cloudflare_notifications").unwrap();
+    let receiver = Receiver::of(cloudflare, "hush".parse::<Secret>().unwrap()).unwrap();
+    let receiver = receiver.with_inbox(Arc::new(MemoryStore::new()));
+    let body = br#"{"alert_type":"health","text":"down"}"#;
     for (second, expected) in [(0, false), (59, true), (61, false), (120, true), (122, false)] {
         assert_eq!(is_copy_of(&receiver, &headers, body, second).await, expected, "{second}");
+    }
+}
+
+/// The body names what changed and not the change: the next change has the same body.
+#[tokio::test]
+async fn no_notice_of_a_change_is_a_copy_of_the_one_before() {
+    let secret: Secret = "hush".parse().unwrap();
+    let dropbox = Provider::by_name("dropbox").unwrap();
+    let body: &[u8] = br#"{"list_folder":{"accounts":["dbid:1"]}}"#;
+    let signer = hookwire::Signer::new(dropbox.scheme().unwrap(), &secret).unwrap();
+    let signed = signer.sign("", NOON, body).unwrap();
+    let mut form = HeaderMap::new();
+    form.insert("content-type", HeaderValue::from_static("application/x-www-form-urlencoded"));
+    let mollie = Provider::by_name("mollie_classic").unwrap();
+    for (provider, headers, body) in [(dropbox, &signed, body), (mollie, &form, b"id=tr_d0b0E3EA3v")] {
+        let receiver = Receiver::of(provider, &secret).unwrap().with_inbox(Arc::new(MemoryStore::new()));
+        for second in [0, 0, 1, 59, 61] {
+            assert!(!is_copy_of(&receiver, headers, body, second).await, "{} {second}", provider.name());
+        }
+        let receiver = Receiver::of(provider, &secret).unwrap().with_intake(Arc::new(MemoryStore::new()));
+        for second in 0..3 {
+            let now = NOON + Duration::from_secs(second);
+            let stored = stored(&receiver, Arrival::post(headers), body, now).await.unwrap();
+            assert_eq!(stored, StoredFirst::New, "{} {second}", provider.name());
+        }
     }
 }
 

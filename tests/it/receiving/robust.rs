@@ -105,6 +105,81 @@ async fn a_compressed_body_is_answered_415_with_the_encoding_that_is_taken() {
 }
 
 #[tokio::test]
+async fn a_body_that_was_compressed_before_it_was_signed_is_decoded_where_that_is_set() {
+    let plain = Request::new("evt_1").body;
+    let sent = |body: &[u8], encoding: &'static str| {
+        let mut headers = sign(body);
+        headers.append(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+        headers
+    };
+    let body = gzipped(&plain);
+    let receiver = receiver().with_gzip(plain.len());
+    for encoding in ["gzip", "GZIP", "x-gzip", " gzip "] {
+        let headers = sent(&body, encoding);
+        let event = received::<allison::Event, _>(&receiver, Arrival::post(&headers), &body, NOON);
+        let Received::Event { envelope, .. } = event.await.unwrap() else { panic!("{encoding}") };
+        assert_eq!((envelope.id.as_str(), envelope.event_type()), ("evt_1", "call.ended"), "{encoding}");
+    }
+    assert_eq!(answered(&receiver, Arrival::post(&sign(&plain)), &plain).await.status, 200, "a plain body");
+
+    // Another encoding, two of them, and one on top of the other.
+    for encoding in ["br", "gzip, gzip", "deflate, gzip"] {
+        let answer = answered(&receiver, Arrival::post(&sent(&body, encoding)), &body).await;
+        assert_eq!(answer.status, 415, "{encoding}");
+        assert_eq!(answer.header(&ACCEPT_ENCODING), Some(&HeaderValue::from_static("gzip, identity")));
+    }
+    let mut twice = sent(&body, "gzip");
+    twice.append(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    assert_eq!(answered(&receiver, Arrival::post(&twice), &body).await.status, 415);
+
+    // Nothing is decoded for a stranger, and no more than the limit for anybody.
+    let bomb = gzipped(&vec![b' '; 10 << 20]);
+    assert!(bomb.len() < 20_000);
+    let unsigned = sent(&body, "gzip");
+    assert_eq!(answered(&receiver, Arrival::post(&unsigned), &bomb).await.status, 401);
+    let headers = sent(&bomb, "gzip");
+    let refused = received::<allison::Event, _>(&receiver, Arrival::post(&headers), &bomb, NOON).await;
+    let limit = plain.len();
+    assert!(matches!(refused, Err(Rejection::DecodedTooLarge { limit: at, .. }) if at == limit));
+    assert_eq!(answered(&receiver, Arrival::post(&headers), &bomb).await.status, 413);
+    let broken = &body[..body.len() - 1];
+    let answer = answered(&receiver, Arrival::post(&sent(broken, "gzip")), broken).await;
+    assert_eq!(answer.status, 400);
+}
+
+#[tokio::test]
+async fn a_providers_compressed_body_is_decoded_after_its_proof_and_stored_decoded() {
+    let (stripe, secret) = (Provider::by_name("stripe").unwrap(), secret(0));
+    let plain = br#"{"id":"evt_1","type":"invoice.paid","created":1776427200,"data":{"object":{}}}"#;
+    let body = gzipped(plain);
+    let mut headers = Signer::new(stripe.scheme().unwrap(), &secret).unwrap().sign("", NOON, &body).unwrap();
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let receiver = Receiver::of(stripe, &secret).unwrap().with_gzip(1 << 20);
+    let event = received::<RawEvent, _>(&receiver, Arrival::post(&headers), &body, NOON).await.unwrap();
+    let Received::Event { envelope, .. } = event else { panic!("{event:?}") };
+    assert_eq!((envelope.id.as_str(), envelope.event_type()), ("evt_1", "invoice.paid"));
+
+    let stored_first = Receiver::of(stripe, &secret).unwrap().with_gzip(1 << 20);
+    let stored_first = stored_first.with_intake(Arc::new(MemoryStore::new()));
+    let stored = crate::received::stored(&stored_first, Arrival::post(&headers), &body, NOON).await.unwrap();
+    assert_eq!(stored, hookwire::receive::StoredFirst::New);
+    let worker = stored_first.worker(async |event: Result<Envelope<RawEvent>, Box<DataError>>| {
+        assert_eq!(event?.event_type(), "invoice.paid");
+        Ok::<_, Failure>(())
+    });
+    assert_eq!(worker.step(NOON).await.unwrap().done, 1);
+}
+
+fn gzipped(body: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
 async fn json_under_another_content_type_is_taken_where_it_was_named() {
     let request = Request::new("evt_1");
     let mut headers = request.headers.clone();

@@ -74,7 +74,7 @@ fn requests_are_counted_by_provider_outcome_and_reason() {
     // Every counter was there before the first request, so that an alert sees it increase.
     assert!(numbers.contains_key("hookwire_overruns_total provider=allison"));
     assert!(numbers.contains_key("hookwire_undecodable_events_total provider=allison"));
-    assert_eq!(numbers.keys().filter(|name| name.contains("provider=allison,outcome")).count(), 29);
+    assert_eq!(numbers.keys().filter(|name| name.contains("provider=allison,outcome")).count(), 30);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod numbers;
 #[cfg_attr(not(feature = "tracing"), path = "no_spans.rs")]
 mod spans;
 
-pub(super) use numbers::{Stopwatch, begin, failed, watch};
+pub(super) use numbers::{begin, failed, watch};
 pub(super) use spans::in_span;
 
 use std::sync::Arc;

@@ -17,14 +17,3 @@ where
 pub(in crate::receive::worker) const fn failed(_: &Arc<str>) {}
 
 pub(super) const fn gave_up(_: &Arc<str>) {}
-
-/// Measures nothing.
-pub(in crate::receive::worker) struct Stopwatch;
-
-impl Stopwatch {
-    pub(in crate::receive::worker) const fn start() -> Self {
-        Self
-    }
-
-    pub(in crate::receive::worker) const fn stop(self, _: &Arc<str>) {}
-}

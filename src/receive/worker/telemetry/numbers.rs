@@ -2,9 +2,9 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use tokio::time::sleep;
 
 use crate::store::WaitingRequests;
@@ -15,7 +15,6 @@ pub(in crate::receive::worker) fn begin(queue: &Arc<str>) {
     describe_counter!(GIVEN_UP, "Stored requests that were given up.");
     describe_gauge!(STORED, "Stored requests that wait or are handled, counted up to 100,000.");
     describe_gauge!(OLDEST, Unit::Seconds, "How long ago the oldest stored request arrived.");
-    describe_histogram!(DURATION, Unit::Seconds, "How long handlers took.");
     for name in [FAILURES, GIVEN_UP] {
         counter!(name, "queue" => Arc::clone(queue)).increment(0);
     }
@@ -49,23 +48,9 @@ pub(super) fn gave_up(queue: &Arc<str>) {
     counter!(GIVEN_UP, "queue" => Arc::clone(queue)).increment(1);
 }
 
-/// Measures how long a handler takes.
-pub(in crate::receive::worker) struct Stopwatch(Instant);
-
-impl Stopwatch {
-    pub(in crate::receive::worker) fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    pub(in crate::receive::worker) fn stop(self, queue: &Arc<str>) {
-        histogram!(DURATION, "queue" => Arc::clone(queue)).record(self.0.elapsed().as_secs_f64());
-    }
-}
-
 const FAILURES: &str = "hookwire_stored_request_failures_total";
 const GIVEN_UP: &str = "hookwire_stored_requests_given_up_total";
 const STORED: &str = "hookwire_stored_requests";
 const OLDEST: &str = "hookwire_oldest_stored_request_seconds";
-const DURATION: &str = "hookwire_handler_duration_seconds";
 /// The count reads an index, and nobody looks at a gauge more often.
 const EVERY: Duration = Duration::from_secs(15);
