@@ -16,7 +16,7 @@ use crate::dispatch::Wake;
 use crate::dispatch::clock::SharedClock;
 use crate::dispatch::routes::{Route, Routes};
 use crate::dispatch::telemetry;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::event::{DataError, DataOf, Envelope, EventData, EventId, EventType, RawEvent, TraceParent};
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{
@@ -417,23 +417,33 @@ impl<S: Store> Outbox<S> {
     ) -> Result<NewEvent, EmitError> {
         self.check_type(envelope.event_type())?;
         let contract = self.versions.newest();
-        let payload = contract.encode(envelope).map_err(EmitError::Envelope)?;
+        let kind = contract.catalogue().find(envelope.event_type());
+        // A struct without a schema writes what it reads, so only other data is checked.
+        let checked = kind.filter(|kind| kind.has_schema() || envelope.data.is_raw());
+        let is_keyed = routing.ordering_key.is_none() && !contract.ordering().is_empty();
+        let mut ordering_key = routing.ordering_key;
+        let payload = if checked.is_some() || is_keyed {
+            // The data is written once, and the envelope around its text.
+            let raw = RawEvent::new(envelope.event_type(), DataOf(&envelope.data));
+            let raw = raw.map_err(EmitError::Envelope)?;
+            if let Some(kind) = checked {
+                kind.check_schema(raw.data()).map_err(|error| EmitError::Data(Box::new(error)))?;
+            }
+            if is_keyed {
+                ordering_key = contract.ordering_key(envelope.event_type(), raw.data());
+            }
+            contract.encode(&Envelope::from_parts(envelope.id.clone(), envelope.created_at, raw))
+        } else {
+            contract.encode(envelope)
+        };
+        let payload = payload.map_err(EmitError::Envelope)?;
         self.check_len(payload.len())?;
-        let data = serde_json::value::to_raw_value(&DataOf(&envelope.data)).map_err(|source| {
-            let error = Error::new(ErrorKind::Encode, "event data cannot be written as JSON");
-            EmitError::Envelope(error.with_source(source))
-        })?;
-        let kept = contract.catalogue().check_schema(envelope.event_type(), &data);
-        kept.map_err(|error| EmitError::Data(Box::new(error)))?;
         let event_type = envelope.event_type().parse().map_err(EmitError::Envelope)?;
         let (id, now) = (envelope.id.clone(), self.clock.now());
         let mut event = NewEvent::new(organization, contract, id, event_type, payload, now);
-        event.ordering_key = routing.ordering_key;
+        event.ordering_key = ordering_key;
         event.attributes = routing.attributes;
         event.trace = routing.trace.or_else(|| self.traces.current());
-        if event.ordering_key.is_none() && !contract.ordering().is_empty() {
-            event.ordering_key = contract.ordering_key(envelope.event_type(), &data);
-        }
         event.check()?;
         Ok(event)
     }

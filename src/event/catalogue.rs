@@ -176,7 +176,14 @@ impl EventKind {
         (self.check)(data)
     }
 
-    /// Checks that `data` keeps the [schema](Self::schema), as an outbox does with every event.
+    /// Whether the type has a schema of its own, beside what its struct reads.
+    #[cfg(feature = "dispatch")]
+    pub(crate) const fn has_schema(&self) -> bool {
+        self.schema.is_some()
+    }
+
+    /// Checks that `data` keeps the [schema](Self::schema). An outbox does so with untyped data, and with every
+    /// event of a type that has a schema of its own.
     ///
     /// ```
     /// use serde_json::value::to_raw_value;

@@ -76,6 +76,11 @@ pub trait EventData: Sized {
     /// Whether data of the type named `event_type` can be held.
     fn accepts(event_type: &str) -> bool;
 
+    /// Whether the data is untyped JSON. An outbox checks it against the type that the contract publishes.
+    fn is_raw(&self) -> bool {
+        false
+    }
+
     /// Writes the data alone.
     ///
     /// # Errors

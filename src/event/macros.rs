@@ -104,6 +104,10 @@ macro_rules! catalogue {
                 true
             }
 
+            fn is_raw(&self) -> bool {
+                ::core::matches!(self, Self::Other(_))
+            }
+
             fn serialize_data<S: $crate::__private::serde::Serializer>(
                 &self,
                 serializer: S,

@@ -162,6 +162,10 @@ impl EventData for RawEvent {
         true
     }
 
+    fn is_raw(&self) -> bool {
+        true
+    }
+
     fn serialize_data<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.data.serialize(serializer)
     }
