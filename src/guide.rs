@@ -6,6 +6,7 @@
 //! - [`receiving`]: the receiver's checklist.
 //! - [`retries`]: retries and idempotency, on both sides.
 //! - [`operations`]: faults on this side, descriptors, metrics.
+//! - [`scaling`]: more dispatchers, the limit of one database, several databases.
 //! - [`troubleshooting`]: problems by symptom.
 
 #[doc = include_str!("../docs/sending.md")]
@@ -25,6 +26,9 @@ pub mod retries {}
 
 #[doc = include_str!("../docs/operations.md")]
 pub mod operations {}
+
+#[doc = include_str!("../docs/scaling.md")]
+pub mod scaling {}
 
 #[doc = include_str!("../docs/troubleshooting.md")]
 pub mod troubleshooting {}

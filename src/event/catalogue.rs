@@ -182,8 +182,8 @@ impl EventKind {
         self.schema.is_some()
     }
 
-    /// Checks that `data` keeps the [schema](Self::schema). An outbox does so with untyped data, and with every
-    /// event of a type that has a schema of its own.
+    /// Checks that `data` keeps the [schema](Self::schema). An outbox does so with untyped data, and with
+    /// every event of a type that has a schema of its own.
     ///
     /// ```
     /// use serde_json::value::to_raw_value;

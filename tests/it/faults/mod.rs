@@ -53,6 +53,7 @@ mod proxy;
 mod rows;
 #[cfg(feature = "keyring")]
 mod sealed;
+mod shards;
 mod workers;
 
 use std::collections::HashMap;
