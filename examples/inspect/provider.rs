@@ -156,6 +156,28 @@ impl Question<'_> {
             Refused::Request(VerifyError::TimestampInFuture { ahead, tolerance, .. }) => {
                 off(*ahead, *tolerance, self.now, "ahead of")
             }
+            Refused::Request(VerifyError::Claim { claim: "exp" | "nbf", reason, .. })
+                if matches!(*reason, "is past" | "is in the future") =>
+            {
+                vec![
+                    "the signature is right, but the token's time is not now: either a clock is wrong, or the request is an \
+                     old one, sent again or captured a while ago"
+                        .to_owned(),
+                    "to look at a captured request as if it had just come in: --now with the time at which it came"
+                        .to_owned(),
+                ]
+            }
+            Refused::Request(VerifyError::Claim { claim: "aud", .. }) => vec![
+                "the token is for another endpoint: give the URL that the provider was given (--url), or the audience that was \
+                 set there (--audience)"
+                    .to_owned(),
+            ],
+            Refused::Request(VerifyError::Claim { claim: "email", .. }) => {
+                vec!["the token is another service account's than the one given by --email".to_owned()]
+            }
+            Refused::Request(VerifyError::Claim { claim: "iss", .. }) => {
+                vec!["the token is another issuer's, so the request is another sender's".to_owned()]
+            }
             Refused::Request(VerifyError::MissingHeader { .. }) => {
                 let others = Provider::recognize(request).into_iter().map(Provider::name);
                 let others: Vec<_> =

@@ -26,7 +26,6 @@ mod provider_samples;
 mod reception;
 mod recording;
 mod reply;
-mod rsa;
 mod sample_body;
 mod samples;
 mod tokio_clock;

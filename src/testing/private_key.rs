@@ -1,14 +1,16 @@
 //! Private keys for tests, whose public halves everybody has: they prove nothing but that a test made a
 //! request.
 
+use std::sync::LazyLock;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rsa::{BoxedUint, Pkcs1v15Sign, Pss, rand_core};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha512};
 use time::OffsetDateTime;
 
 use super::p256;
-use super::rsa::{LEN, power};
 use crate::error::{Error, ErrorKind};
 use crate::signature::{PublicKey, Scheme, Secret, Signer, read_hex};
 
@@ -46,9 +48,12 @@ impl PrivateKey {
             Self::Ed25519 => ed25519(content),
             Self::EcdsaDer => ecdsa(true),
             Self::EcdsaFixed => ecdsa(false),
-            Self::RsaSha1 => Ok(rsa(&padded(&SHA1_PREFIX, &Sha1::digest(content)))),
-            Self::RsaSha256 => Ok(rsa(&padded(&SHA256_PREFIX, &Sha256::digest(content)))),
-            Self::RsaPssSha512 => Ok(rsa(&pss(content))),
+            Self::RsaSha1 => rsa(|key| key.sign(Pkcs1v15Sign::new::<Sha1>(), &Sha1::digest(content))),
+            Self::RsaSha256 => rsa(|key| key.sign(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(content))),
+            Self::RsaPssSha512 => rsa(|key| {
+                let padding = Pss::<Sha512>::new_with_salt(SALT_LEN);
+                key.sign_with_rng(&mut Sevens, padding, &Sha512::digest(content))
+            }),
         }
     }
 }
@@ -66,54 +71,55 @@ fn ed25519(content: &[u8]) -> Result<Vec<u8>, Error> {
     STANDARD.decode(base64).map_err(|_| unavailable("ed25519"))
 }
 
-/// RSASP1 (RFC 8017 section 5.2.1).
-fn rsa(message: &[u8; LEN]) -> Vec<u8> {
-    let hex = |text: &str| read_hex(text.as_bytes()).expect("invariant: the number is hex");
-    power(message, &hex(RSA_EXPONENT), &hex(RSA_MODULUS))
+fn rsa(sign: impl FnOnce(&rsa::PrivateKey) -> rsa::Result<Vec<u8>>) -> Result<Vec<u8>, Error> {
+    // The factors are found from the exponent, which takes a while.
+    static KEY: LazyLock<rsa::PrivateKey> = LazyLock::new(|| {
+        let number = |hex: &str| {
+            let bytes = read_hex(hex.as_bytes()).expect("invariant: the number is hex");
+            BoxedUint::from_be_slice_vartime(&bytes)
+        };
+        rsa::PrivateKey::from_components(
+            number(RSA_MODULUS),
+            BoxedUint::from(RSA_PUBLIC_EXPONENT),
+            number(RSA_EXPONENT),
+            Vec::new(),
+        )
+        .expect("invariant: the numbers are a key")
+    });
+    sign(&KEY)
+        .map_err(|error| Error::new(ErrorKind::Sign, "private key for tests cannot sign").with_source(error))
 }
+
+/// The salt of PSS, which is fixed so that a test repeats itself.
+struct Sevens;
+
+impl rand_core::TryRng for Sevens {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        Ok(0x0707_0707)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        Ok(0x0707_0707_0707_0707)
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+        bytes.fill(7);
+        Ok(())
+    }
+}
+
+impl rand_core::TryCryptoRng for Sevens {}
 
 fn unavailable(feature: &str) -> Error {
     Error::new(ErrorKind::Sign, "private key for tests cannot sign")
         .with_expected(format!("hookwire with the feature `{feature}`"))
 }
 
-/// EMSA-PKCS1-v1_5 (RFC 8017 section 9.2).
-fn padded(prefix: &[u8], digest: &[u8]) -> [u8; LEN] {
-    let mut padded = [0xff; LEN];
-    padded[..2].copy_from_slice(&[0, 1]);
-    let end = LEN - prefix.len() - digest.len();
-    padded[end - 1] = 0;
-    padded[end..LEN - digest.len()].copy_from_slice(prefix);
-    padded[LEN - digest.len()..].copy_from_slice(digest);
-    padded
-}
-
-/// EMSA-PSS with SHA-512 (RFC 8017 section 9.1.1); the salt is fixed, so that a test repeats itself.
-fn pss(content: &[u8]) -> [u8; LEN] {
-    const HASH: usize = 64;
-    let salt = [7; HASH];
-    let hash = Sha512::new().chain_update([0; 8]).chain_update(Sha512::digest(content)).chain_update(salt);
-    let hash = hash.finalize();
-    let mut block = [0; LEN];
-    let data = LEN - HASH - 1;
-    block[data - HASH - 1] = 1;
-    block[data - HASH..data].copy_from_slice(&salt);
-    for (number, chunk) in (0_u32..).zip(block[..data].chunks_mut(HASH)) {
-        let mask = Sha512::new().chain_update(hash).chain_update(number.to_be_bytes()).finalize();
-        chunk.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
-    }
-    // The modulus has 2048 bits, one more than the block may have.
-    block[0] &= 0x7f;
-    block[data..LEN - 1].copy_from_slice(&hash);
-    block[LEN - 1] = 0xbc;
-    block
-}
-
-/// The `DigestInfo` of SHA-1 and SHA-256 before the digest (RFC 8017 section 9.2, note 1).
-const SHA1_PREFIX: [u8; 15] = *b"\x30\x21\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00\x04\x14";
-const SHA256_PREFIX: [u8; 19] =
-    *b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20";
-
+/// The length of the salt of PSS, which is that of the hash.
+const SALT_LEN: usize = 64;
+const RSA_PUBLIC_EXPONENT: u64 = 65_537;
 const ED25519_SECRET: &str = "whsk_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 const ED25519_PUBLIC: &str = "6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+vnuSQh7qaRRG0iw=";
 /// PKCS #8 in base64.

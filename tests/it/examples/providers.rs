@@ -223,6 +223,20 @@ fn inspect_recognizes_a_provider_by_its_signature_header() {
 }
 
 #[test]
+fn inspect_explains_the_times_and_the_audience_of_a_token() {
+    let find = |name: &str| vectors().into_iter().find(|vector| vector.provider == name).unwrap();
+    let late = inspect(&find("livekit"), 2_000_000_000);
+    assert_eq!(late.code, 1);
+    assert!(late.out.contains("the token's time is not now"), "{}", late.out);
+    let mut elsewhere = find("google_pubsub");
+    let now = elsewhere.now().unix_timestamp();
+    elsewhere.url = "https://other.example.com/in".into();
+    let elsewhere = inspect(&elsewhere, now);
+    assert_eq!(elsewhere.code, 1, "{}", elsewhere.out);
+    assert!(elsewhere.out.contains("the token is for another endpoint"), "{}", elsewhere.out);
+}
+
+#[test]
 fn inspect_proves_by_one_of_several_secrets_although_another_is_malformed() {
     for name in ["sinch_voice", "telnyx", "airtable"] {
         let vector = vectors().into_iter().find(|vector| vector.provider == name).unwrap();
