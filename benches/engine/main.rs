@@ -60,6 +60,8 @@ async fn main() -> ExitCode {
     }
     if settings.wants("hanging") {
         hanging::run(&settings, server.as_ref()).await;
+    }
+    if settings.wants("bad_worlds") {
         bad_worlds::run(&settings, server.as_ref()).await;
     }
     if settings.wants("lists") {
@@ -125,5 +127,5 @@ fn place(kind: &str, address: &str) -> Place {
     Place::at(Kind::named(kind).expect("the name of a store"), address)
 }
 
-const PARTS: [&str; 6] = ["end_to_end", "batches", "queue", "fan_out", "hanging", "lists"];
+const PARTS: [&str; 7] = ["end_to_end", "batches", "queue", "fan_out", "hanging", "bad_worlds", "lists"];
 const STORES: [&str; 3] = ["memory", "sqlite", "postgres"];

@@ -22,6 +22,8 @@ pub(super) struct Endpoint {
     answers: Option<bool>,
     /// For how long its attempts hold their slots, in seconds; zero before the first answer.
     mean_held: f64,
+    /// Whether it answered fast, and then kept all of its attempts waiting for far longer than usual.
+    pub(super) is_stalled: bool,
     /// Whether the store's record says that it fails.
     pub(super) is_failing_by_record: bool,
     /// Whether it may use the room for endpoints that are tried for the first time.
@@ -33,7 +35,7 @@ pub(super) struct Endpoint {
 impl Endpoint {
     pub(super) fn class(&self) -> Class {
         match self.answers {
-            Some(true) if self.mean_held < SLOW => Class::Fast,
+            Some(true) if self.mean_held < SLOW && !self.is_stalled => Class::Fast,
             Some(true) => Class::Slow,
             Some(false) => Class::Silent,
             None if self.is_fresh => Class::Fresh,
@@ -46,6 +48,11 @@ impl Endpoint {
         self.answers.is_none()
     }
 
+    /// For how long it may keep all of its attempts waiting until it is stalled.
+    pub(super) fn patience(&self) -> time::Duration {
+        time::Duration::seconds_f64((PATIENCE * self.mean_held).clamp(LEAST_PATIENCE, SLOW))
+    }
+
     pub(super) fn ended(&mut self, end: End) {
         match end {
             End::Answered { held, is_delivered, .. } => {
@@ -54,6 +61,7 @@ impl Endpoint {
                 self.mean_held =
                     if is_first { held } else { self.mean_held + (held - self.mean_held) / WEIGHT };
                 self.answers = Some(true);
+                self.is_stalled = false;
                 self.is_failing = !is_delivered;
             }
             End::Silent => {
@@ -70,6 +78,10 @@ const SLOW: f64 = 1.0;
 /// An answer changes the mean by one part of this many, so that one slow answer makes no endpoint slow and a
 /// dozen do.
 const WEIGHT: f64 = 8.0;
+/// An endpoint is stalled that answers nothing for this many of its mean times, at least a quarter of a
+/// second: slots are also held while their deliveries are inserted or claimed.
+const PATIENCE: f64 = 16.0;
+const LEAST_PATIENCE: f64 = 0.25;
 
 #[cfg(test)]
 mod tests {

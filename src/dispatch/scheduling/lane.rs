@@ -34,6 +34,10 @@ pub(super) struct Lane {
     /// Whether a claim of it is on its way.
     pub(super) is_claiming: bool,
     pub(super) place: Place,
+    /// Since when all of its slots are held without an answer.
+    pub(super) quiet_since: OffsetDateTime,
+    /// Whether it stands among the lanes that are asked whether their endpoints still answer.
+    pub(super) is_watched: bool,
     /// Whether nothing of it was claimed yet, so that its own limits are not known.
     is_new: bool,
 }
@@ -74,6 +78,8 @@ impl Lane {
             wants: false,
             is_claiming: false,
             place: Place::Idle,
+            quiet_since: OffsetDateTime::UNIX_EPOCH,
+            is_watched: false,
             is_new: true,
         }
     }
@@ -209,6 +215,7 @@ impl Lane {
     pub(super) fn set_back(&mut self, back: time::Duration) {
         self.paused_until = self.paused_until.and_then(|until| until.checked_sub(back));
         self.since = None;
+        self.quiet_since = self.quiet_since.saturating_sub(back);
         self.retries = self.retries.iter().filter_map(|at| at.checked_sub(back)).collect();
         if let Some(bucket) = &mut self.bucket {
             bucket.set_back(back);

@@ -11,13 +11,15 @@
 //! | class | endpoints | slots of *n* |
 //! |---|---|---|
 //! | `Fast` | the last attempt was answered, with any status; slots are held for less than 1 s on average | all |
-//! | `Slow` | the last attempt was answered; slots are held for longer | with the classes below, 3/4 |
+//! | `Slow` | the last attempt was answered; slots are held for longer, or no answer comes any more | with the classes below, 3/4 |
 //! | `Fresh` | never tried by this process, and woken for a new event while there was room | with the classes below, 1/4 |
 //! | `Unknown` | never tried by this process | with `Silent`, 7/8 of that quarter |
 //! | `Silent` | the last attempt got no answer, or the store's record says that the endpoint fails | 3/4 of that quarter |
 //!
 //! So slow endpoints leave a quarter of the slots to fast ones, and a thousand endpoints that hang leave room
-//! to an endpoint that is tried for the first time. An endpoint leaves the last three classes with its first
+//! to an endpoint that is tried for the first time. A fast endpoint that stops answering is slow after 16 of
+//! its mean times, at least a quarter of a second: a thousand that stop at once do not hold every slot until
+//! their attempts time out. An endpoint leaves the last three classes with its first
 //! answer. While endpoints that answer have something to claim, the last three classes get a quarter of the
 //! claimed rows. [`Capacity`](capacity::Capacity) counts.
 //!

@@ -32,6 +32,8 @@ pub(in crate::dispatch) struct Scheduler {
     /// Lanes that may claim later, by the time when their pause ends, their bucket has a token or a retry is
     /// due.
     waiting: BTreeSet<(OffsetDateTime, SubscriptionId)>,
+    /// Lanes of fast endpoints that hold slots, by the time when the endpoint is stalled unless it answers.
+    watched: BTreeSet<(OffsetDateTime, SubscriptionId)>,
     capacity: Capacity,
     limits: Limits,
     /// How many lanes are fresh.
@@ -77,6 +79,7 @@ impl Scheduler {
             organizations: Organizations::default(),
             queue: FairQueue::default(),
             waiting: BTreeSet::new(),
+            watched: BTreeSet::new(),
             capacity: Capacity::new(bounded(slots)),
             limits,
             fresh: 0,
@@ -209,6 +212,7 @@ impl Scheduler {
     /// them. Nothing of the subscription may be known to be due, and its cap, rate and pause allow one more.
     /// Once half of the slots are held, the subscription also has to come before all that wait for a claim.
     pub(in crate::dispatch) fn reserve(&mut self, id: SubscriptionId, now: OffsetDateTime) -> bool {
+        self.watch(now);
         let Some(lane) = self.lanes.get(&id) else { return false };
         let class = lane.endpoint.class();
         let may = class.group() == Group::Answering
@@ -324,14 +328,34 @@ impl Scheduler {
             // The clock was set back. Set the lanes back with it, or a pause of a second would last a day.
             self.lanes.values_mut().for_each(|lane| lane.set_back(back));
             let waiting: Vec<_> = self.waiting.iter().map(|(_, id)| *id).collect();
+            let watched: Vec<_> = std::mem::take(&mut self.watched).into_iter().map(|(_, id)| id).collect();
             waiting.into_iter().for_each(|id| self.change(id, now, |_| {}));
+            watched.into_iter().for_each(|id| self.change(id, now, |lane| lane.is_watched = false));
         }
         self.clock = Some(now);
+        self.watch(now);
         while let Some((_, id)) = self.waiting.first().copied().filter(|(at, _)| *at <= now) {
             self.change(id, now, |lane| lane.remember(now));
         }
         if self.lanes.len() > self.sweep_at {
             self.sweep(now);
+        }
+    }
+
+    /// Finds endpoints that answered fast, and now keep all of their attempts waiting. They are not known to
+    /// be silent before an attempt has timed out, and might hold every slot until then.
+    fn watch(&mut self, now: OffsetDateTime) {
+        while let Some((_, id)) = self.watched.first().copied().filter(|(at, _)| *at <= now) {
+            self.watched.pop_first();
+            self.change(id, now, |lane| {
+                lane.is_watched = false;
+                if lane.is_claiming {
+                    // The store takes its time, and not the endpoint.
+                    lane.quiet_since = now;
+                }
+                let is_quiet = lane.quiet_since.saturating_add(lane.endpoint.patience()) <= now;
+                lane.endpoint.is_stalled |= lane.held > 0 && is_quiet;
+            });
         }
     }
 
@@ -455,7 +479,14 @@ impl Scheduler {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         let (before, place, was_fresh) = (lane.seat(), lane.place, lane.endpoint.is_fresh);
         change(lane);
+        if before.held == 0 || lane.held < before.held {
+            lane.quiet_since = now;
+        }
         let after = lane.seat();
+        if after.held > 0 && after.class == Class::Fast && !lane.is_watched {
+            lane.is_watched = true;
+            self.watched.insert((lane.quiet_since.saturating_add(lane.endpoint.patience()), id));
+        }
         self.fresh -= u32::from(was_fresh && !lane.endpoint.is_fresh);
         self.silent += usize::from(after.class == Class::Silent);
         self.silent -= usize::from(before.class == Class::Silent);

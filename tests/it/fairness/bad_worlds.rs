@@ -133,6 +133,40 @@ async fn an_organization_of_endpoints_that_hang_has_one_turn_of_those_after_a_co
     assert!(beside <= 31 * SECOND, "it took {beside:?}, and an attempt that hangs 30 s");
 }
 
+/// The times from emit to receipt at a healthy endpoint, beside endpoints that answer for ten seconds and
+/// then hang all at once, as when their host fails. Each gets an event a second.
+async fn beside_an_outage(bad: usize) -> Vec<Duration> {
+    let acts =
+        |path: &str, number| if path.starts_with("/bad") && number >= 10 { Act::Hang } else { HEALTHY };
+    let mut world = World::new(Contract::allison(), Endpoints::new(acts));
+    for number in 0..bad {
+        world.subscribe(&format!("bad_{number}"), &format!("/bad/{number}")).await;
+    }
+    world.subscribe("good", "/good").await;
+    world.start();
+    let (mut emitted, begin) = (Vec::new(), Instant::now());
+    for round in 0..400 {
+        sleep_until(begin + 100 * MS * round).await;
+        emitted.push(Instant::now());
+        world.emit("good").await;
+        for number in (round as usize % 10..bad).step_by(10) {
+            world.emit(&format!("bad_{number}")).await;
+        }
+    }
+    sleep(60 * SECOND).await;
+    world.stop().await;
+    let seen = world.endpoints.seen("/good");
+    assert_eq!(seen.len(), emitted.len(), "each event arrived once");
+    emitted.iter().zip(&seen).map(|(emitted, seen)| seen.at - *emitted).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_that_answered_and_then_hang_all_at_once_cost_a_healthy_one_nothing() {
+    let (alone, beside) = (beside_an_outage(0).await, beside_an_outage(100).await);
+    let (alone, beside) = (quantile(&alone, 1.0), quantile(&beside, 1.0));
+    assert!(beside <= 2 * alone + 50 * MS, "at most {beside:?}, alone {alone:?}");
+}
+
 /// The times from emit to receipt at each of the healthy endpoints of an organization, after a cold start and
 /// in the next half hour.
 async fn fan_out(healthy: usize, dead: usize, act: Act) -> (Vec<Duration>, Vec<Duration>) {

@@ -296,6 +296,21 @@ async fn a_pause_ends_in_time_after_a_clock_was_set_back_before_a_restart() {
     }
 }
 
+#[tokio::test]
+async fn a_clock_that_shows_1970_at_a_start_makes_no_retry_early() {
+    let file = File::new();
+    let (stage, _, first) = claimed_at(NOON - MINUTE, &file).await;
+    stage.store.settle(&[failed(&first, 2 * HOUR, NOON - MINUTE)]).await.unwrap();
+    drop(stage);
+    let stage = file.open().await;
+    let look = async |now| {
+        let poll = Poll::new(vec![stage.contract.name().to_owned()], 10, now).with_lease(MINUTE);
+        stage.store.look(&poll).await.unwrap()
+    };
+    look(OffsetDateTime::UNIX_EPOCH + MINUTE).await;
+    assert_eq!(look(NOON).await.wait, Some(2 * HOUR - MINUTE));
+}
+
 /// A stored request that was not tried, one that is leased, and one that is tried again.
 #[tokio::test]
 async fn stored_requests_do_not_wait_for_a_clock_that_was_set_back_before_a_restart() {

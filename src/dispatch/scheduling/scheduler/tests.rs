@@ -169,6 +169,55 @@ fn endpoints_that_do_not_answer_share_a_quarter_and_leave_it_with_an_answer() {
 }
 
 #[test]
+fn fast_endpoints_that_stop_answering_leave_a_quarter_to_those_that_answer() {
+    let all: Vec<_> = (1..=8).map(|number| of(&format!("org_{number}"), number)).collect();
+    let mut scheduler = answering(64, &all);
+    assert_eq!(claim(&mut scheduler, NOON, 8, 1_000).len(), 8, "each holds a slot");
+    let later = NOON + Duration::from_millis(250);
+    scheduler.ended(id(8), later, DELIVERED);
+    scheduler.tick(later);
+    let held = fill(&mut scheduler, later);
+    assert_eq!(held[&8], 64, "it is limited by its cap alone");
+    let stalled: u32 = held.iter().filter(|(id, _)| **id != 8).map(|(_, held)| held).sum();
+    assert_eq!(stalled + 7, 176);
+    // The first answer is enough.
+    scheduler.ended(id(1), later, DELIVERED);
+    assert!(scheduler.is_ready(later));
+}
+
+#[test]
+fn an_endpoint_is_not_stalled_by_a_store_that_takes_its_time_for_a_claim() {
+    let mut scheduler = answering(64, &[subscription(1)]);
+    let shares = scheduler.shares(NOON, 8);
+    let later = NOON + Duration::from_secs(10);
+    scheduler.tick(later);
+    assert!(!scheduler.lanes[&id(1)].endpoint.is_stalled);
+    let taken = HashMap::from([(id(1), taken(8, NOON))]);
+    scheduler.claimed(later, &shares, &taken);
+    scheduler.tick(later + Duration::from_millis(500));
+    assert!(scheduler.lanes[&id(1)].endpoint.is_stalled);
+}
+
+#[test]
+fn an_endpoint_that_answers_now_and_then_is_not_stalled() {
+    let mut scheduler = answering(64, &[subscription(1)]);
+    claim(&mut scheduler, NOON, 32, 1_000);
+    let mut now = NOON;
+    for _ in 0..20 {
+        now += Duration::from_millis(240);
+        scheduler.ended(id(1), now, DELIVERED);
+        scheduler.tick(now);
+        assert!(!scheduler.lanes[&id(1)].endpoint.is_stalled);
+    }
+    // A clock that is set back stalls nothing, and hides nothing that stalls.
+    now -= Duration::from_secs(86_400);
+    scheduler.tick(now);
+    assert!(!scheduler.lanes[&id(1)].endpoint.is_stalled);
+    scheduler.tick(now + Duration::from_millis(500));
+    assert!(scheduler.lanes[&id(1)].endpoint.is_stalled);
+}
+
+#[test]
 fn a_single_endpoint_that_does_not_answer_may_use_the_share_of_all() {
     let mut scheduler = tried(64, &[subscription(1)], End::Silent);
     assert_eq!(fill(&mut scheduler, NOON), HashMap::from([(1, 48)]));
