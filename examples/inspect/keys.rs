@@ -46,10 +46,16 @@ pub(crate) fn texts(given: &str) -> Vec<Try<String>> {
     add(trimmed.to_owned(), vec![AROUND]);
     let bare = trimmed.trim_matches(['"', '\'']);
     add(bare.to_owned(), vec![QUOTED]);
-    // A secret that is broken over lines, or from a file in which `\n` means a line break.
+    // A file in which `\n` means a line break. White space of the secret's own stays.
+    add(bare.replace("\\n", "").replace("\\r", ""), vec![INSIDE]);
+    // A secret that is broken over lines.
     let whole = bare.replace("\\n", "").replace("\\r", "").replace(char::is_whitespace, "");
     add(whole.clone(), vec![INSIDE]);
-    add(whole.replace('-', "+").replace('_', "/").replacen("whsec/", "whsec_", 1), vec![URL_SAFE]);
+    let standard = whole.replace('-', "+").replace('_', "/").replacen("whsec/", "whsec_", 1);
+    add(standard.clone(), vec![URL_SAFE]);
+    if let padding @ 1..=2 = standard.trim_start_matches("whsec_").len().wrapping_neg() % 4 {
+        add(standard + &"=".repeat(padding), vec![UNPADDED]);
+    }
     let unpacked = STANDARD.decode(&whole).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     if let Some(text) = unpacked.filter(|text| text.trim().chars().all(|char| char.is_ascii_graphic())) {
         add(text.trim().to_owned(), vec![TWICE]);
@@ -70,6 +76,7 @@ const INSIDE: &str =
 const AROUND_OR_INSIDE: &str = "the secret was given with white space or quotes, which do not belong to it";
 const URL_SAFE: &str =
     "the secret was given with - and _ where base64 has + and /; with those, the signature is right";
+const UNPADDED: &str = "the secret was given without the = at its end; with it, the signature is right";
 const TWICE: &str = "the secret was given in base64 once more, as Kubernetes shows its secrets; decoded, the signature is right";
 const WITHOUT_PREFIX: &str = "the signature is right without the whsec_ before the secret";
 const WITH_PREFIX: &str = "the signature is right with whsec_ before the secret, which belongs to it";

@@ -237,6 +237,28 @@ fn inspect_explains_the_times_and_the_audience_of_a_token() {
 }
 
 #[test]
+fn inspect_mends_a_key_that_lost_its_padding_or_got_an_escaped_line_break() {
+    let find = |name: &str| vectors().into_iter().find(|vector| vector.provider == name).unwrap();
+    for (name, change, explained) in [
+        // The key is text that looks like base64.
+        (
+            "zendesk",
+            (|key| key.trim_end_matches('=').to_owned()) as fn(&str) -> String,
+            "without the = at its end",
+        ),
+        // The key has white space of its own.
+        ("github", |key| format!("{key}\\n"), "a line break inside"),
+        ("jira", |key| format!("{key}\\r\\n"), "a line break inside"),
+    ] {
+        let mut vector = find(name);
+        vector.key = vector.key.map(|key| change(&key));
+        let run = inspect(&vector, vector.now().unix_timestamp());
+        assert_eq!(run.code, 1, "{name}: {}", run.out);
+        assert!(run.out.contains(explained), "{name}: {}", run.out);
+    }
+}
+
+#[test]
 fn inspect_proves_by_one_of_several_secrets_although_another_is_malformed() {
     for name in ["sinch_voice", "telnyx", "airtable"] {
         let vector = vectors().into_iter().find(|vector| vector.provider == name).unwrap();
