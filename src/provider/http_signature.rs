@@ -9,10 +9,10 @@ use time::OffsetDateTime;
 
 use crate::error::Error;
 use crate::provider::authentication::HttpSignatureRule;
-use crate::provider::keys::Keys;
+use crate::provider::keys::{Keys, ReadyKeys};
 use crate::provider::structured::{Dictionary, InnerList, Item, Member};
 use crate::signature::asymmetric::{self, Form};
-use crate::signature::{Algorithm, MacKey, PublicKey, Request, VerifyError, check_age, form, secret_bytes};
+use crate::signature::{MacKey, Request, VerifyError, check_age, form, secret_bytes};
 
 /// The name of what expects a key, for errors.
 const NAME: &str = "this rule of RFC 9421";
@@ -59,17 +59,15 @@ impl Signatures {
     pub(super) fn prove(
         &self,
         rule: &HttpSignatureRule,
-        keys: &Keys,
-        looked_up: &[PublicKey],
+        keys: ReadyKeys<'_>,
         request: &Request<'_>,
         now: OffsetDateTime,
     ) -> Result<Option<i64>, VerifyError> {
         check_digest(request)?;
         let mut refused = VerifyError::SignatureMismatch;
         for (at, (list, signature)) in self.all.iter().enumerate() {
-            let judged = self
-                .base(at, request)
-                .and_then(|base| prove_one(rule, keys, looked_up, &base, list, signature, now));
+            let judged =
+                self.base(at, request).and_then(|base| prove_one(rule, keys, &base, list, signature, now));
             match judged {
                 Ok(created) => return Ok(created),
                 Err(error) => refused = error,
@@ -87,8 +85,7 @@ impl Signatures {
 
 fn prove_one(
     rule: &HttpSignatureRule,
-    keys: &Keys,
-    looked_up: &[PublicKey],
+    keys: ReadyKeys<'_>,
     base: &str,
     list: &InnerList,
     signature: &[u8],
@@ -104,13 +101,9 @@ fn prove_one(
     let is_right = match rule.is_hmac {
         true => {
             algorithm.is_none_or(|name| name == "hmac-sha256")
-                && keys.secrets.iter().fold(false, |found, secret| {
-                    let key = secret_bytes(NAME, rule.key_form, secret).ok();
-                    let key = key.and_then(|key| MacKey::new(Algorithm::HmacSha256, &key));
-                    found | key.is_some_and(|key| key.verifies(base.as_bytes(), signature))
-                })
+                && keys.macs.iter().fold(false, |found, key| found | key.verifies(base.as_bytes(), signature))
         }
-        false => keys.public.iter().chain(looked_up).any(|key| {
+        false => keys.public().any(|key| {
             let named = match (key.id(), list.text("keyid")) {
                 (Some(id), Some(key_id)) => id == key_id,
                 _ => true,
@@ -147,14 +140,13 @@ fn forms(algorithm: Option<&str>) -> &'static [Form] {
     }
 }
 
-/// Refuses secrets that do not have the form of the rule's keys.
-pub(super) fn check_keys(rule: &HttpSignatureRule, keys: &Keys) -> Result<(), Error> {
-    match rule.is_hmac {
-        true => {
-            keys.secrets.iter().try_for_each(|secret| secret_bytes(NAME, rule.key_form, secret).map(drop))
-        }
-        false => Ok(()),
+/// The rule's HMAC keys. Refuses secrets that do not have their form.
+pub(super) fn mac_keys(rule: &HttpSignatureRule, keys: &Keys) -> Result<Vec<MacKey>, Error> {
+    if !rule.is_hmac {
+        return Ok(Vec::new());
     }
+    let key = |secret| Ok(MacKey::sha256(&secret_bytes(NAME, rule.key_form, secret)?));
+    keys.secrets.iter().map(key).collect()
 }
 
 /// The signature base (RFC 9421 section 2.5).

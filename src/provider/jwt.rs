@@ -8,11 +8,11 @@ use subtle::ConstantTimeEq as _;
 use time::OffsetDateTime;
 
 use crate::provider::authentication::{BodyHash, JwtAlgorithm, JwtPlace, JwtRule};
-use crate::provider::keys::Keys;
+use crate::provider::keys::{Keys, ReadyKeys};
 use crate::provider::query_hash;
 use crate::provider::token;
 use crate::signature::asymmetric::{self, Form};
-use crate::signature::{Algorithm, MacKey, PublicKey, Request, VerifyError, check_age, read_hex};
+use crate::signature::{PublicKey, Request, VerifyError, check_age, read_hex};
 
 /// A token whose signature is not yet judged.
 pub(super) struct Token<'a> {
@@ -83,11 +83,11 @@ impl Token<'_> {
         &self,
         rule: &JwtRule,
         keys: &Keys,
-        looked_up: &[PublicKey],
+        ready: ReadyKeys<'_>,
         request: &Request<'_>,
         now: OffsetDateTime,
     ) -> Result<Option<i64>, VerifyError> {
-        if !self.is_signed(rule.algorithm, keys, looked_up) {
+        if !self.is_signed(rule.algorithm, ready) {
             return Err(VerifyError::SignatureMismatch);
         }
         let claims: Map<String, Value> = serde_json::from_slice(&self.claims)
@@ -105,13 +105,14 @@ impl Token<'_> {
         seconds(&claims, "iat")
     }
 
-    fn is_signed(&self, algorithm: JwtAlgorithm, keys: &Keys, looked_up: &[PublicKey]) -> bool {
+    fn is_signed(&self, algorithm: JwtAlgorithm, keys: ReadyKeys<'_>) -> bool {
         let form = match algorithm {
+            // No early end, so that the time reveals no key.
             JwtAlgorithm::Hs256 => {
-                return keys.secrets.iter().fold(false, |found, secret| {
-                    let key = MacKey::new(Algorithm::HmacSha256, &secret.key_bytes());
-                    found | key.is_some_and(|key| key.verifies(self.signed, &self.signature))
-                });
+                return keys
+                    .macs
+                    .iter()
+                    .fold(false, |found, key| found | key.verifies(self.signed, &self.signature));
             }
             JwtAlgorithm::Rs256 => Form::RsaSha256,
             JwtAlgorithm::Es256 => Form::EcdsaFixed,
@@ -120,7 +121,7 @@ impl Token<'_> {
             (Some(id), Some(key_id)) => id == key_id,
             _ => true,
         };
-        keys.public.iter().chain(looked_up).filter(may_have_signed).any(|key| {
+        keys.public().filter(may_have_signed).any(|key| {
             form.fits(&key.material)
                 && asymmetric::verifies(&key.material, form, self.signed, &self.signature)
         })

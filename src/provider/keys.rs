@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::signature::{PublicKey, Secret};
+use crate::signature::{MacKey, PublicKey, Secret};
 
 /// The keys with which a provider's requests are proven: secrets, public keys, or a source of public keys.
 ///
@@ -183,6 +183,20 @@ impl fmt::Debug for Keys {
             .field("public", &self.public)
             .field("source", &self.source.is_some())
             .finish_non_exhaustive()
+    }
+}
+
+/// The keys that may have signed a request, ready for messages.
+#[derive(Clone, Copy)]
+pub(super) struct ReadyKeys<'k> {
+    pub(super) macs: &'k [MacKey],
+    pub(super) given: &'k [PublicKey],
+    pub(super) looked_up: &'k [PublicKey],
+}
+
+impl<'k> ReadyKeys<'k> {
+    pub(super) fn public(self) -> impl Iterator<Item = &'k PublicKey> {
+        self.given.iter().chain(self.looked_up)
     }
 }
 

@@ -9,12 +9,12 @@ use crate::provider::authentication::{Authentication, JwtAlgorithm, JwtRule, Tok
 use crate::provider::definition::Provider;
 use crate::provider::http_signature::{self, Signatures};
 use crate::provider::jwt;
-use crate::provider::keys::Keys;
+use crate::provider::keys::{Keys, ReadyKeys};
 use crate::provider::paypal;
 use crate::provider::sns::Message;
 use crate::provider::token;
 use crate::signature::asymmetric::Form;
-use crate::signature::{Proof, PublicKey, Request, Scheme, Verified, Verifier, VerifyError};
+use crate::signature::{MacKey, Proof, PublicKey, Request, Scheme, Verified, Verifier, VerifyError};
 
 /// Proves the requests of a [`Provider`] with its keys: signatures, tokens, and everything else that
 /// providers prove them by.
@@ -39,6 +39,8 @@ use crate::signature::{Proof, PublicKey, Request, Scheme, Verified, Verifier, Ve
 pub struct RequestVerifier {
     provider: &'static Provider,
     keys: Keys,
+    /// The secrets as HMAC keys, if the provider signs tokens or messages with them.
+    macs: Vec<MacKey>,
     /// The verifier of a scheme; `None` under a scheme whose keys are looked up, and without one.
     by_scheme: Option<Verifier>,
 }
@@ -63,9 +65,13 @@ impl RequestVerifier {
             Authentication::Scheme(scheme) => Some(scheme_verifier(scheme, provider.tolerance, &keys)?),
             _ => None,
         };
-        if let Authentication::HttpSignature(rule) = provider.authentication {
-            http_signature::check_keys(&rule, &keys)?;
-        }
+        let macs = match provider.authentication {
+            Authentication::HttpSignature(rule) => http_signature::mac_keys(&rule, &keys)?,
+            Authentication::Jwt(rule) if rule.algorithm == JwtAlgorithm::Hs256 => {
+                keys.secrets.iter().map(|secret| MacKey::sha256(&secret.key_bytes())).collect()
+            }
+            _ => Vec::new(),
+        };
         if matches!(provider.authentication, Authentication::PayPal) && keys.key_id.is_none() {
             return Err(Error::new(
                 ErrorKind::Secret,
@@ -79,7 +85,7 @@ impl RequestVerifier {
             }
         }
         check_features(provider)?;
-        Ok(Self { provider, keys, by_scheme })
+        Ok(Self { provider, keys, macs, by_scheme })
     }
 
     /// The provider.
@@ -139,6 +145,7 @@ impl RequestVerifier {
         looked_up: &[PublicKey],
         now: OffsetDateTime,
     ) -> Result<Verified<'a>, VerifyError> {
+        let ready = ReadyKeys { macs: &self.macs, given: &self.keys.public, looked_up };
         let signed_at = match self.provider.authentication {
             Authentication::Scheme(_) => {
                 let verifier = self.by_scheme.as_ref().ok_or(VerifyError::UnknownKey)?;
@@ -151,15 +158,15 @@ impl RequestVerifier {
             Authentication::Jwt(rule) => {
                 let token = jwt::read(&rule, request)?;
                 self.check_known(&rule, looked_up)?;
-                token.prove(&rule, &self.keys, looked_up, request, now)?
+                token.prove(&rule, &self.keys, ready, request, now)?
             }
             Authentication::HttpSignature(rule) => {
                 let signatures = Signatures::read(request)?;
-                signatures.prove(&rule, &self.keys, looked_up, request, now)?
+                signatures.prove(&rule, ready, request, now)?
             }
             Authentication::Sns(version) => {
                 let message = Message::read(version, request)?;
-                message.prove(self.keys.public.iter().chain(looked_up), now)?
+                message.prove(ready.public(), now)?
             }
             Authentication::PayPal => {
                 paypal::prove(&self.keys, looked_up, request, self.provider.tolerance, now)?

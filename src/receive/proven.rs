@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use crate::event::{DataError, DecodeError, Envelope, EventData, EventId, EventType};
+use crate::event::{DataError, DecodeError, Envelope, EventData, EventId};
 use crate::provider::ProviderEvent;
 use crate::receive::admission::Permit;
 use crate::receive::admitted::Admitted;
@@ -40,7 +40,7 @@ pub struct Proven<'r, 'a, I> {
     /// The head of a provider's request, which may have the event's id and type.
     arrival: Option<Box<Arrival<'a>>>,
     /// The place in a trace that the sender named.
-    trace: Trace,
+    trace: Trace<'a>,
 }
 
 /// One event of a proven request, not yet decoded.
@@ -52,26 +52,10 @@ pub(super) struct Message<'m> {
     pub(super) verified: Cow<'m, Verified<'m>>,
 }
 
-/// An event that is reserved in the inbox, or why it is not to be handled.
-enum Reserved<T> {
-    Event { read: Read<T>, key: InboxKey, lease: Lease, window: Window },
+/// The place of an event in the inbox, or why it is not to be handled.
+enum Reserved {
+    New { key: InboxKey, lease: Lease, window: Window },
     Duplicate { id: EventId },
-    OtherType { event_type: EventType },
-}
-
-impl<T> Reserved<T> {
-    fn into_received<I: Inbox>(self, permit: Permit<ReceiverRef<'_, I>>) -> Received<'_, T, I> {
-        match self {
-            Self::Event { read: Ok(envelope), key, lease, window } => {
-                Received::Event { envelope, receipt: Receipt::new(permit, key, lease, window) }
-            }
-            Self::Event { read: Err(error), key, lease, window } => {
-                Received::Undecodable { error, receipt: Receipt::new(permit, key, lease, window) }
-            }
-            Self::Duplicate { id } => Received::Duplicate { id },
-            Self::OtherType { event_type } => Received::OtherType { event_type },
-        }
-    }
 }
 
 /// An event, or the error of data that does not fit its type.
@@ -149,6 +133,16 @@ impl<'r, 'a, I> Proven<'r, 'a, I> {
         Message { key: None, is_told_apart, verified: Cow::Borrowed(&self.verified) }
     }
 
+    /// The one event of the request, if it has any.
+    fn one_message(&self) -> Result<Option<Message<'_>>, Rejection> {
+        if self.arrival.is_none() {
+            return Ok(Some(self.message()));
+        }
+        let mut all = self.messages()?;
+        let last = all.pop();
+        if all.is_empty() { Ok(last) } else { Err(Rejection::SeveralEvents) }
+    }
+
     /// Reads an event, as far as its data fits.
     pub(super) fn read<T: EventData>(&self, message: &Verified<'_>) -> Result<Read<T>, DecodeError> {
         match self.receiver().contract.decode::<T>(message) {
@@ -198,7 +192,7 @@ impl<'r, 'a, I> Proven<'r, 'a, I> {
 
     /// The answer to an event that is handled or stored, now or before.
     pub(super) fn accepted(receiver: &Receiver<I>) -> Answer {
-        telemetry::accepted(&receiver.label);
+        receiver.numbers.accepted();
         receiver.check.provider().map_or(Answer::OK, ProviderCheck::accepted)
     }
 }
@@ -214,22 +208,22 @@ impl<'r, I: Inbox> Proven<'r, '_, I> {
     #[allow(clippy::manual_async_fn, reason = "an async fn moves its arguments once more")]
     pub fn receive<T: EventData>(self) -> impl Future<Output = Result<Received<'r, T, I>, Rejection>> {
         async move {
-            let reserved = if self.arrival.is_some() {
-                let mut all = self.messages()?;
-                match (all.pop(), all.is_empty()) {
-                    (None, _) => {
-                        telemetry::accepted(&self.receiver().label);
-                        return Ok(Received::NoEvent);
-                    }
-                    (Some(message), true) => self.reserve(&message).await?,
-                    (Some(_), false) => return Err(Rejection::SeveralEvents),
-                }
-            } else {
-                let message = self.message();
-                self.reserve(&message).await?
+            let Some(message) = self.one_message()? else {
+                self.receiver().numbers.accepted();
+                return Ok(Received::NoEvent);
             };
-            telemetry::accepted(&self.receiver().label);
-            Ok(reserved.into_received(self.permit))
+            let read = match self.read(&message.verified) {
+                Ok(read) => read,
+                Err(DecodeError::UnexpectedType { event_type }) => {
+                    self.receiver().numbers.accepted();
+                    return Ok(Received::OtherType { event_type });
+                }
+                Err(error) => return Err(Rejection::Malformed(error)),
+            };
+            let key = self.key(&message, || Self::id(&message.verified, &read))?;
+            let reserved = self.reserve(key).await?;
+            self.receiver().numbers.accepted();
+            Ok(received(read, reserved, self.permit))
         }
     }
 
@@ -246,38 +240,38 @@ impl<'r, I: Inbox> Proven<'r, '_, I> {
     pub async fn receive_all<T: EventData>(self) -> Result<Vec<Received<'r, T, I>>, Rejection> {
         let mut reserved = Vec::new();
         for message in self.messages()? {
-            reserved.push(self.reserve(&message).await?);
+            reserved.push(match self.read(&message.verified) {
+                Ok(read) => {
+                    let key = self.key(&message, || Self::id(&message.verified, &read))?;
+                    Ok((read, self.reserve(key).await?))
+                }
+                Err(DecodeError::UnexpectedType { event_type }) => Err(event_type),
+                Err(error) => return Err(Rejection::Malformed(error)),
+            });
         }
-        telemetry::accepted(&self.receiver().label);
+        self.receiver().numbers.accepted();
         // The place and the bytes of the request are held until its last receipt is settled.
         let mut permits = reserved.iter().skip(1).map(|_| self.permit.share()).collect::<Vec<_>>();
         permits.push(self.permit);
-        Ok(reserved.into_iter().zip(permits).map(|(event, permit)| event.into_received(permit)).collect())
+        let event = |(event, permit)| match event {
+            Ok((read, place)) => received(read, place, permit),
+            Err(event_type) => Received::OtherType { event_type },
+        };
+        Ok(reserved.into_iter().zip(permits).map(event).collect())
     }
 
-    async fn reserve<T: EventData>(&self, message: &Message<'_>) -> Result<Reserved<T>, Rejection> {
-        let read = match self.read::<T>(&message.verified) {
-            Ok(read) => read,
-            Err(DecodeError::UnexpectedType { event_type }) => {
-                return Ok(Reserved::OtherType { event_type });
-            }
-            Err(error) => return Err(Rejection::Malformed(error)),
-        };
-        let (key, window) = self.key(message, || Self::id(&message.verified, &read))?;
+    /// Reserves an event in the inbox. The event itself stays with the caller, because it is large.
+    async fn reserve(&self, (key, window): (InboxKey, Window)) -> Result<Reserved, Rejection> {
         let receiver = self.receiver();
         let reserved = receiver.inbox.reserve(&key, receiver.lease, self.verified.received_at());
-        let lease = match reserved.await? {
-            Reservation::New(lease) => lease,
-            Reservation::InFlight => return Err(Rejection::InFlight),
+        match reserved.await? {
+            Reservation::New(lease) => Ok(Reserved::New { key, lease, window }),
+            Reservation::InFlight => Err(Rejection::InFlight),
             Reservation::Done => {
-                telemetry::duplicate(&receiver.label);
-                return Ok(Reserved::Duplicate { id: key.id });
+                receiver.numbers.duplicate();
+                Ok(Reserved::Duplicate { id: key.id })
             }
-        };
-        if let Err(error) = &read {
-            telemetry::undecodable(&receiver.label, error);
         }
-        Ok(Reserved::Event { read, key, lease, window })
     }
 
     /// Has `handler` handle the event once, and makes the answer.
@@ -306,16 +300,8 @@ impl<'r, I: Inbox> Proven<'r, '_, I> {
         R: Future<Output = Result<(), E>>,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        if self.arrival.is_none() {
-            let message = self.message();
+        if let Some(message) = self.one_message()? {
             self.handle_message(&message, handler).await?;
-            return Ok(Self::accepted(self.receiver()));
-        }
-        let mut all = self.messages()?;
-        match (all.pop(), all.is_empty()) {
-            (None, _) => {}
-            (Some(message), true) => self.handle_message(&message, handler).await?,
-            (Some(_), false) => return Err(Rejection::SeveralEvents),
         }
         Ok(Self::accepted(self.receiver()))
     }
@@ -358,13 +344,20 @@ impl<'r, I: Inbox> Proven<'r, '_, I> {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         let now = self.verified.received_at();
-        let (event, mut receipt) = match self.reserve::<T>(message).await? {
-            Reserved::Event { read, key, lease, window } => {
-                (read, Receipt::new(self.permit.share(), key, lease, window))
-            }
-            Reserved::Duplicate { .. } | Reserved::OtherType { .. } => return Ok(()),
+        let event = match self.read::<T>(&message.verified) {
+            Ok(event) => event,
+            Err(DecodeError::UnexpectedType { .. }) => return Ok(()),
+            Err(error) => return Err(Rejection::Malformed(error)),
+        };
+        let key = self.key(message, || Self::id(&message.verified, &event))?;
+        let mut receipt = match self.reserve(key).await? {
+            Reserved::New { key, lease, window } => Receipt::new(self.permit.share(), key, lease, window),
+            Reserved::Duplicate { .. } => return Ok(()),
         };
         let receiver = self.receiver();
+        if let Err(error) = &event {
+            telemetry::undecodable(&receiver.label, error);
+        }
         let span = EventSpan::of(&receiver.label, &event, self.trace);
         let stopwatch = Stopwatch::start();
         // The call itself may panic too, if the handler is a closure that returns a future.
@@ -388,6 +381,24 @@ impl<'r, I: Inbox> Proven<'r, '_, I> {
             receipt.receiver().report_overrun(receipt.key());
         }
         Ok(())
+    }
+}
+
+#[inline]
+fn received<T, I: Inbox>(
+    read: Read<T>,
+    reserved: Reserved,
+    permit: Permit<ReceiverRef<'_, I>>,
+) -> Received<'_, T, I> {
+    match (reserved, read) {
+        (Reserved::New { key, lease, window }, Ok(envelope)) => {
+            Received::Event { envelope, receipt: Receipt::new(permit, key, lease, window) }
+        }
+        (Reserved::New { key, lease, window }, Err(error)) => {
+            telemetry::undecodable(&permit.of().label, &error);
+            Received::Undecodable { error, receipt: Receipt::new(permit, key, lease, window) }
+        }
+        (Reserved::Duplicate { id }, _) => Received::Duplicate { id },
     }
 }
 

@@ -26,7 +26,7 @@ use crate::receive::secret_cache::SecretCache;
 use crate::receive::secret_source::SecretSource;
 use crate::receive::shelf::Shelf;
 use crate::receive::signal::Signal;
-use crate::receive::telemetry;
+use crate::receive::telemetry::{self, Numbers};
 use crate::signature::{Secret, Verified, Verifier};
 use crate::store::{Inbox, InboxKey, Intake};
 
@@ -80,6 +80,7 @@ pub struct Receiver<I = NoInbox> {
     pub(super) source: Arc<str>,
     /// The name in labels of numbers.
     pub(super) label: Arc<str>,
+    pub(super) numbers: Numbers,
     /// Rings when a request was stored.
     pub(super) signal: Arc<Signal>,
     pub(super) lease: Duration,
@@ -206,7 +207,7 @@ impl Receiver {
 
     fn new(contract: Contract, check: Check) -> Self {
         let label: Arc<str> = contract.name().into();
-        telemetry::begin(&label);
+        let numbers = Numbers::begin(&label);
         Self {
             lease: default_lease(&contract),
             contract,
@@ -217,6 +218,7 @@ impl Receiver {
             key: None,
             source: Arc::clone(&label),
             label,
+            numbers,
             signal: Arc::default(),
             max_body: MAX_BODY,
             max_events: MAX_EVENTS,
@@ -253,6 +255,7 @@ impl<I> Receiver<I> {
             key: self.key,
             source: self.source,
             label: self.label,
+            numbers: self.numbers,
             signal: self.signal,
             lease: self.lease,
             max_body: self.max_body,

@@ -6,7 +6,6 @@ use crate::event::RawEvent;
 use crate::receive::answer::Answer;
 use crate::receive::proven::Proven;
 use crate::receive::rejection::Rejection;
-use crate::receive::telemetry;
 use crate::signature::Proof;
 use crate::store::{Intake, StoreError, StoreErrorKind, Stored, StoredRequest};
 
@@ -91,7 +90,7 @@ impl<I: Intake> Proven<'_, '_, I> {
             });
         }
         if requests.is_empty() {
-            telemetry::accepted(&receiver.label);
+            receiver.numbers.accepted();
             return Ok(StoredFirst::Duplicate);
         }
         let kept = receiver.inbox.store_requests(&requests).await?;
@@ -99,10 +98,8 @@ impl<I: Intake> Proven<'_, '_, I> {
         if kept.len() != requests.len() {
             return Err(no_outcome().into());
         }
-        telemetry::accepted(&receiver.label);
-        kept.iter()
-            .filter(|kept| **kept == Stored::Duplicate)
-            .for_each(|_| telemetry::duplicate(&receiver.label));
+        receiver.numbers.accepted();
+        kept.iter().filter(|kept| **kept == Stored::Duplicate).for_each(|_| receiver.numbers.duplicate());
         receiver.signal.give();
         match kept.contains(&Stored::New) {
             true => Ok(StoredFirst::New),

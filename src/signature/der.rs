@@ -10,7 +10,7 @@ pub(super) fn spki(der: &[u8]) -> Option<KeyMaterial> {
     let (OBJECT_ID, id, parameters) = element(algorithm)? else { return None };
     match id {
         RSA => rsa(key),
-        ED25519 => Some(KeyMaterial::Ed25519(key.try_into().ok()?)),
+        ED25519 => Some(KeyMaterial::ed25519(key.try_into().ok()?)),
         EC => match element(parameters)? {
             (OBJECT_ID, P256, _) => Some(KeyMaterial::P256(key.to_vec())),
             (OBJECT_ID, P384, _) => Some(KeyMaterial::P384(key.to_vec())),

@@ -3,7 +3,7 @@
 //! This is the one module of its kind that knows the feature `ed25519`. Without it the keys have no values,
 //! and the compiler removes the code that handles them.
 
-pub(super) use imp::{SigningKey, VerifyingKey, verifies};
+pub(super) use imp::{Point, SigningKey, VerifyingKey};
 
 /// The version of an Ed25519 signature in a list.
 pub(super) const VERSION: &str = "v1a";
@@ -77,14 +77,27 @@ mod imp {
         }
     }
 
-    /// Whether `signature` is the signature of the public key `point` over `content`, by strict rules.
-    pub(in super::super) fn verifies(point: &[u8; 32], content: &[u8], signature: &[u8]) -> bool {
-        let (Ok(key), Ok(signature)) =
-            (ed25519_dalek::VerifyingKey::from_bytes(point), Signature::from_slice(signature))
-        else {
-            return false;
-        };
-        !key.is_weak() && key.verify_strict(content, &signature).is_ok()
+    /// The point of a public key, decompressed once: that takes as long as a tenth of a verification.
+    #[derive(Clone, Debug, Eq, PartialEq)]
+    pub(crate) struct Point {
+        bytes: [u8; 32],
+        /// `None` if the bytes are no usable key, which then verifies nothing.
+        key: Option<Box<ed25519_dalek::VerifyingKey>>,
+    }
+
+    impl Point {
+        pub(in super::super) fn new(bytes: [u8; 32]) -> Self {
+            let key = ed25519_dalek::VerifyingKey::from_bytes(&bytes).ok();
+            Self { bytes, key: key.filter(|key| !key.is_weak()).map(Box::new) }
+        }
+
+        /// Whether `signature` is the key's signature over `content`, by strict rules.
+        pub(in super::super) fn verifies(&self, content: &[u8], signature: &[u8]) -> bool {
+            match (&self.key, Signature::from_slice(signature)) {
+                (Some(key), Ok(signature)) => key.verify_strict(content, &signature).is_ok(),
+                _ => false,
+            }
+        }
     }
 
     fn decoded(text: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
@@ -132,8 +145,17 @@ mod imp {
         }
     }
 
-    pub(in super::super) fn verifies(_: &[u8; 32], _: &[u8], _: &[u8]) -> bool {
-        false
+    #[derive(Clone, Debug, Eq, PartialEq)]
+    pub(crate) struct Point([u8; 32]);
+
+    impl Point {
+        pub(in super::super) const fn new(bytes: [u8; 32]) -> Self {
+            Self(bytes)
+        }
+
+        pub(in super::super) const fn verifies(&self, _: &[u8], _: &[u8]) -> bool {
+            false
+        }
     }
 
     fn unavailable() -> Error {

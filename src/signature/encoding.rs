@@ -45,23 +45,10 @@ impl Encoding {
     /// Reads a tag: canonical base64 with its padding, or hex in either case.
     #[inline]
     pub(super) fn read_tag(self, text: &[u8]) -> Option<[u8; 32]> {
-        if text.len() != self.tag_len() {
-            return None;
-        }
-        let mut tag = [0; 32];
         match self {
-            Self::Base64 => {
-                if STANDARD.decode_slice(text, &mut tag) != Ok(tag.len()) {
-                    return None;
-                }
-            }
-            Self::Hex => {
-                for (byte, pair) in tag.iter_mut().zip(text.chunks_exact(2)) {
-                    *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
-                }
-            }
+            Self::Base64 => tag_of_base64(text.try_into().ok()?),
+            Self::Hex => tag_of_hex(text.try_into().ok()?),
         }
-        Some(tag)
     }
 }
 
@@ -84,6 +71,34 @@ impl Encoding {
                 .collect(),
         }
     }
+}
+
+/// The tag of canonical base64 with its padding.
+#[inline]
+fn tag_of_base64(text: &[u8; BASE64_TAG_LEN]) -> Option<[u8; 32]> {
+    let mut tag = [0; 32];
+    (STANDARD.decode_slice(text, &mut tag) == Ok(tag.len())).then_some(tag)
+}
+
+/// The tag of hex digits in either case. Nothing branches, so that the compiler works on many digits at once.
+#[inline]
+fn tag_of_hex(text: &[u8; HEX_TAG_LEN]) -> Option<[u8; 32]> {
+    let digits = text.map(hex_value);
+    let is_hex = digits.iter().fold(0, |all, digit| all | digit) <= 0x0f;
+    let mut tag = [0; 32];
+    for (byte, [high, low]) in tag.iter_mut().zip(digits.as_chunks().0) {
+        *byte = high << 4 | low;
+    }
+    is_hex.then_some(tag)
+}
+
+/// The value of a hex digit, or 0xff for another character.
+#[inline]
+const fn hex_value(digit: u8) -> u8 {
+    let decimal = digit.wrapping_sub(b'0');
+    let letter = (digit | 0x20).wrapping_sub(b'a');
+    let value = if decimal < 10 { decimal } else { 0xff };
+    if letter < 6 { letter + 10 } else { value }
 }
 
 /// Reads hex digits in either case.
@@ -134,3 +149,52 @@ fn nibble(digit: u8) -> Option<u8> {
 
 const BASE64_TAG_LEN: usize = 44;
 const HEX_TAG_LEN: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Tags with every value of a byte at every place.
+    fn tags() -> impl Iterator<Item = [u8; 32]> {
+        (0..=255_u8).map(|first| std::array::from_fn(|at| first.wrapping_add(at as u8).wrapping_mul(167)))
+    }
+
+    #[test]
+    fn a_tags_text_is_the_one_that_the_libraries_write() {
+        for tag in tags() {
+            for (encoding, expected) in
+                [(Encoding::Base64, STANDARD.encode(tag)), (Encoding::Hex, hex::encode(tag))]
+            {
+                let mut text = String::new();
+                encoding.write_tag(&tag, &mut text);
+                assert_eq!(text, expected);
+                assert_eq!(encoding.read_tag(text.as_bytes()), Some(tag));
+            }
+            assert_eq!(Encoding::Hex.read_tag(hex::encode_upper(tag).as_bytes()), Some(tag));
+        }
+    }
+
+    #[test]
+    fn a_text_with_any_other_character_is_read_as_the_libraries_read_it() {
+        let tag = [0xa7; 32];
+        let (base64, hex) = (STANDARD.encode(tag), hex::encode(tag));
+        for byte in 0..=255 {
+            for at in 0..base64.len() {
+                let mut text = base64.clone().into_bytes();
+                text[at] = byte;
+                let expected = STANDARD.decode(&text).ok().filter(|tag| tag.len() == 32);
+                assert_eq!(Encoding::Base64.read_tag(&text).map(Vec::from), expected, "{byte} at {at}");
+            }
+            for at in 0..hex.len() {
+                let mut text = hex.clone().into_bytes();
+                text[at] = byte;
+                let expected = hex::decode(&text).ok();
+                assert_eq!(Encoding::Hex.read_tag(&text).map(Vec::from), expected, "{byte} at {at}");
+            }
+        }
+        for len in [0, 43, 45, 63, 65] {
+            assert_eq!(Encoding::Base64.read_tag(&vec![b'A'; len]), None);
+            assert_eq!(Encoding::Hex.read_tag(&vec![b'A'; len]), None);
+        }
+    }
+}

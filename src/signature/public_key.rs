@@ -45,7 +45,7 @@ impl PublicKey {
         if text.starts_with('{') {
             return json(text);
         }
-        let key = hex(text).map(KeyMaterial::Ed25519).or_else(|| base64(text)).ok_or_else(unreadable)?;
+        let key = hex(text).map(KeyMaterial::ed25519).or_else(|| base64(text)).ok_or_else(unreadable)?;
         Ok(vec![Self { id: None, material: key }])
     }
 
@@ -124,7 +124,7 @@ fn base64(text: &str) -> Option<KeyMaterial> {
     let text: String = text.replace('-', "+").replace('_', "/").split_whitespace().collect();
     let bytes = STANDARD_PAD_INDIFFERENT.decode(text.strip_prefix("whpk/").unwrap_or(&text)).ok()?;
     match <[u8; 32]>::try_from(bytes.as_slice()) {
-        Ok(key) => Some(KeyMaterial::Ed25519(key)),
+        Ok(key) => Some(KeyMaterial::ed25519(key)),
         Err(_) => der::spki(&bytes),
     }
 }
@@ -168,7 +168,7 @@ fn of_jwk(jwk: Jwk<'_>) -> Option<PublicKey> {
         ("RSA", _) => KeyMaterial::rsa(&bytes(jwk.n)?, &bytes(jwk.e)?),
         ("EC", Some("P-256")) => KeyMaterial::P256(point(32)?),
         ("EC", Some("P-384")) => KeyMaterial::P384(point(48)?),
-        ("OKP", Some("Ed25519")) => KeyMaterial::Ed25519(bytes(jwk.x)?.try_into().ok()?),
+        ("OKP", Some("Ed25519")) => KeyMaterial::ed25519(bytes(jwk.x)?.try_into().ok()?),
         _ => return None,
     };
     Some(PublicKey { id: jwk.kid, material })

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
@@ -26,7 +27,7 @@ pub struct Verified<'a> {
     pub(super) by: By,
     pub(super) received_at: OffsetDateTime,
     /// The headers of an unsigned message. A signed message needs no other header than its scheme's.
-    pub(super) headers: Option<Cow<'a, HeaderMap>>,
+    pub(super) headers: Option<Headers<'a>>,
 }
 
 impl<'a> Verified<'a> {
@@ -57,7 +58,7 @@ impl<'a> Verified<'a> {
             body: Cow::Borrowed(body),
             by: By::Nothing,
             received_at: now,
-            headers: Some(Cow::Borrowed(headers)),
+            headers: Some(Headers::Borrowed(headers)),
         }
     }
 
@@ -195,14 +196,14 @@ impl<'a> Verified<'a> {
             body: Cow::Owned(self.body.into_owned()),
             by: self.by,
             received_at: self.received_at,
-            headers: self.headers.map(|headers| Cow::Owned(headers.into_owned())),
+            headers: self.headers.map(Headers::into_owned),
         }
     }
 
     /// A header of an unsigned message, such as the one with a contract's id, if it stands there once and is
     /// text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.as_deref()?.get_all(name).iter();
+        let mut values = self.headers.as_ref()?.get_all(name).iter();
         match (values.next(), values.next()) {
             (Some(value), None) => HeaderValue::to_str(value).ok(),
             _ => None,
@@ -237,6 +238,33 @@ pub enum Proof {
     Stored,
     /// No proof: [`Verified::dangerous_unsigned`].
     Nothing,
+}
+
+/// Headers, in a form that is small to move.
+#[derive(Clone)]
+pub(super) enum Headers<'a> {
+    Borrowed(&'a HeaderMap),
+    Owned(Box<HeaderMap>),
+}
+
+impl Headers<'_> {
+    fn into_owned(self) -> Headers<'static> {
+        Headers::Owned(match self {
+            Self::Borrowed(headers) => Box::new(headers.clone()),
+            Self::Owned(headers) => headers,
+        })
+    }
+}
+
+impl Deref for Headers<'_> {
+    type Target = HeaderMap;
+
+    fn deref(&self) -> &HeaderMap {
+        match self {
+            Self::Borrowed(headers) => headers,
+            Self::Owned(headers) => headers,
+        }
+    }
 }
 
 /// The proof, in a form that is small to move.

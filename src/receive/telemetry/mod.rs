@@ -32,7 +32,7 @@ mod numbers;
 #[cfg_attr(not(feature = "tracing"), path = "no_spans.rs")]
 mod spans;
 
-pub(super) use numbers::{Stopwatch, accepted, begin, duplicate};
+pub(super) use numbers::{Numbers, Stopwatch};
 pub(super) use spans::{EventSpan, Trace};
 
 use std::sync::Arc;

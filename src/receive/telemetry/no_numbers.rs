@@ -4,11 +4,18 @@ use std::sync::Arc;
 
 use crate::receive::rejection::Rejection;
 
-pub(in crate::receive) const fn begin(_: &Arc<str>) {}
+/// The numbers of nobody.
+pub(in crate::receive) struct Numbers;
 
-pub(in crate::receive) const fn accepted(_: &Arc<str>) {}
+impl Numbers {
+    pub(in crate::receive) const fn begin(_: &Arc<str>) -> Self {
+        Self
+    }
 
-pub(in crate::receive) const fn duplicate(_: &Arc<str>) {}
+    pub(in crate::receive) const fn accepted(&self) {}
+
+    pub(in crate::receive) const fn duplicate(&self) {}
+}
 
 pub(super) const fn refused(_: &Arc<str>, _: &Rejection) {}
 

@@ -1,5 +1,6 @@
 //! The functions of `spans` without the feature `tracing`: they do nothing.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -10,11 +11,11 @@ use crate::store::InboxKey;
 
 /// Reads nothing.
 #[derive(Clone, Copy)]
-pub(in crate::receive) struct Trace;
+pub(in crate::receive) struct Trace<'a>(PhantomData<&'a HeaderMap>);
 
-impl Trace {
-    pub(in crate::receive) const fn of(_: &HeaderMap) -> Self {
-        Self
+impl<'a> Trace<'a> {
+    pub(in crate::receive) const fn of(_: &'a HeaderMap) -> Self {
+        Self(PhantomData)
     }
 }
 
@@ -25,7 +26,7 @@ impl EventSpan {
     pub(in crate::receive) const fn of<T: EventData>(
         _: &Arc<str>,
         _: &Result<Envelope<T>, Box<DataError>>,
-        _: Trace,
+        _: Trace<'_>,
     ) -> Self {
         Self
     }

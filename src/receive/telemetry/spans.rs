@@ -10,13 +10,18 @@ use crate::event::{DataError, Envelope, EventData, TraceParent};
 use crate::receive::rejection::Rejection;
 use crate::store::InboxKey;
 
-/// The place in a trace that the sender named. Nothing proves it, so it is for logs alone.
+/// The headers that may name the sender's place in a trace.
 #[derive(Clone, Copy)]
-pub(in crate::receive) struct Trace(Option<TraceParent>);
+pub(in crate::receive) struct Trace<'a>(&'a HeaderMap);
 
-impl Trace {
-    pub(in crate::receive) fn of(headers: &HeaderMap) -> Self {
-        Self(headers.get("traceparent").and_then(|value| value.to_str().ok()?.parse().ok()))
+impl<'a> Trace<'a> {
+    pub(in crate::receive) const fn of(headers: &'a HeaderMap) -> Self {
+        Self(headers)
+    }
+
+    /// The place in a trace that the sender named. Nothing proves it, so it is for logs alone.
+    fn parent(self) -> Option<TraceParent> {
+        self.0.get("traceparent").and_then(|value| value.to_str().ok()?.parse().ok())
     }
 }
 
@@ -27,7 +32,7 @@ impl EventSpan {
     pub(in crate::receive) fn of<T: EventData>(
         provider: &Arc<str>,
         read: &Result<Envelope<T>, Box<DataError>>,
-        Trace(trace): Trace,
+        trace: Trace<'_>,
     ) -> Self {
         let (id, event_type) = match read {
             Ok(envelope) => (Some(&envelope.id), envelope.event_type()),
@@ -41,7 +46,9 @@ impl EventSpan {
             trace_id = field::Empty,
             parent_id = field::Empty,
         );
-        if let Some(trace) = trace.filter(|_| !span.is_disabled()) {
+        if !span.is_disabled()
+            && let Some(trace) = trace.parent()
+        {
             span.record("trace_id", format_args!("{:032x}", u128::from_be_bytes(trace.trace_id())));
             span.record("parent_id", format_args!("{:016x}", u64::from_be_bytes(trace.parent_id())));
         }

@@ -19,7 +19,6 @@ use super::any_body::{AnyBody, BoxError};
 use super::head::Head;
 use crate::receive::receiver::Receiver;
 use crate::receive::rejection::Rejection;
-use crate::receive::telemetry;
 
 /// A layer that lets only proven requests of a receiver pass, for a service of your own that reads the body
 /// itself. It answers every other request, and the provider's challenges.
@@ -94,7 +93,7 @@ where
             };
             match read.await {
                 Ok((bytes, verified)) => {
-                    telemetry::accepted(&receiver.label);
+                    receiver.numbers.accepted();
                     let mut request = Request::from_parts(head.into_parts(), Full::new(bytes));
                     request.extensions_mut().insert(verified);
                     Ok(inner.call(request).await?.map(Either::Left))

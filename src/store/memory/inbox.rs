@@ -1,12 +1,10 @@
 //! Remembering handled events in a [`MemoryStore`].
 
-use std::cmp::Reverse;
-use std::collections::binary_heap::PeekMut;
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use super::handled::{End, Handled, later, micros};
+use super::handled::{later, micros};
 use super::memory_store::MemoryStore;
 use crate::store::built_in::ABANDONED_KEPT;
 use crate::store::{Inbox, InboxKey, Lease, Reservation, StoreError};
@@ -30,49 +28,15 @@ impl Inbox for MemoryStore {
         keep: Duration,
         now: OffsetDateTime,
     ) -> Result<bool, StoreError> {
-        let mut handled = self.handled();
-        let Some(entry) = handled.find(key).filter(|entry| entry.lease == lease) else {
-            return Ok(false);
-        };
-        entry.committed = true;
-        entry.keep_until = later(micros(now), keep);
-        // An event whose time is longer, which is the usual case, is found too early and moved then.
-        if entry.keep_until < entry.listed {
-            handled.list();
-        }
-        Ok(true)
+        Ok(self.handled().commit(key, lease, later(micros(now), keep)))
     }
 
     async fn release(&self, key: &InboxKey, lease: Lease) -> Result<bool, StoreError> {
-        let mut handled = self.handled();
-        let held = handled.find(key).is_some_and(|entry| entry.lease == lease && !entry.committed);
-        if held {
-            handled.forget();
-        }
-        Ok(held)
+        Ok(self.handled().release(key, lease))
     }
 
     async fn prune_handled(&self, limit: u32, now: OffsetDateTime) -> Result<u64, StoreError> {
-        let mut guard = self.handled();
-        let Handled { entries, ends, .. } = &mut *guard;
-        let now = micros(now);
-        let mut pruned = 0;
-        while pruned < u64::from(limit) {
-            let Some(first) = ends.peek_mut().filter(|first| first.0.at <= now) else { break };
-            let Reverse(end) = PeekMut::pop(first);
-            match entries.get_mut(&end.key).filter(|entry| end.is_of(entry)) {
-                Some(entry) if entry.keep_until > now => {
-                    entry.listed = entry.keep_until;
-                    ends.push(Reverse(End { at: entry.listed, ..end }));
-                }
-                Some(_) => {
-                    entries.remove(&end.key);
-                    pruned += 1;
-                }
-                None => {}
-            }
-        }
-        Ok(pruned)
+        Ok(self.handled().prune(limit, micros(now)))
     }
 }
 
@@ -93,7 +57,7 @@ mod tests {
             assert!(at_once(store.release(&key("evt_1"), lease)));
         }
         let handled = store.handled();
-        assert!(handled.entries.is_empty());
+        assert_eq!(handled.len(), 0);
         assert!(handled.ends.len() <= FEW, "{}", handled.ends.len());
     }
 
@@ -119,7 +83,29 @@ mod tests {
             assert_eq!(prune(after), pruned, "{after:?}");
         }
         let handled = store.handled();
-        assert!(handled.entries.is_empty() && handled.ends.is_empty());
+        assert!(handled.len() == 0 && handled.ends.is_empty());
+    }
+
+    #[test]
+    fn an_event_is_found_by_its_lease_however_many_were_reserved_after_it() {
+        let store = MemoryStore::new();
+        let hour = Duration::from_secs(3_600);
+        let ids: Vec<_> = (0..100).map(|number| format!("evt_{number}")).collect();
+        let leases: Vec<_> = ids.iter().map(|id| reserved(&store, id, EPOCH)).collect();
+        for (id, lease) in ids.iter().zip(leases) {
+            // The lease of one event is no right to another.
+            assert!(!at_once(store.commit(&key("evt_other"), lease, hour, EPOCH)));
+            assert!(at_once(store.commit(&key(id), lease, hour, EPOCH)));
+        }
+        for id in &ids {
+            let again = at_once(store.reserve(&key(id), hour, EPOCH));
+            assert_eq!(again, Reservation::Done);
+        }
+        assert_eq!(at_once(store.prune_handled(1_000, EPOCH + hour)), 100);
+        // The places of the deleted events are used again.
+        let lease = reserved(&store, "evt_7", EPOCH + hour);
+        assert!(at_once(store.release(&key("evt_7"), lease)));
+        assert_eq!(store.handled().len(), 0);
     }
 
     fn reserved(store: &MemoryStore, id: &str, now: OffsetDateTime) -> Lease {
