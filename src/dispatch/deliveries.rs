@@ -101,7 +101,10 @@ impl Source for Deliveries {
     }
 
     async fn woken(&self) -> bool {
-        let news = self.wake.woken().await;
+        let news = tokio::select! {
+            news = self.wake.woken() => news,
+            () = self.hand_over.unsure() => return true,
+        };
         let now = self.clock.now();
         self.scheduler().woken(news.subscriptions, now);
         news.look
@@ -115,7 +118,7 @@ impl Source for Deliveries {
 
     fn plan(&self, room: usize) -> Option<Claim> {
         let now = self.clock.now();
-        let claim = self.claim_at(now, u32::try_from(room).unwrap_or(u32::MAX));
+        let claim = self.claim_at(now, Some(u32::try_from(room).unwrap_or(u32::MAX)));
         if claim.shares.is_empty() {
             return None;
         }
@@ -232,10 +235,12 @@ impl Deliveries {
         })
     }
 
-    /// The claim to make at `now` with room for this many attempts.
-    pub(super) fn claim_at(&self, now: OffsetDateTime, room: u32) -> Claim {
+    /// The claim to make at `now` with room for this many attempts, or else for any number.
+    pub(super) fn claim_at(&self, now: OffsetDateTime, room: Option<u32>) -> Claim {
         let mut scheduler = self.scheduler();
         scheduler.tick(now);
+        // Slots may have been reserved since the caller counted its room.
+        let room = room.map_or(u32::MAX, |room| room.min(scheduler.free()));
         let room = self.sender.faults.room(room, now);
         let mut shares = scheduler.shares(now, self.settings.batch.min(room));
         for share in shares.iter_mut().filter(|share| self.sender.faults.is_kept(share.subscription)) {

@@ -28,6 +28,8 @@ pub(super) struct HandOver {
     state: Mutex<State>,
     changed: Notify,
     recovery: Recovery,
+    /// Something may be due that nobody knows of.
+    unsure: Notify,
 }
 
 #[derive(Default)]
@@ -48,6 +50,7 @@ impl HandOver {
             state: Mutex::default(),
             changed: Notify::new(),
             recovery: Recovery::default(),
+            unsure: Notify::new(),
         }
     }
 
@@ -86,9 +89,9 @@ impl HandOver {
         state.reserved + state.given.iter().map(|given| given.work.len()).sum::<usize>()
     }
 
-    /// Whether something may still be given, or was not handed back yet.
+    /// Whether something may still be given, or may still have to be handed back.
     pub(super) fn expects(&self) -> bool {
-        self.reserved() > 0 || self.recovery.has_untried()
+        self.reserved() > 0 || self.recovery.is_unsure()
     }
 
     /// Takes nothing more, and returns what was given last.
@@ -109,11 +112,19 @@ impl HandOver {
 
     /// Hands back leases of inserts whose outcome is not known, for as long as it is polled.
     pub(super) async fn recover(&self, store: &dyn ErasedStore, clock: &SharedClock) -> Infallible {
-        let answered = |freed| {
+        let answered = |freed, is_unsure| {
             self.scheduler().found(freed, clock.now());
             self.changed.notify_one();
+            if is_unsure {
+                self.unsure.notify_one();
+            }
         };
         self.recovery.run(store, clock, answered).await
+    }
+
+    /// Waits until something may be due that only a look can tell.
+    pub(super) async fn unsure(&self) {
+        self.unsure.notified().await;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -142,15 +153,20 @@ impl Recipient {
         let mut slots = Vec::new();
         {
             let mut state = self.hand_over.state();
-            if !state.is_open {
+            if !state.is_open || self.hand_over.recovery.is_full() {
                 return None;
             }
             let mut scheduler = self.hand_over.scheduler();
+            let is_full =
+                |scheduler: &Scheduler, slots: usize| state.reserved + slots >= scheduler.reservable();
             // Others of the same ordering key may come first.
             let free = events.iter_mut().enumerate().filter(|(_, event)| event.ordering_key.is_none());
             for (event, delivery) in
                 free.flat_map(|(at, event)| event.deliveries.iter_mut().enumerate().map(move |own| (at, own)))
             {
+                if is_full(&scheduler, slots.len()) {
+                    break;
+                }
                 let (place, delivery) = delivery;
                 let subscription = delivery.subscription;
                 if self.faults.are_clear_of(subscription) && scheduler.reserve(subscription, now) {

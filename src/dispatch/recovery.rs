@@ -24,8 +24,8 @@ pub(super) struct Recovery {
 #[derive(Debug, Default)]
 struct State {
     lost: Vec<Lost>,
-    /// How many were not tried yet.
-    untried: usize,
+    /// How many are being handed back now.
+    tried: usize,
 }
 
 /// A delivery that an insert may have leased, and that nobody sends.
@@ -35,8 +35,9 @@ pub(super) struct Lost {
     subscription: SubscriptionId,
     /// Whether the insert is over, so that one answer of the store is enough.
     is_inserted: bool,
-    is_tried: bool,
+    tries: u32,
     pause: Duration,
+    since: Instant,
     at: Instant,
     until: Instant,
 }
@@ -49,16 +50,16 @@ impl Lost {
         is_inserted: bool,
         lease: Duration,
     ) -> Self {
-        let at = Instant::now();
-        let until = at.checked_add(lease).unwrap_or(at);
-        Self { delivery, subscription, is_inserted, is_tried: false, pause: FIRST, at, until }
+        let since = Instant::now();
+        let until = since.checked_add(lease).unwrap_or(since);
+        Self { delivery, subscription, is_inserted, tries: 0, pause: FIRST, since, at: since, until }
     }
 
     /// The next try, if the lease has not ended by then.
     fn again(mut self) -> Option<Self> {
         self.at = Instant::now() + self.pause;
         self.pause = (self.pause * 2).min(LONGEST);
-        self.is_tried = true;
+        self.tries += 1;
         (self.at < self.until).then_some(self)
     }
 }
@@ -68,17 +69,22 @@ impl Recovery {
         if lost.is_empty() {
             return;
         }
-        {
-            let mut state = self.state();
-            state.untried += lost.len();
-            state.lost.extend(lost);
-        }
+        self.state().lost.extend(lost);
         self.added.notify_one();
     }
 
-    /// Whether some were not tried yet.
-    pub(super) fn has_untried(&self) -> bool {
-        self.state().untried > 0
+    /// Whether some were not tried yet, or may still be committed: the insert of a caller that has gone is
+    /// under way for a moment, and the end of a failed one is not known.
+    pub(super) fn is_unsure(&self) -> bool {
+        let state = self.state();
+        let is_unsure = |lost: &Lost| lost.tries == 0 || (!lost.is_inserted && lost.since.elapsed() < UNSURE);
+        state.tried > 0 || state.lost.iter().any(is_unsure)
+    }
+
+    /// Whether there are so many that no more inserts should lease.
+    pub(super) fn is_full(&self) -> bool {
+        let state = self.state();
+        state.lost.len() + state.tried >= MOST
     }
 
     /// Forgets all. Their leases end by themselves.
@@ -87,12 +93,13 @@ impl Recovery {
     }
 
     /// Hands back in `store` what is added, and calls `answered` with the subscriptions that have deliveries
-    /// due again.
+    /// due again, and with whether others may have: a store itself hands back what it leased for a caller
+    /// that has gone.
     pub(super) async fn run(
         &self,
         store: &dyn ErasedStore,
         clock: &SharedClock,
-        answered: impl Fn(Vec<SubscriptionId>) + Send,
+        answered: impl Fn(Vec<SubscriptionId>, bool) + Send,
     ) -> Infallible {
         loop {
             let batch = self.batch();
@@ -104,15 +111,17 @@ impl Recovery {
             let hand_back = |lost: &Lost| Settlement::hand_back(lost.delivery, OF_INSERTS, now);
             let settlements: Vec<_> = batch.iter().map(hand_back).collect();
             let settled = store.settle_dyn(&settlements).await;
-            let first = batch.iter().filter(|lost| !lost.is_tried).count();
-            let (mut freed, mut again) = (Vec::new(), Vec::new());
+            let (mut freed, mut again, mut is_unsure) = (Vec::new(), Vec::new(), false);
             match settled {
                 Ok(settled) => {
                     for (lost, settled) in batch.into_iter().zip(settled) {
                         match settled {
                             Settled::Done => freed.push(lost.subscription),
                             Settled::Stale if lost.is_inserted => {}
-                            Settled::Stale => again.extend(lost.again()),
+                            Settled::Stale => {
+                                is_unsure |= lost.tries > 0;
+                                again.extend(lost.again());
+                            }
                         }
                     }
                 }
@@ -123,10 +132,10 @@ impl Recovery {
             }
             {
                 let mut state = self.state();
-                state.untried = state.untried.saturating_sub(first);
+                state.tried = 0;
                 state.lost.extend(again);
             }
-            answered(freed);
+            answered(freed, is_unsure);
         }
     }
 
@@ -140,6 +149,7 @@ impl Recovery {
             if is_next { batch.push(lost) } else { later.push(lost) }
         }
         state.lost = later;
+        state.tried = batch.len();
         batch
     }
 
@@ -167,3 +177,8 @@ const OF_INSERTS: Lease = Lease::new(1);
 const FIRST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(5);
 const MOST_AT_ONCE: usize = 1_000;
+/// Inserts that fail one after another give more and more leases back in vain. Above this number, they are
+/// asked for none.
+const MOST: usize = 10_000;
+/// How long an insert may still be under way whose caller has gone.
+const UNSURE: Duration = Duration::from_secs(1);

@@ -35,7 +35,7 @@ impl Deliveries {
     /// Delivers one batch of what is due at `now`.
     pub(super) async fn step(&self, now: OffsetDateTime) -> Result<Step, StoreError> {
         self.look_at(now).await?;
-        let claim = self.claim_at(now, u32::MAX);
+        let claim = self.claim_at(now, None);
         let mut finished = Vec::new();
         if !claim.shares.is_empty() {
             self.sender.faults.began(now);

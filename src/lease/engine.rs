@@ -293,6 +293,10 @@ impl<'a, S: Source> Engine<'a, S> {
     async fn drain(mut self) {
         let deadline = after(self.settings.drain);
         while self.in_flight.len() > 0 || self.source.expects() {
+            // Leases of finished rows are not extended, so they do not wait for the end of the drain.
+            if self.backoff.is_over() && !(self.settling.is_empty() && self.in_flight.finished.is_empty()) {
+                drop(timeout_at(deadline, self.settle()).await);
+            }
             let extend_at = match self.in_flight.len() {
                 0 => deadline,
                 _ => self.timers.at(Timer::Extend).unwrap_or_else(Instant::now),
@@ -607,6 +611,17 @@ mod tests {
         let state = source.state.lock().unwrap();
         assert_eq!((state.settled.as_slice(), state.handed_back.as_slice()), (&[2][..], &[100][..]));
         assert_eq!(state.extended, [[100]; 3], "every third of its lease");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_ends_during_a_drain_is_settled_at_once() {
+        let source = Numbers::new(&[1, 2, 100]);
+        let watch = async {
+            sleep(Duration::from_millis(2_500)).await;
+            assert_eq!(source.state.lock().unwrap().settled, [1, 2]);
+        };
+        join(source.run_for(Duration::from_millis(500)), watch).await;
+        assert_eq!(source.state.lock().unwrap().handed_back, [100]);
     }
 
     #[tokio::test(start_paused = true)]

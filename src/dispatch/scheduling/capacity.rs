@@ -33,9 +33,13 @@ impl Capacity {
         is_among_unanswering && self.slow + self.unanswering + kept < self.slots - self.slots / 4
     }
 
-    /// Whether a slot is free.
-    pub(super) const fn is_free(&self) -> bool {
-        self.held < self.slots
+    /// How many slots are free.
+    pub(super) const fn free(&self) -> u32 {
+        self.slots.saturating_sub(self.held)
+    }
+
+    pub(super) const fn slots(&self) -> u32 {
+        self.slots
     }
 
     /// Whether half of the slots are held, so that the next ones go to those whose turn it is.

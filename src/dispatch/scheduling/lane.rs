@@ -128,10 +128,11 @@ impl Lane {
     /// Whether a delivery that is about to be inserted may take a slot of it: nothing of it is known to be
     /// due, and its cap, pause and bucket allow one more.
     pub(super) fn may_reserve(&self, now: OffsetDateTime) -> bool {
-        let is_behind = self.wants || self.granted > 0 || self.retries.first().is_some_and(|at| *at <= now);
-        // A claim takes its tokens when it is answered.
-        let is_counted = self.bucket.is_none() || !self.is_claiming;
-        !is_behind && is_counted && self.may(now)
+        let is_behind = self.wants
+            || self.is_claiming
+            || self.granted > 0
+            || self.retries.first().is_some_and(|at| *at <= now);
+        !is_behind && self.may(now)
     }
 
     pub(super) fn reserve(&mut self, now: OffsetDateTime) {

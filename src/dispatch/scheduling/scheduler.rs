@@ -217,13 +217,27 @@ impl Scheduler {
         let class = lane.endpoint.class();
         let may = class.group() == Group::Answering
             && lane.may_reserve(now)
-            && self.capacity.is_free()
+            && self.capacity.free() > 0
             && self.capacity.admits(class);
         if !may || (self.capacity.is_scarce() && !self.is_next(id, now)) {
             return false;
         }
         self.change(id, now, |lane| lane.reserve(now));
         true
+    }
+
+    /// How many slots are free.
+    pub(in crate::dispatch) const fn free(&self) -> u32 {
+        self.capacity.free()
+    }
+
+    /// How many slots inserts may have reserved at once: half of all, so that inserts that take long leave
+    /// the other half to claims. None while no slot is free.
+    pub(in crate::dispatch) const fn reservable(&self) -> usize {
+        match self.capacity.free() {
+            0 => 0,
+            _ => self.capacity.slots().div_ceil(2) as usize,
+        }
     }
 
     /// Frees a slot that was reserved and not used.

@@ -1,7 +1,7 @@
 //! Deliveries that an emit hands over to the dispatcher of its process, and emits that end in every way.
 //!
-//! Leases last an hour unless a test says otherwise. So a delivery that arrives was sent under its own lease,
-//! or that lease was handed back.
+//! Leases last an hour unless a test says otherwise, and a dispatcher looks once an hour. So a delivery that
+//! arrives was sent under its own lease, or that lease was handed back and the delivery claimed at once.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ impl<S: Opens> Process<S> {
     }
 
     fn with(stage: &Stage<Watched<S>>, wake: &Wake, set: impl FnOnce(Dispatcher) -> Dispatcher) -> Self {
-        let dispatcher = stage.dispatcher().with_wake(wake).with_lease(HOUR);
+        let dispatcher = stage.dispatcher().with_wake(wake).with_lease(HOUR).with_poll_interval(HOUR);
         Self { outbox: outbox(stage, wake), wake: wake.clone(), running: Running::start(set(dispatcher)) }
     }
 
