@@ -1,6 +1,7 @@
 //! The guide: how to use the items of this crate together.
 //!
-//! - [`sending`]: several contracts and versions on one store, rolling deploys, alerts.
+//! - [`sending`]: in your own transaction, several contracts and versions on one store, rolling deploys,
+//!   alerts.
 //! - [`signing`]: the signed content of each scheme, secret rotation, and verifiers for Node.js and Python.
 //! - [`providers`]: receiving from Stripe, GitHub, Twilio and a hundred others.
 //! - [`receiving`]: the receiver's checklist.

@@ -288,7 +288,8 @@ impl Dispatcher {
     }
 
     /// Delivers until `shutdown` is ready. It then stops claiming, gives the attempts in flight the time of
-    /// [`with_drain_deadline`](Self::with_drain_deadline), and hands the others back.
+    /// [`with_drain_deadline`](Self::with_drain_deadline), and hands the others back. Do not call it twice at
+    /// once on one dispatcher.
     ///
     /// If the store cannot be reached, it is asked again at growing intervals up to 5 s, and attempts that
     /// ended meanwhile are settled then. If the store refuses one settlement while it takes others, that

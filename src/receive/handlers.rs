@@ -46,8 +46,9 @@ impl Handlers {
 
     /// Adds a handler for the events that `T` accepts: the data of one type, or a catalogue.
     ///
-    /// If an event's data does not fit its type, the sender is asked to repeat the event, until your program
-    /// is mended.
+    /// If an event's data does not fit its type, no handler is called. The event counts as handled, because a
+    /// repetition would not fit either; [`Receiver::with_shelf`](crate::receive::Receiver::with_shelf) gives
+    /// you its data.
     pub fn with<T, F, R>(mut self, handler: F) -> Self
     where
         T: EventData + Send + 'static,
