@@ -327,11 +327,15 @@ impl Model {
         let burst = f64::from(burst);
         let bucket = self.workers[worker].buckets.entry(id).or_insert(Bucket { tokens: burst, at: made });
         let passed = made.saturating_duration_since(bucket.at).as_secs_f64();
+        // An insert that was slow is reported after claims that were made later. Its tokens came back by
+        // then, as far as there was time.
+        let late = bucket.at.saturating_duration_since(made).as_secs_f64();
         // A clock that jumps ahead fills the bucket, because the time seems to have passed.
         let jumped = self.last_jump.is_some_and(|jump| jump >= bucket.at);
         bucket.tokens = if jumped { burst } else { (bucket.tokens + passed * per_second).min(burst) };
-        bucket.at = made;
+        bucket.at = bucket.at.max(made);
         bucket.tokens -= taken as f64;
+        bucket.tokens = (bucket.tokens + (late * per_second).min(taken as f64)).min(burst);
         let left = bucket.tokens;
         self.expect(left > -0.01, || {
             format!("worker {worker} took {taken} of {id} beyond its rate, {left:.2} tokens left")
