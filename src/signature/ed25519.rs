@@ -77,7 +77,7 @@ mod imp {
         }
     }
 
-    /// The point of a public key, decompressed once: that takes as long as a tenth of a verification.
+    /// The point of a public key, decompressed once and not for each verification.
     #[derive(Clone, Debug, Eq, PartialEq)]
     pub(crate) struct Point {
         bytes: [u8; 32],
