@@ -212,6 +212,11 @@ impl Scheduler {
     /// them. Nothing of the subscription may be known to be due, and its cap, rate and pause allow one more.
     /// Once half of the slots are held, the subscription also has to come before all that wait for a claim.
     pub(in crate::dispatch) fn reserve(&mut self, id: SubscriptionId, now: OffsetDateTime) -> bool {
+        // The clock was set back. The next tick sets the lanes back with it: until then, a bucket would be
+        // filled for time that did not pass.
+        if self.clock.is_some_and(|last| last - now > SET_BACK) {
+            return false;
+        }
         self.watch(now);
         let Some(lane) = self.lanes.get(&id) else { return false };
         let class = lane.endpoint.class();
@@ -563,6 +568,9 @@ fn bounded(slots: usize) -> u32 {
 
 /// The most lanes that one claim serves.
 const MAX_SHARES: usize = 100;
+/// How far an emit's time may lie before that of the last tick, as the two read the clock one after the
+/// other.
+const SET_BACK: Duration = Duration::from_millis(100);
 /// The number of lanes up to which those at rest are kept, so that an endpoint that has answered counts as
 /// one that answers.
 const REMEMBERED: usize = 50_000;

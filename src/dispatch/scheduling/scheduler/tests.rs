@@ -555,6 +555,15 @@ fn a_reservation_takes_a_token_and_gives_it_back_when_it_is_not_used() {
 }
 
 #[test]
+fn nothing_is_reserved_by_a_clock_that_was_set_back_until_the_lanes_are_set_back_too() {
+    let mut scheduler = at_rest(SLOTS, 4, &[subscription(1)]);
+    scheduler.tick(NOON + Duration::from_secs(60));
+    assert_eq!(reserved(&mut scheduler, 1, NOON), 0);
+    scheduler.tick(NOON);
+    assert_eq!(reserved(&mut scheduler, 1, NOON), 4);
+}
+
+#[test]
 fn nothing_is_reserved_while_a_claim_of_a_limited_rate_is_on_its_way() {
     let mut limited = subscription(1);
     limited.options = limited.options.with_rate(1.0, 3).unwrap();
