@@ -747,7 +747,7 @@ pub enum EmitError {
 fn new_ids(count: usize) -> impl Iterator<Item = DeliveryId> {
     let now = OffsetDateTime::now_utc();
     let mut random = vec![[0; 10]; count];
-    getrandom::fill(random.as_flattened_mut()).expect("the operating system gives random bytes");
+    getrandom::fill(random.as_flattened_mut()).expect("invariant: the operating system gives random bytes");
     random.into_iter().map(move |random| DeliveryId::from_parts(now, random))
 }
 

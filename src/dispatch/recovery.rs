@@ -182,3 +182,54 @@ const MOST_AT_ONCE: usize = 1_000;
 const MOST: usize = 10_000;
 /// How long an insert may still be under way whose caller has gone.
 const UNSURE: Duration = Duration::from_secs(1);
+
+#[cfg(all(test, feature = "memory"))]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::store::memory::MemoryStore;
+
+    fn lost(is_inserted: bool) -> Lost {
+        let (delivery, subscription) = (DeliveryId::from_u128(1), SubscriptionId::from_u128(2));
+        Lost::new(delivery, subscription, is_inserted, Duration::from_secs(60))
+    }
+
+    /// Runs beside `watch`, on a store that has none of the deliveries.
+    async fn run_beside(recovery: &Recovery, watch: impl Future<Output = ()>) {
+        let (store, clock) = (MemoryStore::new(), SharedClock::new(SystemClock));
+        tokio::select! {
+            never = recovery.run(&store, &clock, |_, _| {}) => match never {},
+            () = watch => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_insert_whose_caller_has_gone_is_unsure_for_a_second_and_one_that_was_answered_until_the_store_is()
+     {
+        for (is_inserted, is_unsure_soon) in [(false, true), (true, false)] {
+            let recovery = Recovery::default();
+            recovery.add(vec![lost(is_inserted)]);
+            assert!(recovery.is_unsure());
+            let watch = async {
+                sleep(Duration::from_millis(900)).await;
+                assert_eq!(recovery.is_unsure(), is_unsure_soon);
+                sleep(Duration::from_millis(200)).await;
+                assert!(!recovery.is_unsure());
+            };
+            run_beside(&recovery, watch).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_full_until_leases_have_ended() {
+        let recovery = Recovery::default();
+        recovery.add((1..MOST).map(|_| lost(false)).collect());
+        assert!(!recovery.is_full());
+        recovery.add(vec![lost(false)]);
+        assert!(recovery.is_full());
+        run_beside(&recovery, sleep(Duration::from_secs(70))).await;
+        assert!(!recovery.is_full());
+    }
+}

@@ -140,11 +140,18 @@ impl EventKind {
     /// ```
     /// use hookwire::event::{DataSchema, EventKind, Property};
     ///
+    /// use serde_json::value::{RawValue, to_raw_value};
+    ///
     /// const SMS: DataSchema =
     ///     DataSchema::object(&[Property::required("id", DataSchema::STRING)]);
+    /// fn sample() -> Box<RawValue> {
+    ///     to_raw_value(&serde_json::json!({"id": "sms_1"})).expect("it is JSON")
+    /// }
+    /// // This receiver reads any data; the sender promises an id.
     /// const KIND: EventKind =
-    ///     EventKind::new("sms", "A message came in.", || todo!(), |_| Ok(())).with_schema(SMS);
-    /// assert!(KIND.check_schema(&serde_json::value::to_raw_value(&7)?).is_err());
+    ///     EventKind::new("sms", "A message came in.", sample, |_| Ok(())).with_schema(SMS);
+    /// assert!(KIND.check_schema(&KIND.sample()).is_ok());
+    /// assert!(KIND.check_schema(&to_raw_value(&7)?).is_err());
     /// # Ok::<(), serde_json::Error>(())
     /// ```
     pub const fn with_schema(mut self, schema: DataSchema) -> Self {

@@ -19,9 +19,9 @@
 //! So slow endpoints leave a quarter of the slots to fast ones, and a thousand endpoints that hang leave room
 //! to an endpoint that is tried for the first time. A fast endpoint that stops answering is slow after 16 of
 //! its mean times, at least a quarter of a second: a thousand that stop at once do not hold every slot until
-//! their attempts time out. An endpoint leaves the last three classes with its first
-//! answer. While endpoints that answer have something to claim, the last three classes get a quarter of the
-//! claimed rows. [`Capacity`](capacity::Capacity) counts.
+//! their attempts time out. An endpoint leaves the last three classes with its first answer. While endpoints
+//! that answer have something to claim, the last three classes get a quarter of the claimed rows.
+//! [`Capacity`](capacity::Capacity) counts.
 //!
 //! **Order.** Within these bounds capacity is shared max-min fair: the next slot goes to the organization
 //! that holds the fewest, and there to the subscription that holds the fewest; of equals, to the one that has
@@ -31,7 +31,8 @@
 //!
 //! **Reservations.** An outbox may take a slot for a delivery before it inserts it, if nothing of the lane is
 //! known to be due and its endpoint answered last. The first half of the slots is taken by whoever comes; the
-//! second half by those who come before all that wait for a claim.
+//! second half by those who come before all that wait for a claim. Inserts that are on their way hold at most
+//! half of the slots, so that claims go on while inserts take long.
 //!
 //! **Limits.** A lane holds at most the operator's cap of slots, and claims at most at the operator's rate.
 //! The subscription's own cap and rate lower both and raise neither. A pause that an endpoint asked for

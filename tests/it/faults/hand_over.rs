@@ -28,6 +28,7 @@ on_both_databases! {
     an_insert_that_ends_after_its_dispatcher_is_handed_back
     deliveries_are_settled_in_the_store_that_inserted_them
     an_insert_that_takes_longer_than_a_lease_is_handed_back
+    inserts_that_hang_leave_slots_to_claims
 }
 
 pub(super) type Of<S> = Arc<Watched<S>>;
@@ -384,5 +385,26 @@ async fn an_insert_that_takes_longer_than_a_lease_is_handed_back<S: Opens>(site:
     endpoint.arrived(before + 1).await;
     all_delivered(&site, &subscription, &endpoint).await;
     assert!(site.store.handed_back() > handed_back, "it was claimed, and not sent as it was inserted");
+    process.running.stop().await;
+}
+
+async fn inserts_that_hang_leave_slots_to_claims<S: Opens>(site: Site<S>) {
+    let endpoint = Endpoint::start([]).await;
+    site.subscribe(&endpoint).await;
+    let process = Process::with(&site, &Wake::new(), |dispatcher| dispatcher.with_max_in_flight(2));
+    process.warm_up(&site, &endpoint).await;
+    let before = endpoint.requests().len();
+    let mut hanging = Vec::new();
+    for _ in 0..2 {
+        site.store.meets(Call::Insert, Trouble::StopsBefore);
+        let outbox = process.outbox.clone();
+        hanging.push(tokio::spawn(async move { outbox.emit("org_1", &call()).await }));
+        site.store.struck().await;
+    }
+    for count in 1..=10 {
+        process.outbox.emit("org_1", &call()).await.unwrap();
+        endpoint.arrived(before + count).await;
+    }
+    hanging.iter().for_each(tokio::task::JoinHandle::abort);
     process.running.stop().await;
 }

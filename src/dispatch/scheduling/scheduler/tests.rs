@@ -564,6 +564,26 @@ fn nothing_is_reserved_by_a_clock_that_was_set_back_until_the_lanes_are_set_back
 }
 
 #[test]
+fn inserts_may_reserve_half_of_the_slots_while_one_is_free() {
+    for (slots, half) in [(1, 1), (2, 1), (5, 3), (256, 128)] {
+        let mut scheduler = at_rest(slots, 300, &[subscription(1)]);
+        assert_eq!(scheduler.reservable(), half);
+        assert_eq!(reserved(&mut scheduler, 1, NOON), slots);
+        assert_eq!(scheduler.reservable(), 0);
+    }
+}
+
+#[test]
+fn nothing_is_reserved_while_a_claim_is_on_its_way() {
+    let mut scheduler = at_rest(SLOTS, 64, &[subscription(1)]);
+    scheduler.found([id(1)], NOON);
+    let shares = scheduler.shares(NOON, 3);
+    assert_eq!(reserved(&mut scheduler, 1, NOON), 0, "what it claims was due before");
+    scheduler.claimed(NOON, &shares, &HashMap::from([(id(1), taken(2, NOON))]));
+    assert_eq!(reserved(&mut scheduler, 1, NOON), 62);
+}
+
+#[test]
 fn nothing_is_reserved_while_a_claim_of_a_limited_rate_is_on_its_way() {
     let mut limited = subscription(1);
     limited.options = limited.options.with_rate(1.0, 3).unwrap();
