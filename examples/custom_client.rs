@@ -1,7 +1,7 @@
 //! A custom HTTP client: it sends nothing, prints each request as it would be sent, and answers 204.
 //!
 //! ```console
-//! $ cargo run --example custom_client
+//! $ cargo run --example custom_client --features endpoint
 //! ```
 //!
 //! Use it for dry runs or as a starting point: a client that really sends implements the same method. Its

@@ -1,7 +1,7 @@
 //! A store of your own (lists behind a mutex), an outbox and a dispatcher on it, and the suite it passes.
 //!
-//! Begin here for a database that has no store in the crate: delivering needs the trait `Store` alone. Run it
-//! with the features `dispatch` and `hyper`; its suite needs `cargo test` and the feature `testing`.
+//! Begin here for a database that has no store in the crate: delivering needs the trait `Store` alone.
+//! `cargo run --example custom_store --features dispatch,hyper` runs it; its suite needs `testing`.
 
 mod store;
 

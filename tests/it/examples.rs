@@ -178,6 +178,19 @@ fn quickstart_shows_the_request_on_the_wire_without_all_of_its_signature() {
 
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
 #[test]
+fn custom_client_prints_requests_without_credentials_and_refuses_a_private_address() {
+    let run = run("custom_client", &[], b"");
+    assert_eq!((run.code, run.err.as_str()), (0, ""), "{}", run.out);
+    assert!(run.out.starts_with("POST https://hooks.example.com/calls\n"), "{}", run.out);
+    for part in ["\nauthorization: (hidden)\n", "\nx-allison-signature: v1=", "\n-> 204 No Content\n"] {
+        assert!(run.out.contains(part), "{part}\n{}", run.out);
+    }
+    assert!(!run.out.contains("not-for-your-eyes"));
+    assert!(run.out.contains("\n-> address_denied: URL may not be reached\n"), "{}", run.out);
+}
+
+#[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
+#[test]
 fn custom_store_delivers_its_event() {
     let run = run("custom_store", &[], b"");
     assert_eq!(run.code, 0, "{}", run.err);
@@ -306,4 +319,4 @@ const EXAMPLES: [&str; 3] = ["custom_events", "inspect", "schedule"];
 /// The programs that include `examples/shared`.
 const LISTENING: [&str; 5] = ["bare_hyper", "crm_sync", "notify", "receiver", "sender"];
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
-const IN_FULL: [&str; 4] = ["alerts", "custom_store", "quickstart", "versions"];
+const IN_FULL: [&str; 5] = ["alerts", "custom_client", "custom_store", "quickstart", "versions"];

@@ -3,7 +3,7 @@
 
 mod source;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use source::{Source, crates};
@@ -84,4 +84,45 @@ fn the_default_features_bring_at_most_45_crates() {
     let names: BTreeSet<_> = crates(Path::new(env!("CARGO_MANIFEST_DIR")));
     assert!(names.len() > 10, "found too few crates to believe it: {names:?}");
     assert!(names.len() <= 45, "{} crates by default: {names:?}", names.len());
+}
+
+/// The first lines of each example say how to run it. Without its features, cargo refuses the command.
+#[test]
+fn the_command_of_each_example_has_the_features_that_it_needs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = toml::from_str(&manifest).unwrap();
+    let features: BTreeMap<String, Vec<String>> = manifest["features"].clone().try_into().unwrap();
+    let needs = |name: &str| -> Vec<String> {
+        let examples = manifest["example"].as_array().unwrap();
+        let found = examples.iter().find(|example| example["name"].as_str() == Some(name));
+        let needed = found.and_then(|example| example.get("required-features").cloned());
+        needed.map_or_else(Vec::new, |needed| needed.try_into().unwrap())
+    };
+    let mut count = 0;
+    for entry in std::fs::read_dir(root.join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        let main = if path.is_dir() { path.join("main.rs") } else { path.clone() };
+        // `shared` is no program, and `actix` is a crate of its own.
+        let Ok(text) = std::fs::read_to_string(main) else { continue };
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let command = format!("cargo run --example {name}");
+        let head = text.lines().map_while(|line| line.strip_prefix("//!"));
+        let line = head.map(str::trim_start).find_map(|line| line.split_once(&command));
+        let (_, rest) = line.unwrap_or_else(|| panic!("{name} does not say how to run it"));
+        let given = rest.split_once("--features ").map_or("", |(_, given)| given);
+        let given = given.split([' ', '`']).next().unwrap_or_default();
+        let mut enabled: BTreeSet<&str> = BTreeSet::new();
+        let mut open: Vec<&str> = given.split(',').collect();
+        while let Some(feature) = open.pop() {
+            if enabled.insert(feature) {
+                open.extend(features.get(feature).into_iter().flatten().map(String::as_str));
+            }
+        }
+        for needed in needs(name) {
+            assert!(enabled.contains(needed.as_str()), "{name} needs {needed}, and its command does not");
+        }
+        count += 1;
+    }
+    assert!(count > 10, "found {count} examples");
 }
