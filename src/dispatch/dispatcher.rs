@@ -263,6 +263,9 @@ impl Dispatcher {
     /// back. While the dispatcher [runs](Self::run), it ends what has waited for longer as
     /// [`Expired`](crate::DeadReason::Expired), every ten minutes and in short batches: a dead letter, which
     /// can be replayed. A delivery of an enabled subscription that follows its schedule never expires.
+    ///
+    /// While a fault on this side keeps a subscription back, one of its deliveries is tried at a time. The
+    /// time of each begins with its first try, so the last of many expire much later.
     pub fn with_expiry(mut self, age: impl Into<Option<Duration>>) -> Self {
         self.expiry = age.into();
         self
