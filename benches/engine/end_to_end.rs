@@ -95,17 +95,16 @@ async fn throughput(settings: &Settings, kind: Kind, load: Load, server: Option<
     let figures = |samples: &[Sample], figure: fn(&Sample, f64) -> f64| {
         samples.iter().map(|sample| figure(sample, deliveries)).collect::<Vec<_>>()
     };
-    let [ours, caching, bare] = &samples;
+    let [ours, bare] = &samples;
     let endpoints = if load.endpoints == 1 { "1 endpoint" } else { &format!("{} endpoints", load.endpoints) };
-    let row = |what: &str, how: &str, ours: &[Sample], figure: fn(&Sample, f64) -> f64, bound| {
-        let name = format!("{what}, {endpoints}, {} producers{how}", load.producers);
+    let row = |what: &str, figure: fn(&Sample, f64) -> f64, bound| {
+        let name = format!("{what}, {endpoints}, {} producers", load.producers);
         table::rounds(&name, &figures(ours, figure), &figures(bare, figure), bound);
     };
-    row("deliveries/s", "", ours, |sample, deliveries| deliveries / sample.seconds, load.fast);
-    row("deliveries/s", ", cached", caching, |sample, deliveries| deliveries / sample.seconds, Bound::None);
-    row("CPU s per 1,000", "", ours, |sample, deliveries| sample.cpu / deliveries * 1_000.0, load.cheap);
-    row("ms to emit, p50", "", ours, |sample, _| sample.emit_p50, Bound::None);
-    row("ms to emit, p99", "", ours, |sample, _| sample.emit_p99, Bound::None);
+    row("deliveries/s", |sample, deliveries| deliveries / sample.seconds, load.fast);
+    row("CPU s per 1,000", |sample, deliveries| sample.cpu / deliveries * 1_000.0, load.cheap);
+    row("ms to emit, p50", |sample, _| sample.emit_p50, Bound::None);
+    row("ms to emit, p99", |sample, _| sample.emit_p99, Bound::None);
 }
 
 struct Sample {
@@ -248,7 +247,7 @@ async fn stop(pipeline: Arc<Box<dyn Pipeline>>) {
     pipeline.stop().await;
 }
 
-const SIDES: [Side; 3] = [Side::Ours, Side::Caching, Side::Bare];
+const SIDES: [Side; 2] = [Side::Ours, Side::Bare];
 
 /// How many tasks emit where the number is not what is measured.
 const PRODUCERS: u32 = 16;

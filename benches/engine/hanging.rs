@@ -77,7 +77,7 @@ async fn healthy<S: Store + Subscriptions + Clone + 'static>(store: &S, first: u
         let receiver = Receiver::start(&board).await;
         let organization = organization(number);
         // Remove the subscriptions of the previous round, because their endpoints are gone.
-        for old in store.subscriptions(organization).await.expect("the store answers") {
+        for old in store.subscriptions(organization).await.expect("the store answers").subscriptions {
             store.delete(old.id, OffsetDateTime::now_utc()).await.expect("the store answers");
         }
         let subscription = subscription(organization, receiver.address, 0);
@@ -136,7 +136,7 @@ pub(crate) async fn fill(place: Place, depth: u64) {
 pub(crate) async fn dispatch(place: Place) {
     let hanging = Receiver::hanging().await;
     with_store!(place, store => {
-        for old in store.subscriptions("bad").await.expect("the store answers") {
+        for old in store.subscriptions("bad").await.expect("the store answers").subscriptions {
             let mut old = old.subscription.expect("it can be read");
             old.url = subscription("bad", hanging.address, 0).url;
             store.put(&old).await.expect("the store takes it");

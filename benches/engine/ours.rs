@@ -31,16 +31,14 @@ pub(crate) struct Ours<S> {
 
 impl<S: Store + Subscriptions + Clone + 'static> Ours<S> {
     /// Sends each event to all endpoints.
-    pub(crate) async fn start(store: S, endpoints: &Endpoints, keep: Duration) -> Self {
+    pub(crate) async fn start(store: S, endpoints: &Endpoints) -> Self {
         for (address, offset) in endpoints.with_offsets() {
             let subscription = subscription(ORGANIZATION, address, offset);
             store.put(&subscription).await.expect("the store takes it");
         }
         let wake = Wake::new();
         Self {
-            outbox: Outbox::new(store.clone(), Contract::allison())
-                .with_wake(&wake)
-                .with_subscription_cache(keep),
+            outbox: Outbox::new(store.clone(), Contract::allison()).with_wake(&wake),
             endpoints: endpoints.addresses.len(),
             dispatcher: Dispatching::start(dispatcher(store, Contract::allison()).with_wake(&wake)),
         }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 
@@ -26,8 +26,6 @@ pub(crate) trait Pipeline: Send + Sync {
 pub(crate) enum Side {
     /// Our pipeline with the settings as they come.
     Ours,
-    /// Our pipeline with subscriptions cached for a second.
-    Caching,
     /// The handwritten pipeline.
     Bare,
 }
@@ -42,10 +40,7 @@ impl Side {
     ) -> Box<dyn Pipeline> {
         match (self, place) {
             (Self::Ours, place) => {
-                with_store!(place, store => boxed(Ours::start(store, endpoints, Duration::ZERO).await))
-            }
-            (Self::Caching, place) => {
-                with_store!(place, store => boxed(Ours::start(store, endpoints, Duration::from_secs(1)).await))
+                with_store!(place, store => boxed(Ours::start(store, endpoints).await))
             }
             (_, Place::Memory) => Box::new(Bare::start(BareMemory::default(), endpoints)),
             (_, Place::Sqlite { file, .. }) => Box::new(Bare::start(BareSqlite::open(file), endpoints)),

@@ -82,12 +82,12 @@ impl Store for ListStore {
         None // An insert leases nothing: each delivery is claimed.
     }
 
-    async fn subscriptions(&self, organization: &str) -> Result<Vec<Scanned>, StoreError> {
+    async fn subscriptions(&self, organization: &str) -> Result<Subscribed, StoreError> {
         let lists = self.0.lock().await;
         let all = lists.subscriptions.values().map(|(subscription, _)| subscription);
         let mut own: Vec<_> = all.filter(|found| found.organization == organization).cloned().collect();
         own.sort_by_key(|subscription| (subscription.created_at, subscription.id));
-        Ok(own.into_iter().map(Scanned::from).collect())
+        Ok(own.into_iter().map(Scanned::from).collect::<Vec<_>>().into())
     }
 
     async fn subscription(&self, id: SubscriptionId) -> Result<Option<Subscription>, StoreError> {

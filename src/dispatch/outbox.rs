@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use time::OffsetDateTime;
@@ -14,14 +13,14 @@ use crate::clock::{Clock, SystemClock};
 use crate::contract::{Contract, VersionError, Versions};
 use crate::dispatch::Wake;
 use crate::dispatch::clock::SharedClock;
-use crate::dispatch::routes::{Route, Routes};
+use crate::dispatch::routes::{Route, RouteCache, Routes};
 use crate::dispatch::telemetry;
 use crate::error::Error;
 use crate::event::{DataError, DataOf, Envelope, EventData, EventId, EventType, RawEvent, TraceParent};
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::{
-    InsertOutcome, Inserted, NewDelivery, NewEvent, NewPayload, Scanned, Store, StoreError,
-    TransactionalStore,
+    InsertOutcome, Inserted, NewDelivery, NewEvent, NewPayload, Store, StoreError, StoreErrorKind,
+    Subscribed, TransactionalStore,
 };
 use crate::subscription::Candidate;
 
@@ -39,7 +38,7 @@ pub struct Outbox<S> {
     wake: Wake,
     clock: SharedClock,
     while_disabled: WhileDisabled,
-    routes: Routes,
+    routes: RouteCache,
     max_payload: usize,
     traces: TraceSource,
 }
@@ -63,7 +62,7 @@ impl<S: Store> Outbox<S> {
             wake: Wake::new(),
             clock: SharedClock::new(SystemClock),
             while_disabled: WhileDisabled::Keep,
-            routes: Routes::new(Duration::ZERO),
+            routes: RouteCache::default(),
             max_payload: DEFAULT_MAX_PAYLOAD,
             traces: TraceSource::default(),
         }
@@ -124,23 +123,6 @@ impl<S: Store> Outbox<S> {
         self
     }
 
-    /// Sets for how long an organization's subscriptions are cached, which saves a query for each event. The
-    /// default caches nothing: every event, or several events of one moment together, reads them.
-    ///
-    /// For up to `age` an event may miss a subscription that was just made, or go by an old filter. Nothing
-    /// is sent to a subscription that was deleted, or whose insert was rolled back. [`forget`](Self::forget)
-    /// clears the cache of one organization.
-    pub fn with_subscription_cache(mut self, age: Duration) -> Self {
-        self.routes = Routes::new(age);
-        self
-    }
-
-    /// Clears the cached subscriptions of an organization, for this outbox and its clones. Call it after you
-    /// wrote a subscription.
-    pub fn forget(&self, organization: &str) {
-        self.routes.forget(organization);
-    }
-
     /// Writes an event in a transaction of its own and wakes the dispatcher.
     ///
     /// When this returns, the event is stored and will be delivered. The call can be repeated safely: the
@@ -172,12 +154,8 @@ impl<S: Store> Outbox<S> {
         routing: Routing,
     ) -> Result<Emitted, EmitError> {
         let asked = Instant::now();
-        let mut events = [self.new_event(organization, envelope, routing)?];
-        let routes = self.routes_of(organization).await?;
-        let left_out = self.fan_out(&mut events[0], envelope, &routes)?;
-        let inserted = self.insert(&mut events, asked).await?;
-        let [event] = events;
-        let emitted = self.emitted(event, routes, inserted.first(), left_out)?;
+        let batch = self.batch(organization, [(envelope, routing)])?;
+        let emitted = self.write(organization, batch, asked).await?.only()?;
         emitted.wake();
         Ok(emitted)
     }
@@ -215,11 +193,8 @@ impl<S: Store> Outbox<S> {
     where
         S: TransactionalStore,
     {
-        let mut event = self.new_event(organization, envelope, routing)?;
-        let routes = self.routes_in(connection, organization).await?;
-        let left_out = self.fan_out(&mut event, envelope, &routes)?;
-        let inserted = self.store.insert_in(connection, std::slice::from_ref(&event)).await?;
-        self.emitted(event, routes, inserted.first(), left_out)
+        let batch = self.batch(organization, [(envelope, routing)])?;
+        self.write_in(connection, organization, batch).await?.only()
     }
 
     /// Writes several events of an organization together: one statement, one commit, all or none. Wakes the
@@ -268,11 +243,8 @@ impl<S: Store> Outbox<S> {
         events: impl IntoIterator<Item = (&'a Envelope<T>, Routing)>,
     ) -> Result<EmittedAll, EmitError> {
         let asked = Instant::now();
-        let (mut events, envelopes) = self.new_events(organization, events)?;
-        let routes = self.routes_of(organization).await?;
-        let left_out = self.fan_out_all(&mut events, &envelopes, &routes)?;
-        let inserted = self.insert(&mut events, asked).await?;
-        let emitted = self.emitted_all(events, &routes, &inserted, left_out);
+        let batch = self.batch(organization, events)?;
+        let emitted = self.write(organization, batch, asked).await?;
         emitted.wake();
         Ok(emitted)
     }
@@ -311,22 +283,57 @@ impl<S: Store> Outbox<S> {
     where
         S: TransactionalStore,
     {
-        let (mut events, envelopes) = self.new_events(organization, events)?;
-        let routes = self.routes_in(connection, organization).await?;
-        let left_out = self.fan_out_all(&mut events, &envelopes, &routes)?;
-        let inserted = self.store.insert_in(connection, &events).await?;
-        Ok(self.emitted_all(events, &routes, &inserted, left_out))
+        let batch = self.batch(organization, events)?;
+        self.write_in(connection, organization, batch).await
     }
 
-    async fn routes_of(&self, organization: &str) -> Result<Arc<[Route]>, StoreError> {
-        if let Some(routes) = self.routes.find(organization) {
+    /// Inserts events with their deliveries. Where the organization's subscriptions have changed since they
+    /// were cached, it reads them and inserts again.
+    async fn write<T: EventData>(
+        &self,
+        organization: &str,
+        mut batch: Batch<'_, T>,
+        asked: Instant,
+    ) -> Result<EmittedAll, EmitError> {
+        loop {
+            let routes = batch.check(self.routes_of(organization).await?);
+            let left_out = self.fan_out_all(&mut batch, &routes)?;
+            let inserted = self.insert(&mut batch.events, asked).await?;
+            self.collect(&mut batch, &routes, inserted, left_out)?;
+            match batch.events.is_empty() {
+                true => return Ok(batch.end()),
+                false => self.routes.forget(organization, routes.edition),
+            }
+        }
+    }
+
+    /// Does [`write`](Self::write) in the caller's transaction.
+    async fn write_in<T: EventData>(
+        &self,
+        connection: &mut S::Connection,
+        organization: &str,
+        mut batch: Batch<'_, T>,
+    ) -> Result<EmittedAll, EmitError>
+    where
+        S: TransactionalStore,
+    {
+        loop {
+            let routes = batch.check(self.routes_in(connection, organization).await?);
+            let left_out = self.fan_out_all(&mut batch, &routes)?;
+            let inserted = self.store.insert_in(connection, &batch.events).await?;
+            self.collect(&mut batch, &routes, inserted, left_out)?;
+            match batch.events.is_empty() {
+                true => return Ok(batch.end()),
+                false => self.routes.forget(organization, routes.edition),
+            }
+        }
+    }
+
+    async fn routes_of(&self, organization: &str) -> Result<Routes, StoreError> {
+        if let Some(routes) = self.cached(organization) {
             return Ok(routes);
         }
-        let read = || async {
-            let read_at = Instant::now();
-            let subscriptions = self.store.subscriptions(organization).await?;
-            Ok(self.learn(organization, &subscriptions, read_at))
-        };
+        let read = || async { Ok(self.learn(organization, self.store.subscriptions(organization).await?)) };
         self.routes.read(organization, read).await
     }
 
@@ -334,17 +341,22 @@ impl<S: Store> Outbox<S> {
         &self,
         connection: &mut S::Connection,
         organization: &str,
-    ) -> Result<Arc<[Route]>, StoreError>
+    ) -> Result<Routes, StoreError>
     where
         S: TransactionalStore,
     {
-        if let Some(routes) = self.routes.find(organization) {
+        if let Some(routes) = self.cached(organization) {
             return Ok(routes);
         }
-        let read_at = Instant::now();
-        // On the same connection, because the transaction may hold the last one of the pool.
-        let subscriptions = self.store.subscriptions_in(connection, organization).await?;
-        Ok(self.learn(organization, &subscriptions, read_at))
+        // On the same connection, because the transaction may hold the last one of the pool. If it rolls back
+        // what it changed, the edition of that never returns.
+        Ok(self.learn(organization, self.store.subscriptions_in(connection, organization).await?))
+    }
+
+    /// The cached routes of an organization.
+    fn cached(&self, organization: &str) -> Option<Routes> {
+        // The status of a subscription has no part in its edition.
+        (self.while_disabled == WhileDisabled::Keep).then(|| self.routes.find(organization)).flatten()
     }
 
     /// Inserts events, and hands over the deliveries for which the dispatcher has a slot. The others have no
@@ -371,42 +383,58 @@ impl<S: Store> Outbox<S> {
         Ok(inserted)
     }
 
-    fn new_events<'a, T: EventData>(
+    fn batch<'e, T: EventData>(
         &self,
         organization: &str,
-        events: impl IntoIterator<Item = (&'a Envelope<T>, Routing)>,
-    ) -> Result<(Vec<NewEvent>, Vec<&'a Envelope<T>>), EmitError> {
-        let made = events
-            .into_iter()
-            .map(|(envelope, routing)| Ok((self.new_event(organization, envelope, routing)?, envelope)));
-        made.collect()
+        events: impl IntoIterator<Item = (&'e Envelope<T>, Routing)>,
+    ) -> Result<Batch<'e, T>, EmitError> {
+        let mut batch = Batch { events: Vec::new(), sources: Vec::new(), results: Vec::new(), inserts: 0 };
+        for (place, (envelope, routing)) in events.into_iter().enumerate() {
+            batch.events.push(self.new_event(organization, envelope, routing)?);
+            batch.sources.push((place, envelope));
+            batch.results.push(None);
+        }
+        Ok(batch)
     }
 
     /// Does [`fan_out`](Self::fan_out) for each event.
     fn fan_out_all<T: EventData>(
         &self,
-        events: &mut [NewEvent],
-        envelopes: &[&Envelope<T>],
-        routes: &[Route],
+        batch: &mut Batch<'_, T>,
+        routes: &Routes,
     ) -> Result<Vec<usize>, EmitError> {
-        events
-            .iter_mut()
-            .zip(envelopes)
-            .map(|(event, envelope)| self.fan_out(event, envelope, routes))
-            .collect()
+        let fan_out = |(event, (_, envelope)): (&mut NewEvent, &(usize, &Envelope<T>))| {
+            event.edition = routes.edition;
+            self.fan_out(event, envelope, &routes.all)
+        };
+        batch.events.iter_mut().zip(&batch.sources).map(fan_out).collect()
     }
 
-    fn emitted_all(
+    /// Takes the results of an insert. Events that were stale stay in the batch.
+    fn collect<T: EventData>(
         &self,
-        events: Vec<NewEvent>,
-        routes: &Arc<[Route]>,
-        inserted: &[Inserted],
+        batch: &mut Batch<'_, T>,
+        routes: &Routes,
+        inserted: Vec<Inserted>,
         left_out: Vec<usize>,
-    ) -> EmittedAll {
-        let events = events.into_iter().zip(left_out).enumerate().map(|(place, (event, left_out))| {
-            self.emitted(event, Arc::clone(routes), inserted.get(place), left_out)
-        });
-        EmittedAll { events: events.collect() }
+    ) -> Result<(), StoreError> {
+        if inserted.len() != batch.events.len() {
+            let error = "the store returned fewer or more outcomes than events";
+            return Err(StoreError::new(StoreErrorKind::Backend, error));
+        }
+        let (events, sources) = (std::mem::take(&mut batch.events), std::mem::take(&mut batch.sources));
+        let events = events.into_iter().zip(sources);
+        for ((event, source), (inserted, left_out)) in events.zip(inserted.iter().zip(left_out)) {
+            if inserted.outcome == InsertOutcome::Stale && event.edition.is_some() {
+                batch.events.push(event);
+                batch.sources.push(source);
+            } else {
+                let result = self.emitted(event, Arc::clone(&routes.all), inserted, left_out);
+                batch.results[source.0] = Some(result);
+            }
+        }
+        batch.inserts += 1;
+        Ok(())
     }
 
     fn new_event<T: EventData>(
@@ -457,8 +485,8 @@ impl<S: Store> Outbox<S> {
         Err(EmitError::UnknownType { event_type, contract: self.versions.newest().name().to_owned() })
     }
 
-    fn learn(&self, organization: &str, found: &[Scanned], read_at: Instant) -> Arc<[Route]> {
-        for scanned in found {
+    fn learn(&self, organization: &str, read: Subscribed) -> Routes {
+        for scanned in &read.subscriptions {
             if let Err(error) = &scanned.subscription {
                 telemetry::subscription_unread(scanned.id, error);
             }
@@ -466,9 +494,12 @@ impl<S: Store> Outbox<S> {
         let name = self.versions.newest().name();
         let place = |version: &str| self.versions.place(version).unwrap_or(0);
         let shared = organization.into();
-        let routes: Arc<[Route]> =
-            found.iter().filter_map(|scanned| Route::of(scanned, name, place, &shared)).collect();
-        self.routes.cache(organization, &routes, read_at);
+        let all = read.subscriptions.iter().filter_map(|scanned| Route::of(scanned, name, place, &shared));
+        let mut routes = Routes { all: all.collect(), edition: read.edition };
+        match self.while_disabled {
+            WhileDisabled::Keep => self.routes.cache(organization, &routes),
+            WhileDisabled::Drop => routes.edition = None,
+        }
         routes
     }
 
@@ -550,13 +581,17 @@ impl<S: Store> Outbox<S> {
         &self,
         event: NewEvent,
         routes: Arc<[Route]>,
-        inserted: Option<&Inserted>,
+        inserted: &Inserted,
         left_out: usize,
     ) -> Result<Emitted, EmitError> {
-        let duplicate = match inserted {
-            Some(Inserted { outcome: InsertOutcome::New, .. }) => false,
-            Some(Inserted { outcome: InsertOutcome::Duplicate, .. }) => true,
-            _ => return Err(EmitError::Conflict { id: event.id }),
+        let duplicate = match inserted.outcome {
+            InsertOutcome::New => false,
+            InsertOutcome::Duplicate => true,
+            InsertOutcome::Conflict => return Err(EmitError::Conflict { id: event.id }),
+            InsertOutcome::Stale => {
+                let error = "the store reported an event as stale that has no edition";
+                return Err(StoreError::new(StoreErrorKind::Backend, error).into());
+            }
         };
         let (mut made, left_out) = if duplicate { (Vec::new(), 0) } else { (event.deliveries, left_out) };
         let unknown = routes.iter().filter(|route| route.is_unknown());
@@ -565,6 +600,30 @@ impl<S: Store> Outbox<S> {
         // Those that have a lease were handed over.
         made.retain(|delivery| delivery.lease.is_none());
         Ok(Emitted { id: event.id, deliveries, left_out, duplicate, unreadable, made, routes, wake })
+    }
+}
+
+/// Events that are being written.
+struct Batch<'e, T> {
+    /// Those that are not written yet, and the place and the envelope of each.
+    events: Vec<NewEvent>,
+    sources: Vec<(usize, &'e Envelope<T>)>,
+    /// The results by place.
+    results: Vec<Option<Result<Emitted, EmitError>>>,
+    /// The number of inserts.
+    inserts: u32,
+}
+
+impl<T> Batch<'_, T> {
+    /// Gives up comparing editions for an organization whose subscriptions change all the time. Then an event
+    /// goes by what was read just before.
+    fn check(&self, routes: Routes) -> Routes {
+        let edition = routes.edition.filter(|_| self.inserts < MOST_STALE);
+        Routes { edition, ..routes }
+    }
+
+    fn end(self) -> EmittedAll {
+        EmittedAll { events: self.results.into_iter().flatten().collect() }
     }
 }
 
@@ -687,6 +746,11 @@ pub struct EmittedAll {
 }
 
 impl EmittedAll {
+    /// The result of the only event.
+    fn only(mut self) -> Result<Emitted, EmitError> {
+        self.events.pop().expect("invariant: each event of a batch has a result")
+    }
+
     /// Wakes the dispatcher. Call it after the commit of the transaction that [`Outbox::emit_all_in`] joined.
     pub fn wake(&self) {
         self.events.iter().flatten().for_each(Emitted::wake);
@@ -750,5 +814,8 @@ fn new_ids(count: usize) -> impl Iterator<Item = DeliveryId> {
     getrandom::fill(random.as_flattened_mut()).expect("invariant: the operating system gives random bytes");
     random.into_iter().map(move |random| DeliveryId::from_parts(now, random))
 }
+
+/// How many times an event is inserted for subscriptions that have changed since they were read.
+const MOST_STALE: u32 = 4;
 
 const DEFAULT_MAX_PAYLOAD: usize = 1024 * 1024;

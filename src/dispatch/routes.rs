@@ -1,17 +1,15 @@
-//! [`Routes`]: the subscriptions of organizations as an outbox needs them, read once for many events or
-//! cached.
+//! [`Routes`]: the subscriptions of an organization as an outbox needs them; [`RouteCache`]: those of many
+//! organizations, each read once until its subscriptions change.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use crate::dispatch::scheduling::Known;
 use crate::id::SubscriptionId;
-use crate::store::{Scanned, StoreError};
+use crate::store::{Edition, Scanned, StoreError};
 use crate::subscription::{Candidate, EventFilter, SubscriptionStatus};
 
 /// The parts of a subscription that decide whether an event goes there; no secret is among them.
@@ -68,26 +66,33 @@ impl Route {
     }
 }
 
-/// The routes of organizations that emitted lately. Clones share them.
-#[derive(Clone)]
+/// The routes of an organization.
+#[derive(Clone, Debug)]
 pub(super) struct Routes {
-    cached: Arc<Mutex<HashMap<String, Cached>>>,
+    pub(super) all: Arc<[Route]>,
+    /// The edition of the subscriptions that they were made of, in a store that has editions.
+    pub(super) edition: Option<Edition>,
+}
+
+/// The routes of organizations that emitted lately. Clones share them.
+///
+/// An insert tells whether the routes are those of the organization's subscriptions still, so they have no
+/// age.
+#[derive(Clone, Default)]
+pub(super) struct RouteCache {
+    cached: Arc<Mutex<Cached>>,
     /// The organizations whose subscriptions are being read.
     readers: Arc<Mutex<HashMap<String, Readers>>>,
-    age: Duration,
 }
 
+#[derive(Default)]
 struct Cached {
-    read_at: Instant,
-    routes: Arc<[Route]>,
+    organizations: HashMap<String, Routes>,
+    /// How many routes they have together.
+    routes: usize,
 }
 
-impl Routes {
-    /// Makes routes that are cached for `age`; zero caches none.
-    pub(super) fn new(age: Duration) -> Self {
-        Self { cached: Arc::default(), readers: Arc::default(), age }
-    }
-
+impl RouteCache {
     /// Reads the routes of an organization by `read`, which begins after this call and not before.
     ///
     /// Calls that come during a read wait for its end. Then one of them reads for all that wait. So one query
@@ -96,9 +101,9 @@ impl Routes {
         &self,
         organization: &str,
         read: impl FnOnce() -> F,
-    ) -> Result<Arc<[Route]>, StoreError>
+    ) -> Result<Routes, StoreError>
     where
-        F: Future<Output = Result<Arc<[Route]>, StoreError>>,
+        F: Future<Output = Result<Routes, StoreError>>,
     {
         let mut turn = None;
         let mut reading = loop {
@@ -144,54 +149,57 @@ impl Routes {
         routes
     }
 
-    /// The cached routes of an organization, if they are not too old.
-    pub(super) fn find(&self, organization: &str) -> Option<Arc<[Route]>> {
-        if self.age.is_zero() {
-            return None;
-        }
-        let cached = self.cached();
-        cached
-            .get(organization)
-            .filter(|cached| self.is_fresh(cached))
-            .map(|cached| Arc::clone(&cached.routes))
+    /// The cached routes of an organization.
+    pub(super) fn find(&self, organization: &str) -> Option<Routes> {
+        self.cached().organizations.get(organization).cloned()
     }
 
-    /// Caches routes whose read began at `read_at`.
-    pub(super) fn cache(&self, organization: &str, routes: &Arc<[Route]>, read_at: Instant) {
-        if self.age.is_zero() {
+    /// Caches routes, if their edition is known.
+    pub(super) fn cache(&self, organization: &str, routes: &Routes) {
+        if routes.edition.is_none() {
             return;
         }
         let mut cached = self.cached();
-        if cached.len() >= MOST_CACHED && !cached.contains_key(organization) {
-            cached.retain(|_, cached| self.is_fresh(cached));
-            if cached.len() >= MOST_CACHED {
-                cached.clear();
-            }
+        cached.forget(organization);
+        let more = routes.all.len();
+        if cached.organizations.len() >= MOST_CACHED || cached.routes + more > MOST_ROUTES {
+            *cached = Cached::default();
         }
-        cached.insert(organization.to_owned(), Cached { read_at, routes: Arc::clone(routes) });
+        if more <= MOST_ROUTES {
+            cached.routes += more;
+            cached.organizations.insert(organization.to_owned(), routes.clone());
+        }
     }
 
-    pub(super) fn forget(&self, organization: &str) {
-        self.cached().remove(organization);
-    }
-
-    fn is_fresh(&self, cached: &Cached) -> bool {
-        cached.read_at.elapsed() < self.age
+    /// Forgets the cached routes of an organization, if they are of this edition.
+    pub(super) fn forget(&self, organization: &str, edition: Option<Edition>) {
+        let mut cached = self.cached();
+        if cached.organizations.get(organization).is_some_and(|routes| routes.edition == edition) {
+            cached.forget(organization);
+        }
     }
 
     fn readers(&self) -> MutexGuard<'_, HashMap<String, Readers>> {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn cached(&self) -> MutexGuard<'_, HashMap<String, Cached>> {
-        // The map is whole at any time, also where a caller panicked.
+    fn cached(&self) -> MutexGuard<'_, Cached> {
+        // Nothing panics between two changes that belong together.
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Routes {
+impl Cached {
+    fn forget(&mut self, organization: &str) {
+        if let Some(old) = self.organizations.remove(organization) {
+            self.routes -= old.all.len();
+        }
+    }
+}
+
+impl fmt::Debug for RouteCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Routes").field("age", &self.age).finish_non_exhaustive()
+        f.debug_struct("RouteCache").finish_non_exhaustive()
     }
 }
 
@@ -204,7 +212,7 @@ struct Readers {
 
 /// The end of a caller's wait.
 enum Reply {
-    Routes(Result<Arc<[Route]>, StoreError>),
+    Routes(Result<Routes, StoreError>),
     /// The caller reads, unless another one does by then.
     Turn(Turn),
 }
@@ -212,7 +220,7 @@ enum Reply {
 /// Held by the caller that reads, for those that waited when it began. On drop, the turn passes to one of
 /// those that came since, or that got no answer.
 struct Reading<'a> {
-    routes: &'a Routes,
+    routes: &'a RouteCache,
     organization: &'a str,
     waiting: VecDeque<oneshot::Sender<Reply>>,
 }
@@ -230,7 +238,7 @@ impl Drop for Reading<'_> {
 
 /// The turn to read. On drop, it passes to the next caller, unless one reads.
 struct Turn {
-    routes: Routes,
+    routes: RouteCache,
     organization: String,
     /// Whether a caller got it.
     is_given: bool,
@@ -238,7 +246,7 @@ struct Turn {
 
 impl Turn {
     /// Passes the turn to the first caller that still waits. Forgets the organization when none does.
-    fn pass(routes: &Routes, organization: &str, readers: &mut HashMap<String, Readers>) {
+    fn pass(routes: &RouteCache, organization: &str, readers: &mut HashMap<String, Readers>) {
         let Some(own) = readers.get_mut(organization) else { return };
         while let Some(next) = own.waiting.pop_front() {
             let turn = Self { routes: routes.clone(), organization: organization.to_owned(), is_given: true };
@@ -266,3 +274,6 @@ impl Drop for Turn {
 
 /// How many organizations are cached at most, which bounds the memory.
 const MOST_CACHED: usize = 10_000;
+
+/// How many routes they may have together.
+const MOST_ROUTES: usize = 200_000;

@@ -13,7 +13,7 @@ use crate::store::{
     Inbox, InboxKey, Inserted, Intake, Lease, LeaseRequests, LeasedRequests, MadePayload, MissingPayload,
     NewEvent, Page, Period, Poll, Polled, Pruning, Records, Replay, Replayed, RequestAttempt, Reservation,
     Retention, Scanned, SecretDigest, Settled, Settlement, Statistics, Store, StoreError, StoreId, Stored,
-    StoredRequest, Subscriptions, TransactionalInbox, TransactionalStore, WaitingRequests,
+    StoredRequest, Subscribed, Subscriptions, TransactionalInbox, TransactionalStore, WaitingRequests,
 };
 use crate::subscription::{DisabledReason, Health, Subscription, SubscriptionStatus};
 
@@ -27,7 +27,7 @@ macro_rules! forward {
                 S::id(self)
             }
 
-            async fn subscriptions(&self, organization: &str) -> Result<Vec<Scanned>, StoreError> {
+            async fn subscriptions(&self, organization: &str) -> Result<Subscribed, StoreError> {
                 S::subscriptions(self, organization).await
             }
 
@@ -89,7 +89,7 @@ macro_rules! forward {
                 &self,
                 connection: &mut S::Connection,
                 organization: &str,
-            ) -> Result<Vec<Scanned>, StoreError> {
+            ) -> Result<Subscribed, StoreError> {
                 S::subscriptions_in(self, connection, organization).await
             }
 

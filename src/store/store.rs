@@ -8,10 +8,9 @@ use time::OffsetDateTime;
 
 use super::StoreError;
 use super::implement::{
-    Claim, Claims, HealthWritten, Inserted, NewEvent, Poll, Polled, Settled, Settlement, StoreId,
+    Claim, Claims, HealthWritten, Inserted, NewEvent, Poll, Polled, Settled, Settlement, StoreId, Subscribed,
 };
 use super::lease::Lease;
-use super::subscriptions::Scanned;
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::subscription::{DisabledReason, Health, Subscription};
 
@@ -28,6 +27,11 @@ use crate::subscription::{DisabledReason, Health, Subscription};
 ///   deleted. A payload is stored once, however many deliveries it has. An insert with the id of a delivery
 ///   that exists, pending or ended, or with an event that [`NewEvent::check`] refuses, fails with
 ///   [`StoreErrorKind::Backend`](super::StoreErrorKind::Backend) and writes nothing.
+/// - **Editions** are optional. A store that has them compares, in the transaction that inserts, the edition
+///   of the organization with that of the event ([`NewEvent::edition`]). An event that has another one is
+///   not written, and reported as [`InsertOutcome::Stale`](super::implement::InsertOutcome::Stale). So an
+///   outbox need not read the subscriptions of an organization for each event. A store without editions
+///   ignores those of events.
 /// - **Insert leases** a delivery that asks for it
 ///   ([`NewDelivery::lease`](super::implement::NewDelivery::lease)) only where the statement that writes it
 ///   finds its subscription enabled and not paused, and its event has no ordering key. The lease has the
@@ -80,7 +84,7 @@ pub trait Store: Send + Sync {
     fn subscriptions(
         &self,
         organization: &str,
-    ) -> impl Future<Output = Result<Vec<Scanned>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Subscribed, StoreError>> + Send;
 
     /// Reads a subscription.
     fn subscription(
@@ -158,7 +162,7 @@ pub trait TransactionalStore: Store {
         &self,
         connection: &mut Self::Connection,
         organization: &str,
-    ) -> impl Future<Output = Result<Vec<Scanned>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Subscribed, StoreError>> + Send;
 
     /// Does [`Store::insert`] on the caller's connection. The events become visible, and are delivered, when
     /// the caller commits.

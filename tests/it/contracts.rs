@@ -8,9 +8,9 @@ use hookwire::contract::{AutoDisable, Retryable, Rotation};
 use hookwire::dispatch::{Dispatcher, Observer, Outbox};
 use hookwire::event::Catalogue;
 use hookwire::store::implement::{
-    Claim, Claims, HealthWritten, Inserted, NewEvent, Poll, Polled, Settled, Settlement, StoreId,
+    Claim, Claims, HealthWritten, Inserted, NewEvent, Poll, Polled, Settled, Settlement, StoreId, Subscribed,
 };
-use hookwire::store::{ContractBacklog, Lease, Scanned};
+use hookwire::store::{ContractBacklog, Lease};
 use hookwire::subscription::Health;
 use hookwire::testing::{RecordingClient, Reply};
 use hookwire::{
@@ -305,7 +305,7 @@ impl Store for Meddled {
         self.0.id()
     }
 
-    async fn subscriptions(&self, organization: &str) -> Result<Vec<Scanned>, StoreError> {
+    async fn subscriptions(&self, organization: &str) -> Result<Subscribed, StoreError> {
         self.0.subscriptions(organization).await
     }
 

@@ -63,7 +63,7 @@ fn event(number: u32) -> NewEvent {
 
 async fn store_with_a_delivery() -> (Arc<MemoryStore>, DeliveryId) {
     let store = store_with_deliveries([event(1)]).await;
-    let subscriptions = store.subscriptions("org_1").await.unwrap();
+    let subscriptions = store.subscriptions("org_1").await.unwrap().subscriptions;
     let delivery = deliveries(&store, "org_1", subscriptions[0].id).await[0].id;
     (store, delivery)
 }

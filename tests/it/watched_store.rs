@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use hookwire::store::implement::{
-    Claim, Claims, HealthWritten, Inserted, NewEvent, Poll, Polled, Settled, Settlement, StoreId,
+    Claim, Claims, HealthWritten, Inserted, NewEvent, Poll, Polled, Settled, Settlement, StoreId, Subscribed,
 };
-use hookwire::store::{Lease, Scanned, StoreErrorKind};
+use hookwire::store::{Lease, StoreErrorKind};
 use hookwire::subscription::Health;
 use hookwire::{DeliveryId, DisabledReason, Store, StoreError, Subscription, SubscriptionId};
 use time::OffsetDateTime;
@@ -238,7 +238,7 @@ impl<S: Store> Store for Watched<S> {
         self.0.store.subscription(id).await
     }
 
-    async fn subscriptions(&self, organization: &str) -> Result<Vec<Scanned>, StoreError> {
+    async fn subscriptions(&self, organization: &str) -> Result<Subscribed, StoreError> {
         self.0.readings.fetch_add(1, Ordering::SeqCst);
         let read = self.0.store.subscriptions(organization).await;
         let time = *self.0.readings_take.lock().unwrap();

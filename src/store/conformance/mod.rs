@@ -21,6 +21,7 @@ mod batches;
 mod bounds;
 mod claims;
 mod contracts;
+mod editions;
 mod endings;
 mod endpoints;
 mod expiry;
@@ -47,6 +48,7 @@ pub use batches::*;
 pub use bounds::*;
 pub use claims::*;
 pub use contracts::*;
+pub use editions::*;
 pub use endings::*;
 pub use endpoints::*;
 pub use expiry::*;
@@ -106,6 +108,9 @@ macro_rules! store_conformance {
             a_pause_stops_claims_and_looks_until_it_ends
             a_pause_that_ends_later_stays
             a_stale_settlement_pauses_nothing
+            an_event_of_an_older_edition_is_not_written
+            an_edition_changes_with_what_decides_where_events_go
+            an_edition_stays_while_nothing_decides_where_events_go
             an_event_without_deliveries_is_stored
             the_same_event_again_is_a_duplicate_and_changes_nothing
             another_payload_under_the_same_id_is_a_conflict_and_changes_nothing
@@ -329,6 +334,7 @@ macro_rules! transactional_store_conformance {
             an_event_of_a_transaction_is_delivered_when_that_commits
             an_insert_in_a_transaction_leases_nothing
             a_transaction_reads_the_subscriptions
+            a_transaction_writes_no_event_of_an_older_edition
             a_subscription_deleted_during_a_transaction_leaves_nothing_pending
         }
     };

@@ -30,7 +30,10 @@ pub(super) async fn subscription(store: &impl Fixture, id: SubscriptionId) -> Su
 /// Every subscription of an organization, each of which can be read.
 pub(super) async fn subscriptions(store: &impl Fixture, organization: &str) -> Vec<Subscription> {
     let read = store.subscriptions(organization).await.expect("store answers");
-    read.into_iter().map(|scanned| scanned.subscription.expect("row is as it was written")).collect()
+    read.subscriptions
+        .into_iter()
+        .map(|scanned| scanned.subscription.expect("row is as it was written"))
+        .collect()
 }
 
 pub(super) async fn disable(store: &impl Fixture, number: u32) {

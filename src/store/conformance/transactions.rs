@@ -166,12 +166,33 @@ pub async fn a_transaction_reads_the_subscriptions<S: TransactionalStore + Fixtu
     {
         let read =
             store.subscriptions_in(application.connection(), organization).await.expect("store answers");
+        let read = read.subscriptions;
         assert_eq!(read.len(), expected.len());
         for (read, expected) in read.iter().zip(expected) {
             assert_same(read.subscription.as_ref().expect("row is as it was written"), expected);
         }
     }
     application.roll_back().await;
+}
+
+/// An event of an older edition is not written by a transaction, and another one is.
+pub async fn a_transaction_writes_no_event_of_an_older_edition<S: TransactionalStore + Fixture>(
+    store: &S,
+    application: &mut impl Application<S::Connection>,
+) {
+    subscribe(store, 1).await;
+    let Some(old) = store.subscriptions(ORGANIZATION).await.expect("store answers").edition else { return };
+    subscribe(store, 2).await;
+    application.begin().await;
+    let read = store.subscriptions_in(application.connection(), ORGANIZATION).await.expect("store answers");
+    let event = |number, edition| an_event(number, 0).with_edition(edition);
+    let events = [event(1, Some(old)), event(2, read.edition), event(3, None)];
+    let expected = [InsertOutcome::Stale, InsertOutcome::New, InsertOutcome::New];
+    assert_eq!(insert_in(store, application, &events).await, expected);
+    assert_eq!(insert_in(store, application, &events[..1]).await, [InsertOutcome::Stale]);
+    application.commit().await;
+    assert_eq!(insert(store, event(1, None)).await, InsertOutcome::New);
+    assert_eq!(insert(store, event(2, None)).await, InsertOutcome::Duplicate);
 }
 
 /// A subscription that is deleted while a transaction with an event for it is open gets nothing, and no
@@ -196,7 +217,7 @@ pub async fn a_subscription_deleted_during_a_transaction_leaves_nothing_pending<
     let event = an_event_to_one(store, 2).await;
     application.begin().await;
     let read = store.subscriptions_in(application.connection(), ORGANIZATION).await.expect("store answers");
-    assert_eq!(read.len(), 1);
+    assert_eq!(read.subscriptions.len(), 1);
     store.delete_subscription(subscription_id(1), at(1)).await;
     match store.insert_in(application.connection(), &[event]).await {
         Ok(_) => {

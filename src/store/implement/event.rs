@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use time::OffsetDateTime;
 
+use super::edition::Edition;
 use super::leased::Leased;
 use crate::bounds::{self, Excess};
 use crate::contract::ContractId;
@@ -39,6 +40,9 @@ pub struct NewEvent {
     pub attributes: BTreeMap<String, Vec<String>>,
     /// The place in a trace that it comes from. It says nothing of whether two events are the same.
     pub trace: Option<TraceParent>,
+    /// The edition of the organization's subscriptions that its deliveries were chosen from. `None` inserts
+    /// them whatever the edition is.
+    pub edition: Option<Edition>,
 }
 
 impl NewEvent {
@@ -66,6 +70,7 @@ impl NewEvent {
             ordering_key: None,
             attributes: BTreeMap::new(),
             trace: None,
+            edition: None,
         }
     }
 
@@ -101,6 +106,12 @@ impl NewEvent {
     /// Sets the place in a trace that it comes from.
     pub const fn with_trace(mut self, trace: Option<TraceParent>) -> Self {
         self.trace = trace;
+        self
+    }
+
+    /// Sets the edition of the organization's subscriptions that its deliveries were chosen from.
+    pub const fn with_edition(mut self, edition: Option<Edition>) -> Self {
+        self.edition = edition;
         self
     }
 
@@ -240,4 +251,7 @@ pub enum InsertOutcome {
     /// There is an event of this organization, contract and id already, with another payload in the same
     /// version. Nothing was changed.
     Conflict,
+    /// The organization's subscriptions have another [edition](NewEvent::edition) than the event's deliveries
+    /// were chosen from. Nothing was changed. A store may report this of an event that is there already, too.
+    Stale,
 }

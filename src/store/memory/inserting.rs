@@ -33,7 +33,13 @@ impl State {
                 }
             }
         }
-        Ok(events.iter().map(|event| self.insert_one(event)).collect())
+        let insert = |event: &NewEvent| match event.edition {
+            Some(edition) if edition != self.edition(&event.organization) => {
+                Inserted::new(InsertOutcome::Stale)
+            }
+            _ => self.insert_one(event),
+        };
+        Ok(events.iter().map(insert).collect())
     }
 
     fn insert_one(&mut self, new: &NewEvent) -> Inserted {

@@ -75,7 +75,7 @@ impl Records for MemoryStore {
         let state = self.state();
         let before = DeliveryId::from_u128(after.map_or(u128::MAX, Cursor::minor));
         let first = DeliveryId::from_u128(0);
-        let own = state.organizations.get(organization).into_iter().flatten();
+        let own = state.organizations.get(organization).into_iter().flat_map(|own| &own.subscriptions);
         let queues = own.filter_map(|(_, id)| state.queues.get(id));
         let mut ids: Vec<_> = queues
             .flat_map(|queue| {

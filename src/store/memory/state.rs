@@ -15,13 +15,13 @@ use crate::id::{DeliveryId, SubscriptionId};
 use crate::id_hash::IdHash;
 use crate::store::built_in::{MOST_HELD, PollCursors, check_subscription, same_owner};
 use crate::store::implement::Pause;
-use crate::store::{DeliveryRow, HealthWritten, Scanned, SecretDigest, StoreError};
+use crate::store::{DeliveryRow, Edition, HealthWritten, SecretDigest, StoreError, Subscribed};
 use crate::subscription::{DisabledReason, Health, Subscription, SubscriptionStatus};
 
 #[derive(Default)]
 pub(super) struct State {
     pub(super) subscriptions: HashMap<SubscriptionId, Arc<Subscription>, IdHash>,
-    pub(super) organizations: HashMap<String, BTreeSet<(OffsetDateTime, SubscriptionId)>>,
+    pub(super) organizations: HashMap<String, Organization>,
     /// The subscription that holds each secret, and the place of the secret among those that it got.
     pub(super) secrets: HashMap<SecretDigest, (SubscriptionId, u64)>,
     pub(super) queues: HashMap<SubscriptionId, Queue, IdHash>,
@@ -37,6 +37,15 @@ pub(super) struct State {
     pub(super) ends: Ends,
     /// Numbers events, and deliveries in the order of their insertion.
     pub(super) inserted: u64,
+    /// Numbers the changes of subscriptions.
+    changed: u64,
+}
+
+/// The subscriptions of an organization.
+#[derive(Default)]
+pub(super) struct Organization {
+    pub(super) subscriptions: BTreeSet<(OffsetDateTime, SubscriptionId)>,
+    edition: u64,
 }
 
 impl State {
@@ -46,12 +55,18 @@ impl State {
         if let Some(old) = self.subscriptions.get(&id) {
             same_owner(old, &subscription)?;
         }
-        if let Some(old) = self.subscriptions.remove(&id) {
+        let old = self.subscriptions.remove(&id);
+        let own = self.organizations.entry(subscription.organization.clone()).or_default();
+        if let Some(old) = &old {
             subscription.health = old.health.clone();
-            self.leave_organization(&old);
+            own.subscriptions.remove(&(old.created_at, id));
         }
-        let place = (subscription.created_at, id);
-        self.organizations.entry(subscription.organization.clone()).or_default().insert(place);
+        own.subscriptions.insert((subscription.created_at, id));
+        let decides = |one: &Subscription| (one.contract.clone(), one.filter.clone());
+        if old.is_none_or(|old| decides(&old) != decides(&subscription)) {
+            self.changed += 1;
+            own.edition = self.changed;
+        }
         self.release_secrets(id, subscription.secrets.len());
         self.subscriptions.insert(id, Arc::new(subscription));
         self.refresh(id);
@@ -84,9 +99,17 @@ impl State {
         self.subscriptions.get(&id)
     }
 
-    pub(super) fn subscriptions(&self, organization: &str) -> Vec<Scanned> {
-        let places = self.organizations.get(organization).into_iter().flatten();
-        places.map(|(_, id)| Subscription::clone(&self.subscriptions[id]).into()).collect()
+    pub(super) fn subscriptions(&self, organization: &str) -> Subscribed {
+        let own = self.organizations.get(organization).map(|own| &own.subscriptions);
+        let own =
+            own.into_iter().flatten().map(|(_, id)| Subscription::clone(&self.subscriptions[id]).into());
+        Subscribed::new(own.collect()).with_edition(self.edition(organization))
+    }
+
+    /// The edition of an organization's subscriptions: the number of their last change, or 0 while there are
+    /// none.
+    pub(super) fn edition(&self, organization: &str) -> Edition {
+        Edition::new(self.organizations.get(organization).map_or(0, |own| own.edition))
     }
 
     pub(super) fn subscription_ids(&self, after: Option<SubscriptionId>, limit: u32) -> Vec<SubscriptionId> {
@@ -390,9 +413,11 @@ impl State {
     }
 
     pub(super) fn leave_organization(&mut self, old: &Subscription) {
-        if let Some(places) = self.organizations.get_mut(&old.organization) {
-            places.remove(&(old.created_at, old.id));
-            if places.is_empty() {
+        self.changed += 1;
+        if let Some(own) = self.organizations.get_mut(&old.organization) {
+            own.edition = self.changed;
+            own.subscriptions.remove(&(old.created_at, old.id));
+            if own.subscriptions.is_empty() {
                 self.organizations.remove(&old.organization);
             }
         }

@@ -8,8 +8,8 @@ use super::memory_store::MemoryStore;
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::store::implement::row::later;
 use crate::store::{
-    Claim, Claims, HealthWritten, Inserted, Lease, NewEvent, Poll, Polled, Scanned, Settled, Settlement,
-    Store, StoreError, StoreId,
+    Claim, Claims, HealthWritten, Inserted, Lease, NewEvent, Poll, Polled, Settled, Settlement, Store,
+    StoreError, StoreId, Subscribed,
 };
 use crate::subscription::{DisabledReason, Health, Subscription};
 
@@ -22,7 +22,7 @@ impl Store for MemoryStore {
         Ok(self.state().subscription(id).map(|subscription| Subscription::clone(subscription)))
     }
 
-    async fn subscriptions(&self, organization: &str) -> Result<Vec<Scanned>, StoreError> {
+    async fn subscriptions(&self, organization: &str) -> Result<Subscribed, StoreError> {
         Ok(self.state().subscriptions(organization))
     }
 

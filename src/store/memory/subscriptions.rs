@@ -31,7 +31,8 @@ impl Subscriptions for MemoryStore {
         if state.subscriptions.contains_key(&subscription.id) {
             return Ok(Added::Exists);
         }
-        if state.organizations.get(&subscription.organization).map_or(0, |own| own.len()) >= limit as usize {
+        let own = state.organizations.get(&subscription.organization);
+        if own.map_or(0, |own| own.subscriptions.len()) >= limit as usize {
             return Ok(Added::Full);
         }
         if secret.is_some_and(|secret| state.secrets.contains_key(secret)) {
@@ -67,7 +68,8 @@ impl Subscriptions for MemoryStore {
         limit: u32,
     ) -> Result<Page<Scanned>, StoreError> {
         let state = self.state();
-        let Some(places) = state.organizations.get(organization) else { return Ok(Page::last(Vec::new())) };
+        let Some(own) = state.organizations.get(organization) else { return Ok(Page::last(Vec::new())) };
+        let places = &own.subscriptions;
         let after = after.map_or(Bound::Unbounded, |after| {
             Bound::Excluded((after.time(), SubscriptionId::from_u128(after.minor())))
         });

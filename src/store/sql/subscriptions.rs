@@ -8,7 +8,7 @@ use super::dialect::Dialect;
 use super::value::Value;
 use crate::id::SubscriptionId;
 use crate::store::built_in::{MOST_HELD, check_subscription, same_owner};
-use crate::store::{Cursor, Page, Scanned, SecretDigest, StoreError, StoreErrorKind};
+use crate::store::{Cursor, Edition, Page, Scanned, SecretDigest, StoreError, StoreErrorKind, Subscribed};
 use crate::subscription::{Subscription, SubscriptionStatus};
 
 /// A subscription as its row holds it.
@@ -182,11 +182,19 @@ pub(in crate::store) async fn find(
 pub(in crate::store) async fn of_organization(
     db: &impl Database,
     organization: &str,
-) -> Result<Vec<Scanned>, StoreError> {
-    let Ok(organization) = db.dialect().key("organization", organization) else { return Ok(Vec::new()) };
-    all(&db.read(&db.shared().subscriptions, &[organization.into()]).await?)
+) -> Result<Subscribed, StoreError> {
+    let Ok(organization) = db.dialect().key("organization", organization) else {
+        return Ok(Subscribed::new(Vec::new()));
+    };
+    subscribed(&db.read(&db.shared().subscriptions, &[organization.into()]).await?)
 }
 
-pub(in crate::store) fn all(rows: &[impl Columns]) -> Result<Vec<Scanned>, StoreError> {
-    rows.iter().map(columns::scanned).collect()
+/// Reads the rows of the statement `subscriptions`.
+pub(in crate::store) fn subscribed(rows: &[impl Columns]) -> Result<Subscribed, StoreError> {
+    let first = rows.first().ok_or_else(|| corrupt("the list of an organization has no edition"))?;
+    let edition = first.number("edition").map_err(corrupt)?;
+    // Every subscription has a time.
+    let is_there = |row: &&_| !matches!(Columns::optional_number(*row, "created_at"), Ok(None));
+    let found = rows.iter().filter(is_there).map(columns::scanned).collect::<Result<_, _>>()?;
+    Ok(Subscribed::new(found).with_edition(Edition::new(edition.cast_unsigned())))
 }

@@ -4,12 +4,12 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookwire::dispatch::{Dispatcher, EmitError};
+use hookwire::dispatch::{Dispatcher, EmitError, Outbox, WhileDisabled};
 use hookwire::store::{Replay, Retention, StoreExt as _};
 use hookwire::subscription::Health;
 use hookwire::{
-    Contract, DeadReason, DeliveryState, EndpointUrl, EventFilter, Records, Secret, Subscription,
-    Subscriptions,
+    Contract, DeadReason, DeliveryState, DisabledReason, EndpointUrl, EventFilter, Records, Secret,
+    Store as _, Subscription, SubscriptionStatus, Subscriptions,
 };
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use super::{DAY, MINUTE, NOON, Stage, call, on_every_store, received};
 use crate::endpoint::{Answer, Endpoint, loopback};
 use crate::stores::Tested;
+use crate::watched_store::Watched;
 
 on_every_store! {
     a_retry_is_signed_with_the_secret_that_is_valid_by_then
@@ -28,7 +29,7 @@ on_every_store! {
     everything_dead_is_replayed_in_batches_that_are_told
     retention_empties_the_store_in_batches
     an_oversized_event_is_refused_before_it_is_stored
-    an_outbox_that_keeps_subscriptions_asks_again_when_they_are_old_or_forgotten
+    an_outbox_reads_subscriptions_once_and_sees_each_change_of_them
 }
 
 async fn a_retry_is_signed_with_the_secret_that_is_valid_by_then<S: Tested>(stage: Stage<S>) {
@@ -183,27 +184,47 @@ async fn an_oversized_event_is_refused_before_it_is_stored<S: Tested>(stage: Sta
     assert!(endpoint.requests()[0].1.len() > 1024 * 1024);
 }
 
-async fn an_outbox_that_keeps_subscriptions_asks_again_when_they_are_old_or_forgotten<S: Tested>(
-    stage: Stage<S>,
-) {
+async fn an_outbox_reads_subscriptions_once_and_sees_each_change_of_them<S: Tested>(stage: Stage<S>) {
     let url = EndpointUrl::parse("http://127.0.0.1:9/", &loopback()).unwrap();
     let subscribe = || {
         Subscription::new("org_1", &Contract::allison(), url.clone(), EventFilter::all())
             .with_secret(Secret::generate())
     };
-    let outbox = stage.outbox().with_subscription_cache(DAY);
-    let asks = stage.outbox();
-    assert_eq!(outbox.emit("org_1", &call()).await.unwrap().deliveries, 0);
-    stage.plain().put(&subscribe()).await.unwrap();
-    assert_eq!(outbox.emit("org_1", &call()).await.unwrap().deliveries, 0, "as it was");
+    let (store, watched) = (stage.plain(), Watched::new(Arc::clone(&stage.store)));
+    let outbox = Outbox::new(watched.clone(), Contract::allison());
+    let emit = async |expected: usize, reads: bool| {
+        let before = watched.readings();
+        assert_eq!(outbox.emit("org_1", &call()).await.unwrap().deliveries, expected);
+        assert_eq!(watched.readings() > before, reads, "to {expected}");
+    };
+    emit(0, true).await;
+    emit(0, false).await;
+    let mut one = subscribe();
+    store.put(&one).await.unwrap();
+    emit(1, true).await;
+    emit(1, false).await;
     assert_eq!(outbox.emit("org_2", &call()).await.unwrap().deliveries, 0, "another's are another's");
-    assert_eq!(asks.emit("org_1", &call()).await.unwrap().deliveries, 1);
-    outbox.clone().forget("org_1");
-    assert_eq!(outbox.emit("org_1", &call()).await.unwrap().deliveries, 1);
-    let brief = stage.outbox().with_subscription_cache(Duration::from_nanos(1));
-    assert_eq!(brief.emit("org_1", &call()).await.unwrap().deliveries, 1);
-    stage.plain().put(&subscribe()).await.unwrap();
-    assert_eq!(brief.emit("org_1", &call()).await.unwrap().deliveries, 2);
+    // Neither has a part in where events go.
+    store.set_status(one.id, &SubscriptionStatus::disabled(DisabledReason::Manual, NOON)).await.unwrap();
+    one.health = Health::default().failed(NOON, None);
+    store.put_health(one.id, &Health::default(), &one.health, None, NOON).await.unwrap();
+    emit(1, false).await;
+    one.filter = EventFilter::new(["call.message_taken"]).unwrap();
+    store.put(&one).await.unwrap();
+    emit(0, true).await;
+    one.filter = EventFilter::all();
+    store.put(&one).await.unwrap();
+    let two = subscribe();
+    store.put(&two).await.unwrap();
+    let both = outbox.emit_all("org_1", [&call(), &call(), &call()]).await.unwrap();
+    assert!(both.events.iter().all(|emitted| emitted.as_ref().unwrap().deliveries == 2), "{both:?}");
+    store.delete(one.id, NOON).await.unwrap();
+    emit(1, true).await;
+    emit(1, false).await;
+    let dropping = stage.outbox().with_disabled(WhileDisabled::Drop);
+    assert_eq!(dropping.emit("org_1", &call()).await.unwrap().deliveries, 1);
+    store.set_status(two.id, &SubscriptionStatus::disabled(DisabledReason::Manual, NOON)).await.unwrap();
+    assert_eq!(dropping.emit("org_1", &call()).await.unwrap().deliveries, 0);
 }
 
 /// Starts a step, and waits until its first attempt has arrived. The attempt is not answered yet.

@@ -204,7 +204,7 @@ async fn a_token_source_that_errs_is_no_fault_of_the_endpoint<S: Tested>(stage: 
     let (_endpoint, dispatcher) = with_tokens(&stage).await;
     let faults = Faults::default();
     dispatcher.with_observer(faults.clone()).step(NOON).await.unwrap();
-    let [scanned] = stage.store.subscriptions("org_1").await.unwrap().try_into().unwrap();
+    let [scanned] = stage.store.subscriptions("org_1").await.unwrap().subscriptions.try_into().unwrap();
     let subscription = scanned.subscription.unwrap();
     assert_eq!(subscription.health, Health::default());
     let [delivery] = stage.deliveries(&subscription).await.try_into().unwrap();

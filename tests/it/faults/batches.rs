@@ -94,7 +94,7 @@ async fn events_of_one_call_have_each_their_own_result_and_one_insert<S: Opens>(
     let other = Envelope::from_parts(taken.id.clone(), taken.created_at, other);
     let (inserts, readings) = (site.store.inserts(), site.store.readings());
     let emitted = outbox.emit_all("org_1", [&new, &known, &other, &twice, &twice]).await.unwrap();
-    assert_eq!((site.store.inserts(), site.store.readings()), (inserts + 1, readings + 1));
+    assert_eq!((site.store.inserts(), site.store.readings()), (inserts + 1, readings));
     assert_eq!(results(&emitted), [Some(false), Some(true), None, Some(false), Some(true)]);
     let deliveries: Vec<_> = emitted.events.iter().flatten().map(|emitted| emitted.deliveries).collect();
     assert_eq!(deliveries, [1, 0, 1, 0]);

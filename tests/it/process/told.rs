@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use hookwire::delivery::Next;
+use hookwire::store::Lease;
 use hookwire::store::implement::{
-    Claim, Claims, HealthWritten, Inserted, NewEvent, Poll, Polled, Settled, Settlement, StoreId,
+    Claim, Claims, HealthWritten, Inserted, NewEvent, Poll, Polled, Settled, Settlement, StoreId, Subscribed,
 };
-use hookwire::store::{Lease, Scanned};
 use hookwire::subscription::Health;
 use hookwire::{
     DeliveryId, DisabledReason, Store, StoreError, Subscription, SubscriptionId, TransactionalStore,
@@ -56,7 +56,7 @@ impl<S: Store> Store for Told<S> {
         self.0.subscription(id).await
     }
 
-    async fn subscriptions(&self, organization: &str) -> Result<Vec<Scanned>, StoreError> {
+    async fn subscriptions(&self, organization: &str) -> Result<Subscribed, StoreError> {
         self.0.subscriptions(organization).await
     }
 
@@ -108,7 +108,7 @@ impl<S: TransactionalStore> TransactionalStore for Told<S> {
         &self,
         connection: &mut S::Connection,
         organization: &str,
-    ) -> Result<Vec<Scanned>, StoreError> {
+    ) -> Result<Subscribed, StoreError> {
         self.0.subscriptions_in(connection, organization).await
     }
 

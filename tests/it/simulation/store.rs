@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use hookwire::store::implement::{
     Claim, Claims, HealthWritten, Inserted, NewDelivery, NewEvent, Poll, Polled, Settled, Settlement,
-    StoreId, Unreadable,
+    StoreId, Subscribed, Unreadable,
 };
-use hookwire::store::{Lease, Replay, Replayed, Scanned, StoreErrorKind};
+use hookwire::store::{Lease, Replay, Replayed, StoreErrorKind};
 use hookwire::subscription::Health;
 use hookwire::{
     DeliveryId, DisabledReason, EventId, MemoryStore, Records, Store, StoreError, Subscription,
@@ -298,7 +298,7 @@ impl Store for Connection {
         read
     }
 
-    async fn subscriptions(&self, organization: &str) -> Result<Vec<Scanned>, StoreError> {
+    async fn subscriptions(&self, organization: &str) -> Result<Subscribed, StoreError> {
         self.call("subscriptions", self.shared.inner.subscriptions(organization)).await
     }
 

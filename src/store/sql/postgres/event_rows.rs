@@ -30,6 +30,7 @@ pub(super) struct EventRows<'a> {
     attributes: Vec<Option<String>>,
     traces: Vec<Option<String>>,
     payloads: Vec<&'a [u8]>,
+    editions: Vec<Option<i64>>,
     older: PayloadRows<'a>,
     deliveries: DeliveryRows<'a>,
 }
@@ -73,6 +74,7 @@ impl<'a> EventRows<'a> {
             rows.attributes.push((!event.attributes.is_empty()).then(|| json(&event.attributes)));
             rows.traces.push(event.trace.map(|trace| trace.to_string()));
             rows.payloads.push(&event.payload);
+            rows.editions.push(event.edition.map(|edition| edition.number().cast_signed()));
             rows.older.push(event, place);
         }
         let place_of: HashMap<_, _> =
@@ -115,6 +117,7 @@ impl<'a> EventRows<'a> {
             .bind(&deliveries.versions)
             .bind(&deliveries.order_groups)
             .bind(&deliveries.leases)
+            .bind(&self.editions)
     }
 
     /// Puts values that come in the order of the rows into the order in which the events were given.

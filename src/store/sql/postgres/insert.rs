@@ -23,7 +23,17 @@ impl PostgresStore {
     pub(super) async fn insert_events(&self, events: &[&NewEvent]) -> Result<Vec<Inserted>, StoreError> {
         let rows = EventRows::new(events)?;
         let reply = self.rows(|| self.insert_query(&rows, true)).await?;
-        inserted(events, &rows, &reply)
+        match inserted(events, &rows, &reply)? {
+            Reply::Inserted(inserted) => Ok(inserted),
+            Reply::Stale(stale) => {
+                let rest = stale.rest(events);
+                stale.merge(if rest.is_empty() {
+                    Vec::new()
+                } else {
+                    Box::pin(self.insert_events(&rest)).await?
+                })
+            }
+        }
     }
 
     /// Inserts without leasing, and without locking order groups, because the locks would be held until the
@@ -33,10 +43,24 @@ impl PostgresStore {
         connection: &mut PgConnection,
         events: &[NewEvent],
     ) -> Result<Vec<Inserted>, StoreError> {
-        let events: Vec<_> = events.iter().collect();
-        let rows = EventRows::new(&events)?.without_leases();
-        let reply = self.insert_query(&rows, false).fetch_all(connection).await.map_err(failed)?;
-        inserted(&events, &rows, &reply)
+        let mut events: Vec<_> = events.iter().collect();
+        let mut left_out = Vec::new();
+        let mut written = Vec::new();
+        while !events.is_empty() {
+            let rows = EventRows::new(&events)?.without_leases();
+            let reply = self.insert_query(&rows, false).fetch_all(&mut *connection).await.map_err(failed)?;
+            match inserted(&events, &rows, &reply)? {
+                Reply::Stale(stale) => {
+                    events = stale.rest(&events);
+                    left_out.push(stale);
+                }
+                Reply::Inserted(inserted) => {
+                    written = inserted;
+                    break;
+                }
+            }
+        }
+        left_out.iter().rev().try_fold(written, |rest, stale| stale.merge(rest))
     }
 
     /// Inserts events together with those of other callers. When its future is dropped, the events are
@@ -98,14 +122,41 @@ impl PostgresStore {
     }
 }
 
+/// The rows that an insert returned.
+enum Reply {
+    Inserted(Vec<Inserted>),
+    /// Nothing was written, because some of the events are stale.
+    Stale(Stale),
+}
+
+/// Which events of an insert are stale.
+struct Stale(Vec<bool>);
+
+impl Stale {
+    /// Returns the events that are not.
+    fn rest<'a>(&self, events: &[&'a NewEvent]) -> Vec<&'a NewEvent> {
+        events.iter().zip(&self.0).filter(|(_, is_stale)| !**is_stale).map(|(event, _)| *event).collect()
+    }
+
+    /// Returns the results of all events, from those of the rest.
+    fn merge(&self, rest: Vec<Inserted>) -> Result<Vec<Inserted>, StoreError> {
+        let mut rest = rest.into_iter();
+        let result = |is_stale: &bool| match is_stale {
+            true => Ok(Inserted::new(InsertOutcome::Stale)),
+            false => rest.next().ok_or_else(|| corrupt("an insert returned too few outcomes")),
+        };
+        self.0.iter().map(result).collect()
+    }
+}
+
 /// Reads the rows that an insert returned: the outcomes first, then the deliveries that it leased.
-fn inserted(
-    events: &[&NewEvent],
-    rows: &EventRows<'_>,
-    reply: &[PgRow],
-) -> Result<Vec<Inserted>, StoreError> {
+fn inserted(events: &[&NewEvent], rows: &EventRows<'_>, reply: &[PgRow]) -> Result<Reply, StoreError> {
     let [first, leased @ ..] = reply else { return Err(corrupt("an insert returned no row")) };
     let outcomes: Vec<i16> = first.try_get("outcomes").map_err(failed)?;
+    if outcomes.contains(&STALE) {
+        let stale = outcomes.into_iter().map(|outcome| outcome == STALE).collect();
+        return Ok(Reply::Stale(Stale(rows.in_order(stale))));
+    }
     let outcomes = outcomes.into_iter().map(|outcome| match outcome {
         0 => InsertOutcome::New,
         1 => InsertOutcome::Duplicate,
@@ -139,8 +190,11 @@ fn inserted(
         let leased = deliveries.filter_map(|delivery| leased(event, delivery)).collect();
         Inserted::new(outcome).with_leased(leased)
     };
-    Ok(events.iter().zip(outcomes).map(inserted).collect())
+    Ok(Reply::Inserted(events.iter().zip(outcomes).map(inserted).collect()))
 }
+
+/// The outcome of a stale event.
+const STALE: i16 = 3;
 
 /// The lease of a delivery that its insert leased.
 const FIRST_LEASE: Lease = Lease::new(1);

@@ -18,8 +18,8 @@ use crate::store::sql::columns::{self, Columns, Unread, bounded, corrupt, reach,
 use crate::store::sql::leased::{Event, LeasedRow, Parents};
 use crate::store::sql::subscriptions;
 use crate::store::{
-    Claim, Claims, HealthWritten, Inserted, Lease, NewEvent, Poll, Polled, ReadyDetails, Scanned, Settled,
-    Settlement, Share, Store, StoreError, StoreId, TransactionalStore,
+    Claim, Claims, HealthWritten, Inserted, Lease, NewEvent, Poll, Polled, ReadyDetails, Settled, Settlement,
+    Share, Store, StoreError, StoreId, Subscribed, TransactionalStore,
 };
 use crate::subscription::{DisabledReason, Health, Subscription};
 
@@ -32,7 +32,7 @@ impl Store for PostgresStore {
         subscriptions::find(self, id).await
     }
 
-    async fn subscriptions(&self, organization: &str) -> Result<Vec<Scanned>, StoreError> {
+    async fn subscriptions(&self, organization: &str) -> Result<Subscribed, StoreError> {
         subscriptions::of_organization(self, organization).await
     }
 
@@ -191,10 +191,12 @@ impl TransactionalStore for PostgresStore {
         &self,
         connection: &mut PgConnection,
         organization: &str,
-    ) -> Result<Vec<Scanned>, StoreError> {
-        let Ok(organization) = indexed("organization", organization) else { return Ok(Vec::new()) };
+    ) -> Result<Subscribed, StoreError> {
+        let Ok(organization) = indexed("organization", organization) else {
+            return Ok(Subscribed::new(Vec::new()));
+        };
         let statement = query(&self.shared.common.subscriptions, &[organization.into()]);
-        subscriptions::all(&statement.fetch_all(connection).await.map_err(failed)?)
+        subscriptions::subscribed(&statement.fetch_all(connection).await.map_err(failed)?)
     }
 
     async fn insert_in(

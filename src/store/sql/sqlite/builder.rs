@@ -148,7 +148,7 @@ impl SqliteStoreBuilder {
         prepare(&writers, &prefix).await?;
         let options = options.create_if_missing(false).pragma("query_only", "ON");
         let readers = pool().max_connections(self.readers).connect_lazy_with(options);
-        Ok(SqliteStore::new(&prefix, writers, readers, self.busy_timeout))
+        Ok(SqliteStore::new(&prefix, (writers, true), readers, self.busy_timeout))
     }
 
     /// Opens a store on a pool of the application. The pool's settings are left as they are, so
@@ -162,7 +162,7 @@ impl SqliteStoreBuilder {
     pub async fn open_pool(self, pool: SqlitePool) -> Result<SqliteStore, StoreError> {
         let prefix = parse_prefix(&self.prefix)?;
         prepare(&pool, &prefix).await?;
-        Ok(SqliteStore::new(&prefix, pool.clone(), pool, self.busy_timeout))
+        Ok(SqliteStore::new(&prefix, (pool.clone(), false), pool, self.busy_timeout))
     }
 }
 

@@ -22,8 +22,8 @@ use crate::store::sql::database::Database as _;
 use crate::store::sql::subscriptions;
 use crate::store::sql::value::Value;
 use crate::store::{
-    Claim, Claims, HealthWritten, Inserted, Lease, NewEvent, Poll, Polled, ReadyDetails, Scanned, Settled,
-    Settlement, Store, StoreError, StoreId,
+    Claim, Claims, HealthWritten, Inserted, Lease, NewEvent, Poll, Polled, ReadyDetails, Settled, Settlement,
+    Store, StoreError, StoreId, Subscribed,
 };
 use crate::subscription::{DisabledReason, Health, Subscription};
 
@@ -36,7 +36,7 @@ impl Store for SqliteStore {
         subscriptions::find(self, id).await
     }
 
-    async fn subscriptions(&self, organization: &str) -> Result<Vec<Scanned>, StoreError> {
+    async fn subscriptions(&self, organization: &str) -> Result<Subscribed, StoreError> {
         subscriptions::of_organization(self, organization).await
     }
 

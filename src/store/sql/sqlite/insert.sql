@@ -8,14 +8,16 @@
 
 -- name: insert_events
 -- Parameters: the columns of each event with the position of its payload, the digests, the payloads. `substr`
--- returns NULL where a payload has no bytes.
+-- returns NULL where a payload has no bytes. An event is left out if its organization's subscriptions have
+-- another edition than its own.
 WITH j AS MATERIALIZED (SELECT key AS place, value AS row FROM jsonb_each(?))
 INSERT INTO {p}events
   (organization, contract, id, version, type, digest, created_at, unwanted_at, attributes, trace, payload)
 SELECT row ->> 'organization', row ->> 'contract', row ->> 'id', row ->> 'version', row ->> 'type',
   substr(?, 32 * place + 1, 32), row ->> 'at', row ->> 'unwanted_at', row ->> 'attributes', row ->> 'trace',
   coalesce(substr(?, row ->> 'from', row ->> 'len'), x'')
-FROM j WHERE true
+FROM j WHERE row ->> 'edition' IS NULL OR row ->> 'edition' = coalesce(
+  (SELECT e.edition FROM {p}editions e WHERE e.organization = row ->> 'organization'), 0)
 ON CONFLICT (organization, contract, id) DO NOTHING;
 
 -- name: insert_payloads

@@ -87,6 +87,7 @@ pub(super) struct EventRow<'a> {
     unwanted_at: Option<i64>,
     attributes: Option<String>,
     trace: Option<String>,
+    edition: Option<i64>,
     from: usize,
     len: usize,
 }
@@ -105,6 +106,7 @@ impl<'a> EventRow<'a> {
             unwanted_at: event.deliveries.is_empty().then_some(at),
             attributes: (!event.attributes.is_empty()).then(|| json(&event.attributes)),
             trace: event.trace.map(|trace| trace.to_string()),
+            edition: event.edition.map(|edition| edition.number().cast_signed()),
             from,
             len: event.payload.len(),
         }

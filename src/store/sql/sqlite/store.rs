@@ -49,13 +49,13 @@ pub struct SqliteStore {
 impl SqliteStore {
     pub(super) fn new(
         prefix: &Prefix,
-        writers: SqlitePool,
+        (writers, owns_writers): (SqlitePool, bool),
         readers: SqlitePool,
         busy_timeout: Duration,
     ) -> Self {
         let sql = Arc::new(Statements::new(prefix));
         let shared = Arc::new(Shared::new(&DIALECT, prefix, OWN_WORDING));
-        let writer = Writer::new(Arc::clone(&sql), writers, busy_timeout);
+        let writer = Writer::new(Arc::clone(&sql), writers, owns_writers, busy_timeout);
         let (id, cursors, clocks) = (StoreId::unique(), Arc::default(), Clocks::default());
         Self { id, sql, shared, writer, readers, cursors, clocks }
     }

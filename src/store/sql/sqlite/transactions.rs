@@ -9,7 +9,7 @@ use super::savepoint::Savepoint;
 use super::store::SqliteStore;
 use crate::store::built_in::check_event;
 use crate::store::sql::subscriptions;
-use crate::store::{Inserted, NewEvent, Scanned, StoreError, TransactionalStore};
+use crate::store::{Inserted, NewEvent, StoreError, Subscribed, TransactionalStore};
 
 /// Joins the transaction that the connection has open. Without one, the events are written in a transaction
 /// of their own.
@@ -26,9 +26,9 @@ impl TransactionalStore for SqliteStore {
         &self,
         connection: &mut SqliteConnection,
         organization: &str,
-    ) -> Result<Vec<Scanned>, StoreError> {
+    ) -> Result<Subscribed, StoreError> {
         let rows = query(&self.shared.subscriptions, &[organization.into()]).fetch_all(connection).await;
-        subscriptions::all(&rows.map_err(failed)?)
+        subscriptions::subscribed(&rows.map_err(failed)?)
     }
 
     async fn insert_in(

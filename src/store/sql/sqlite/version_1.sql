@@ -34,6 +34,28 @@ CREATE INDEX {p}subscriptions_organization ON {p}subscriptions (organization, cr
 CREATE INDEX {p}subscriptions_disabled ON {p}subscriptions (disabled_at) WHERE disabled_at IS NOT NULL;
 CREATE INDEX {p}subscriptions_paused ON {p}subscriptions (paused_since) WHERE paused_since IS NOT NULL;
 
+-- The edition of an organization's subscriptions. It is a random number, because a counter could be set back
+-- by a rollback or a backup.
+CREATE TABLE {p}editions (
+  organization TEXT NOT NULL PRIMARY KEY,
+  edition INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER {p}edition_after_insert AFTER INSERT ON {p}subscriptions BEGIN
+  INSERT INTO {p}editions (organization, edition) VALUES (new.organization, random())
+  ON CONFLICT (organization) DO UPDATE SET edition = excluded.edition;
+END;
+CREATE TRIGGER {p}edition_after_delete AFTER DELETE ON {p}subscriptions BEGIN
+  INSERT INTO {p}editions (organization, edition) VALUES (old.organization, random())
+  ON CONFLICT (organization) DO UPDATE SET edition = excluded.edition;
+END;
+CREATE TRIGGER {p}edition_after_update AFTER UPDATE OF id, organization, contract, version, filter ON {p}subscriptions
+WHEN (old.id, old.organization, old.contract, old.version, old.filter)
+  IS NOT (new.id, new.organization, new.contract, new.version, new.filter)
+BEGIN
+  INSERT INTO {p}editions (organization, edition) VALUES (old.organization, random()), (new.organization, random())
+  ON CONFLICT (organization) DO UPDATE SET edition = excluded.edition;
+END;
+
 -- Digests of secrets, so that no two subscriptions use one secret. `place` is the order in which it got them;
 -- those before the secrets that it has are deleted.
 CREATE TABLE {p}secrets (

@@ -36,7 +36,9 @@ pub(super) struct Writer {
     sql: Arc<Statements>,
     pool: SqlitePool,
     // Writers queue here: SQLite's own wait is unfair and holds a connection for each.
-    turn: Arc<Mutex<()>>,
+    turn: Arc<Mutex<Kept>>,
+    /// Whether nobody else uses the pool, so that its connection may be kept.
+    owns_pool: bool,
     busy_timeout: Duration,
     waiting: Waiting<Write>,
 }
@@ -62,19 +64,28 @@ pub(super) struct PutHealth {
 }
 
 impl Writer {
-    pub(super) fn new(sql: Arc<Statements>, pool: SqlitePool, busy_timeout: Duration) -> Arc<Self> {
-        Arc::new(Self { sql, pool, turn: Arc::default(), busy_timeout, waiting: Waiting::new() })
+    pub(super) fn new(
+        sql: Arc<Statements>,
+        pool: SqlitePool,
+        owns_pool: bool,
+        busy_timeout: Duration,
+    ) -> Arc<Self> {
+        Arc::new(Self { sql, pool, turn: Arc::default(), owns_pool, busy_timeout, waiting: Waiting::new() })
     }
 
     pub(super) async fn close(&self) {
-        self.pool.close().await;
+        let closing = self.pool.close();
+        // The pool waits for the connection that is kept.
+        drop(self.turn.lock().await.0.take());
+        closing.await;
     }
 
     /// Begins a transaction for the caller alone.
     pub(super) async fn begin(&self) -> Result<Writing, StoreError> {
         // The busy timeout also covers the wait for other writers of this process.
-        let turn =
+        let mut turn =
             timeout(self.busy_timeout, Arc::clone(&self.turn).lock_owned()).await.map_err(|_| busy())?;
+        drop(turn.0.take());
         let transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         Ok(Writing { transaction, _turn: turn })
     }
@@ -131,38 +142,36 @@ impl Writer {
         number
     }
 
-    async fn serve(self: Arc<Self>, first: Option<(OwnedMutexGuard<()>, Vec<Write>)>) {
+    async fn serve(self: Arc<Self>, first: Option<(OwnedMutexGuard<Kept>, Vec<Write>)>) {
         let mut serving = Serving::new(&self.waiting);
-        if let Some((turn, parts)) = first {
-            self.write(parts).await;
-            drop(turn);
+        if let Some((mut turn, parts)) = first {
+            self.write(&mut turn, parts).await;
         }
         while serving.goes_on() {
-            let turn = self.turn.lock().await;
+            let mut turn = self.turn.lock().await;
             // Include the writes that arrived while this task waited for the lock.
             let parts = self.waiting.take();
             if !parts.is_empty() {
-                self.write(parts).await;
+                self.write(&mut turn, parts).await;
             }
-            drop(turn);
         }
     }
 
     /// Writes parts together, or each alone if one of them fails.
-    async fn write(&self, parts: Vec<Write>) {
-        match self.try_write(&parts).await {
+    async fn write(&self, kept: &mut Kept, parts: Vec<Write>) {
+        match self.try_write(kept, &parts).await {
             Ok(written) => {
                 let undelivered = written.reply(parts);
                 if !undelivered.is_empty() {
                     // No caller is left to send these deliveries. Make them due at once, and not when their
                     // leases end.
                     let (reply, _) = oneshot::channel();
-                    _ = self.try_write(&[Write::Settle(undelivered, reply)]).await;
+                    _ = self.try_write(kept, &[Write::Settle(undelivered, reply)]).await;
                 }
             }
             Err(Failure::Part(_)) if parts.len() > 1 => {
                 for part in parts {
-                    Box::pin(self.write(vec![part])).await;
+                    Box::pin(self.write(kept, vec![part])).await;
                 }
             }
             Err(Failure::Part(error) | Failure::Whole(error)) => {
@@ -171,12 +180,18 @@ impl Writer {
         }
     }
 
-    async fn try_write(&self, parts: &[Write]) -> Result<Written, Failure> {
-        let connection = self.pool.acquire().await.map_err(|error| Failure::Whole(failed(error)))?;
-        let mut begun = Begun { connection, is_over: false };
-        let written = self.write_in(&mut begun.connection, parts).await;
+    async fn try_write(&self, kept: &mut Kept, parts: &[Write]) -> Result<Written, Failure> {
+        let connection = match kept.0.take() {
+            Some(connection) => connection,
+            None => self.pool.acquire().await.map_err(|error| Failure::Whole(failed(error)))?,
+        };
+        let mut begun = Begun { connection: Some(connection), is_over: false };
+        let written = self.write_in(begun.connection(), parts).await;
         match written {
-            Ok(_) => begun.is_over = true,
+            Ok(_) => {
+                begun.is_over = true;
+                kept.0 = begun.connection.take().filter(|_| self.owns_pool);
+            }
             Err(_) => begun.roll_back().await,
         }
         written
@@ -224,16 +239,34 @@ impl Writer {
     }
 }
 
+/// The connection of the last transaction. A pool tests each connection that it gets back, which takes two
+/// more thread switches, and the next transaction waits for them.
+#[derive(Debug, Default)]
+struct Kept(Option<PoolConnection<Sqlite>>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // Outside of a runtime, giving it back would panic.
+        if let Some(connection) = self.0.take() {
+            drop(connection.detach());
+        }
+    }
+}
+
 /// A connection with a transaction that sqlx does not track. sqlx's `Transaction` sends BEGIN and COMMIT
 /// alone, which would add two thread switches each to a batch.
 struct Begun {
-    connection: PoolConnection<Sqlite>,
+    connection: Option<PoolConnection<Sqlite>>,
     is_over: bool,
 }
 
 impl Begun {
+    fn connection(&mut self) -> &mut SqliteConnection {
+        self.connection.as_mut().expect("invariant: it is taken when the transaction is over")
+    }
+
     async fn roll_back(&mut self) {
-        let rolled_back = sqlx::query("ROLLBACK").execute(&mut *self.connection).await;
+        let rolled_back = sqlx::query("ROLLBACK").execute(self.connection()).await;
         let was_none = |error: &dyn DatabaseError| error.message().contains("no transaction is active");
         self.is_over = match rolled_back {
             Ok(_) => true,
@@ -244,9 +277,11 @@ impl Begun {
 
 impl Drop for Begun {
     fn drop(&mut self) {
-        if !self.is_over {
+        if let Some(connection) = &mut self.connection
+            && !self.is_over
+        {
             // Closing the connection ends the transaction.
-            self.connection.close_on_drop();
+            connection.close_on_drop();
         }
     }
 }
@@ -370,7 +405,7 @@ impl Written {
 /// The one write transaction of this store. If it is dropped without a commit, it changes nothing.
 pub(super) struct Writing {
     transaction: Transaction<'static, Sqlite>,
-    _turn: OwnedMutexGuard<()>,
+    _turn: OwnedMutexGuard<Kept>,
 }
 
 impl Writing {

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use hookwire::delivery::Next;
 use hookwire::store::implement::{
-    Claim, Claims, HealthWritten, Inserted, NewEvent, Poll, Polled, Settled, Settlement, StoreId, Unreadable,
+    Claim, Claims, HealthWritten, Inserted, NewEvent, Poll, Polled, Settled, Settlement, StoreId, Subscribed,
+    Unreadable,
 };
-use hookwire::store::{Lease, Scanned, StoreErrorKind};
+use hookwire::store::{Lease, StoreErrorKind};
 use hookwire::subscription::Health;
 use hookwire::{
     Attempt, DeadReason, DeliveryId, DisabledReason, ErrorClass, MemoryStore, Outcome, Store, StoreError,
@@ -154,7 +155,7 @@ impl Store for Connection {
         self.inner.id().filter(|_| self.leases)
     }
 
-    async fn subscriptions(&self, organization: &str) -> Result<Vec<Scanned>, StoreError> {
+    async fn subscriptions(&self, organization: &str) -> Result<Subscribed, StoreError> {
         self.after(1, self.inner.subscriptions(organization)).await
     }
 

@@ -109,6 +109,19 @@ BEGIN
 END
 $body$;
 
+-- Returns which events are stale, 3 for those and 4 for the others, or NULL if none is: an event whose
+-- organization's subscriptions have another edition than its own.
+CREATE FUNCTION {p}stale_1(p_organizations text[], p_editions bigint[]) RETURNS smallint[] LANGUAGE plpgsql AS $body$
+DECLARE
+  v_outcomes smallint[] := ARRAY(
+    SELECT CASE WHEN u.edition <> coalesce(
+      (SELECT e.edition FROM {p}editions e WHERE e.organization = ANY (ARRAY[u.organization])), 0) THEN 3 ELSE 4 END
+    FROM unnest(p_organizations, p_editions) WITH ORDINALITY AS u (organization, edition, no) ORDER BY u.no);
+BEGIN
+  RETURN CASE WHEN 3 = ANY (v_outcomes) THEN v_outcomes END;
+END
+$body$;
+
 -- Inserts events with their deliveries. The first row returned has the outcomes, as insert_events_1 returns
 -- them. Each other row has a delivery that was leased; the first one of each subscription comes with the
 -- columns of that.
@@ -119,6 +132,8 @@ $body$;
 -- reads their subscriptions, so what is returned is what was judged. A delivery whose subscription does not
 -- exist (any more) is cancelled at once.
 --
+-- If an event is stale, nothing is written, and the outcomes are those of stale_1.
+--
 -- p_of is the place (from 1) of each delivery's event. With p_locks, deliveries behind the head of their
 -- order group are blocked; without, all are due and a claim blocks them.
 CREATE FUNCTION {p}insert_1(
@@ -126,7 +141,7 @@ CREATE FUNCTION {p}insert_1(
   p_at bigint[], p_unwanted boolean[], p_attributes text[], p_traces text[], p_payloads bytea[],
   p_older_of integer[], p_older_versions text[], p_older_digests bytea[], p_older_payloads bytea[],
   p_deliveries uuid[], p_of integer[], p_subscriptions uuid[], p_delivery_versions text[], p_order_groups bigint[],
-  p_leases bigint[], p_locks boolean, p_caller_time boolean
+  p_leases bigint[], p_editions bigint[], p_locks boolean, p_caller_time boolean
 ) RETURNS TABLE (
   outcomes smallint[], delivery uuid, was_due_at bigint, has_subscription boolean, id uuid, organization text, contract text, version text,
   url text, filter text, secrets text, status text, disabled_at bigint, options text, health text, created_at bigint
@@ -138,6 +153,11 @@ DECLARE
   v_pks bigint[];
   v_blocked boolean[];
 BEGIN
+  outcomes := {p}stale_1(p_organizations, p_editions);
+  IF outcomes IS NOT NULL THEN
+    RETURN NEXT;
+    RETURN;
+  END IF;
   SELECT i.pks, i.outcomes INTO v_pks, outcomes
   FROM {p}insert_events_1(p_organizations, p_contracts, p_versions, p_ids, p_types, p_digests, p_at, v_due, p_unwanted,
     p_attributes, p_traces, p_payloads, p_older_of, p_older_versions, p_older_digests, p_older_payloads) AS i;

@@ -29,3 +29,29 @@ BEGIN
   RETURN 'done';
 END
 $body$;
+
+-- Gives an organization's subscriptions another edition. The schema is that of the table, whatever the search
+-- path of the application is. Organizations come sorted, so that two transactions cannot deadlock here.
+CREATE FUNCTION {p}change_editions_1() RETURNS trigger LANGUAGE plpgsql AS $body$
+DECLARE
+  v_organizations text[] := CASE TG_OP
+    WHEN 'INSERT' THEN ARRAY[NEW.organization] WHEN 'DELETE' THEN ARRAY[OLD.organization]
+    ELSE ARRAY[OLD.organization, NEW.organization] END;
+BEGIN
+  EXECUTE format($sql$
+    INSERT INTO %I.{p}editions (organization, edition)
+    SELECT u.organization, ('x' || left(replace(gen_random_uuid()::text, '-', ''), 16))::bit(64)::bigint
+    FROM (SELECT DISTINCT unnest($1) COLLATE "C" AS organization) AS u ORDER BY 1
+    ON CONFLICT (organization) DO UPDATE SET edition = excluded.edition $sql$, TG_TABLE_SCHEMA)
+  USING v_organizations;
+  RETURN NULL;
+END
+$body$;
+
+CREATE TRIGGER {p}edition_after_change AFTER INSERT OR DELETE ON {p}subscriptions
+FOR EACH ROW EXECUTE FUNCTION {p}change_editions_1();
+
+CREATE TRIGGER {p}edition_after_update AFTER UPDATE OF id, organization, contract, version, filter ON {p}subscriptions
+FOR EACH ROW WHEN ((OLD.id, OLD.organization, OLD.contract, OLD.version, OLD.filter)
+  IS DISTINCT FROM (NEW.id, NEW.organization, NEW.contract, NEW.version, NEW.filter))
+EXECUTE FUNCTION {p}change_editions_1();

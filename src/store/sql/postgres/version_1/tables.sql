@@ -34,6 +34,13 @@ CREATE INDEX {p}subscriptions_organization ON {p}subscriptions (organization, cr
 CREATE INDEX {p}subscriptions_disabled ON {p}subscriptions (disabled_at) WHERE disabled_at IS NOT NULL;
 CREATE INDEX {p}subscriptions_paused ON {p}subscriptions (paused_since) WHERE paused_since IS NOT NULL;
 
+-- The edition of an organization's subscriptions, which triggers change. It is a random number, because a
+-- counter could be set back by a backup.
+CREATE TABLE {p}editions (
+  organization text COLLATE "C" PRIMARY KEY,
+  edition bigint NOT NULL
+);
+
 -- Digests of secrets, so that no two subscriptions use one secret. place is the order in which a subscription
 -- got its secrets; those before the secrets that it has are deleted.
 CREATE TABLE {p}secrets (

@@ -66,9 +66,6 @@ impl<'a> Inserting<'a> {
         // Nobody else writes meanwhile, so the rows of this insert have the highest numbers.
         let before = if new > 0 { last_row - new } else { i64::MAX };
         let places = known(sql, connection, self.events, before).await?;
-        if places.len() != self.events.len() {
-            return Err(corrupt("an event that was written is not there"));
-        }
         let mut children = Children::new(self.leases);
         for (event, (pk, outcome)) in self.events.iter().zip(&places) {
             if *outcome == InsertOutcome::New {
@@ -103,9 +100,10 @@ impl Parts {
     }
 }
 
-/// Returns the row number and the outcome of each event, for an insert that found some of them stored.
+/// Returns the row number and the outcome of each event, for an insert that did not write all of them.
 ///
-/// An event is new if its row number is above `before` and no earlier event of the batch has that row.
+/// An event is new if its row number is above `before` and no earlier event of the batch has that row. An
+/// event that has no row is stale.
 async fn known(
     sql: &Statements,
     connection: &mut SqliteConnection,
@@ -140,12 +138,16 @@ async fn known(
         found.iter().map(read).collect::<Result<_, sqlx::Error>>().map_err(failed)?;
     found.sort_unstable();
     let mut seen = HashSet::new();
-    let outcome = |(_, pk, is_same)| match (pk > before && seen.insert(pk), is_same) {
-        (true, _) => (pk, InsertOutcome::New),
-        (false, true) => (pk, InsertOutcome::Duplicate),
-        (false, false) => (pk, InsertOutcome::Conflict),
-    };
-    Ok(found.into_iter().map(outcome).collect())
+    let mut found = found.into_iter().peekable();
+    let outcome =
+        |(place, event): (i64, &&NewEvent)| match (found.next_if(|(of, ..)| *of == place), event.edition) {
+            (Some((_, pk, _)), _) if pk > before && seen.insert(pk) => Ok((pk, InsertOutcome::New)),
+            (Some((_, pk, true)), _) => Ok((pk, InsertOutcome::Duplicate)),
+            (Some((_, pk, false)), _) => Ok((pk, InsertOutcome::Conflict)),
+            (None, Some(_)) => Ok((0, InsertOutcome::Stale)),
+            (None, None) => Err(corrupt("an event that was written is not there")),
+        };
+    (0..).zip(events).map(outcome).collect()
 }
 
 /// The older payloads and the deliveries of events, which are written by one statement for each table.
