@@ -85,6 +85,8 @@ impl fmt::Display for Error {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
+    /// A network or a name of an address policy, or a proxy.
+    Address,
     /// The settings of an HTTP client: a certificate, a header value.
     Client,
     /// A contract: an unknown name, or parts that contradict each other.

@@ -149,7 +149,7 @@ pub use id::{DeliveryId, SubscriptionId};
 #[doc(inline)]
 pub use keyring::KeyRing;
 #[doc(inline)]
-pub use outcome::{ErrorClass, Outcome};
+pub use outcome::{ErrorClass, FailureReason, Outcome};
 #[doc(inline)]
 pub use platform::*;
 #[doc(inline)]

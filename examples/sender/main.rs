@@ -57,9 +57,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 async fn main() -> ExitCode {
     let names = Names {
         needed: &["--listen", "--contract", "--api-key"],
-        optional: &["--store", "--key-ring"],
+        optional: &["--store", "--key-ring", "--allow-network"],
         alone: &["--allow-loopback"],
-        repeated: &["--api-key", "--contract"],
+        repeated: &["--api-key", "--contract", "--allow-network"],
     };
     flags::main(USAGE, names, Options::parse, run).await
 }
@@ -182,10 +182,14 @@ struct Options {
 
 impl Options {
     fn parse(flags: &Flags) -> Result<Self, Box<dyn Error>> {
-        let addresses = match flags.get("--allow-loopback") {
+        let mut addresses = match flags.get("--allow-loopback") {
             Some(_) => AddressPolicy::new().allow_loopback().allow_plain_http(),
             None => AddressPolicy::new(),
         };
+        for network in flags.all("--allow-network") {
+            // Services of an own network seldom have certificates.
+            addresses = addresses.allow_network(network)?.allow_plain_http();
+        }
         let first = flags.needed("--contract").parse()?;
         let others = flags.all("--contract").skip(1).map(str::parse).collect::<Result<_, _>>()?;
         let mut names: Vec<_> = flags.all("--contract").collect();
@@ -229,7 +233,7 @@ impl Place {
 }
 
 const USAGE: &str = "\
-usage: sender --listen ADDR --contract NAME [--contract ..] --api-key KEY=ORG [--api-key ..] [--store PLACE] [--key-ring FILE] [--allow-loopback]
+usage: sender --listen ADDR --contract NAME [--contract ..] --api-key KEY=ORG [--api-key ..] [--store PLACE] [--key-ring FILE] [--allow-loopback] [--allow-network CIDR ..]
 
   --listen ADDR      such as 127.0.0.1:8080; port 0 takes a free one and says which
   --contract NAME    allison, allo, allo_v1, nectar_desk, recept_ai or standard_webhooks; a subscription or an event with the
@@ -239,6 +243,8 @@ usage: sender --listen ADDR --contract NAME [--contract ..] --api-key KEY=ORG [-
   --key-ring FILE    lines of an id and 32 bytes in base64: the first key seals the secrets in the store, each of them opens;
                      without it they are there in the clear
   --allow-loopback   for development: endpoints may be on this machine, and plain http
+  --allow-network CIDR
+                     endpoints may be in this network of your own, such as 10.20.0.0/16, and plain http; cloud metadata addresses never
 ";
 
 const DEFAULT_STORE: &str = "sqlite:sender.db";

@@ -12,6 +12,7 @@ pub struct AddressError {
     kind: AddressErrorKind,
     rule: &'static str,
     ip: Option<IpAddr>,
+    setting: Option<&'static str>,
 }
 
 impl AddressError {
@@ -31,13 +32,33 @@ impl AddressError {
     }
 
     /// A value of that part that would be right.
-    pub(crate) const fn expected(&self) -> &'static str {
+    pub(crate) fn expected(&self) -> &'static str {
         match self.kind {
-            AddressErrorKind::Address => "a public one",
-            AddressErrorKind::Name => "a public, fully qualified one",
+            AddressErrorKind::Address => match self.setting {
+                Some("allow_loopback") => {
+                    "a public one; `AddressPolicy::allow_loopback` allows this machine's own"
+                }
+                Some("allow_nat64") => "a public one; `AddressPolicy::allow_nat64` allows translated ones",
+                Some("deny_network") => "a public one outside the networks of `AddressPolicy::deny_network`",
+                Some(_) => "a public one; `AddressPolicy::allow_network` allows a network",
+                None => "a public one",
+            },
+            AddressErrorKind::Name => match self.setting {
+                Some("allow_loopback") => {
+                    "a public, fully qualified one; `AddressPolicy::allow_loopback` allows this machine's own"
+                }
+                Some(_) => "a public, fully qualified one; `AddressPolicy::allow_name` allows a name",
+                None => "a public, fully qualified one",
+            },
             AddressErrorKind::Parse => "an absolute URL",
-            AddressErrorKind::Port => "443, 80 or one from 1024 up",
-            AddressErrorKind::Scheme => "https",
+            AddressErrorKind::Port => match self.setting {
+                Some(_) => "443, 80 or one from 1024 up; `AddressPolicy::allow_port` allows another",
+                None => "443, 80 or one from 1024 up",
+            },
+            AddressErrorKind::Scheme => match self.setting {
+                Some(_) => "https; `AddressPolicy::allow_plain_http` allows http",
+                None => "https",
+            },
             AddressErrorKind::Syntax => "one without parts that parsers disagree on",
             AddressErrorKind::Userinfo => "one without user name and password",
         }
@@ -62,13 +83,24 @@ impl AddressError {
         self.ip
     }
 
+    /// The method of [`AddressPolicy`](crate::AddressPolicy) that allows it, or, for `deny_network`, that
+    /// refused it. `None` where no setting allows it.
+    pub fn setting(&self) -> Option<&'static str> {
+        self.setting
+    }
+
     pub(super) const fn new(kind: AddressErrorKind, rule: &'static str) -> Self {
-        Self { kind, rule, ip: None }
+        Self { kind, rule, ip: None, setting: None }
+    }
+
+    pub(super) const fn allowed_by(mut self, setting: Option<&'static str>) -> Self {
+        self.setting = setting;
+        self
     }
 
     /// The refusal of one address.
     pub(super) const fn address(ip: IpAddr, rule: &'static str) -> Self {
-        Self { kind: AddressErrorKind::Address, rule, ip: Some(ip) }
+        Self { kind: AddressErrorKind::Address, rule, ip: Some(ip), setting: None }
     }
 }
 

@@ -2,8 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
+
 use super::error::{AddressError, AddressErrorKind};
+use super::networks::{embedded_v4, is_never_allowed, network};
 use super::url::{EndpointHost, EndpointUrl, check_labels};
+use crate::error::{Error, ErrorKind};
 
 /// Which endpoints may be reached: by default `https` on public addresses and usual ports.
 ///
@@ -20,8 +24,11 @@ use super::url::{EndpointHost, EndpointUrl, check_labels};
 /// - ports below 1024 other than 80 and 443: mail, shells and the like;
 /// - every scheme but `https`.
 ///
-/// The options are for development and for networks that need them; each widens one rule. Policies are equal
-/// when they allow the same, and clients share connections only between equal policies.
+/// The options are for development and for networks that need them; each but
+/// [`deny_network`](Self::deny_network) widens one rule. No option allows the addresses at which clouds serve
+/// the secrets of their machines, link-local and multicast addresses, or an IPv6 address that stands for one
+/// of them. An [`AddressError`] names the option that allows the endpoint ([`AddressError::setting`]).
+/// Policies are equal when they allow the same, and clients share connections only between equal policies.
 ///
 /// ```
 /// use hookwire::{AddressPolicy, EndpointUrl};
@@ -39,12 +46,23 @@ pub struct AddressPolicy {
     // Sorted and without duplicates, so that equal policies compare equal.
     extra_ports: Vec<u16>,
     nat64: Vec<Ipv6Addr>,
+    allowed: Vec<IpNet>,
+    denied: Vec<IpNet>,
+    names: Vec<String>,
 }
 
 impl AddressPolicy {
     /// The strict policy, for production.
     pub const fn new() -> Self {
-        Self { loopback: false, plain_http: false, extra_ports: Vec::new(), nat64: Vec::new() }
+        Self {
+            loopback: false,
+            plain_http: false,
+            extra_ports: Vec::new(),
+            nat64: Vec::new(),
+            allowed: Vec::new(),
+            denied: Vec::new(),
+            names: Vec::new(),
+        }
     }
 
     /// Allows `127.0.0.0/8`, `::1` and `localhost`, on any port. For development.
@@ -85,7 +103,71 @@ impl AddressPolicy {
         self
     }
 
-    /// Judges one address: one that a URL names, or that a name resolved to.
+    /// Allows the addresses of a network, in CIDR notation (RFC 4632 section 3.1) or as one address. For
+    /// receivers inside the operator's own network.
+    ///
+    /// Every subscription may then reach every host of it, so name the smallest network that does.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Address`] when `network` is neither an address nor a network.
+    ///
+    /// ```
+    /// use hookwire::AddressPolicy;
+    ///
+    /// let policy = AddressPolicy::new().allow_network("10.20.0.0/16")?;
+    /// assert!(policy.check_ip([10, 20, 0, 7].into()).is_ok());
+    /// assert!(policy.check_ip([10, 21, 0, 7].into()).is_err());
+    /// assert!(policy.allow_network("0.0.0.0/0")?.check_ip([169, 254, 169, 254].into()).is_err());
+    /// # Ok::<(), hookwire::Error>(())
+    /// ```
+    pub fn allow_network(mut self, network: &str) -> Result<Self, Error> {
+        insert_sorted(&mut self.allowed, self::network(network)?);
+        Ok(self)
+    }
+
+    /// Denies the addresses of a network, whatever else allows them: the operator's own public ranges, behind
+    /// which the rules of a firewall differ for its own hosts.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Address`] when `network` is neither an address nor a network.
+    pub fn deny_network(mut self, network: &str) -> Result<Self, Error> {
+        insert_sorted(&mut self.denied, self::network(network)?);
+        Ok(self)
+    }
+
+    /// Allows one host name, such as the name of a service in a compose file, and the private addresses that
+    /// it resolves to.
+    ///
+    /// The name's own servers decide where it leads, so they have to be the operator's.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Address`] when `name` is not a host name.
+    ///
+    /// ```
+    /// use hookwire::{AddressPolicy, EndpointUrl};
+    ///
+    /// let policy = AddressPolicy::new().allow_plain_http().allow_name("crm")?;
+    /// assert!(EndpointUrl::parse("http://crm:8080/hooks", &policy).is_ok());
+    /// assert!(policy.check_resolved("crm", [172, 18, 0, 3].into()).is_ok());
+    /// assert!(policy.check_resolved("hooks.example.com", [172, 18, 0, 3].into()).is_err());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn allow_name(mut self, name: &str) -> Result<Self, Error> {
+        let normal = without_dot(name).to_ascii_lowercase();
+        let is_address = normal.parse::<IpAddr>().is_ok();
+        if is_address || check_labels(&normal).is_err() {
+            return Err(Error::new(ErrorKind::Address, "name to allow is not a host name")
+                .with_expected("one name in ASCII, without port, scheme or wildcard"));
+        }
+        insert_sorted(&mut self.names, normal);
+        Ok(self)
+    }
+
+    /// Judges one address that a URL names. For an address that a name resolved to, use
+    /// [`check_resolved`](Self::check_resolved).
     ///
     /// A name is allowed only when every address it resolves to is allowed, and then only these may be
     /// dialled.
@@ -95,14 +177,52 @@ impl AddressPolicy {
     /// [`AddressError`] of kind [`Address`](AddressErrorKind::Address) with the block that the address lies
     /// in.
     pub fn check_ip(&self, ip: IpAddr) -> Result<(), AddressError> {
-        if self.loopback && ip.is_loopback() {
-            return Ok(());
-        }
-        let denied = match ip {
+        self.judge(ip, false)
+    }
+
+    /// Judges one address that `name` resolved to.
+    ///
+    /// # Errors
+    ///
+    /// As [`check_ip`](Self::check_ip), except that a name of [`allow_name`](Self::allow_name) may lead to
+    /// private addresses.
+    pub fn check_resolved(&self, name: &str, ip: IpAddr) -> Result<(), AddressError> {
+        self.judge(ip, self.is_allowed_name(name))
+    }
+
+    /// Whether an address is of the well-known NAT64 prefix, and the policy does not allow that.
+    fn lacks_nat64(&self, ip: Ipv6Addr) -> bool {
+        let prefix = Ipv6Addr::from_bits(ip.to_bits() & !NAT64_HOST_BITS);
+        prefix == NAT64_WELL_KNOWN && self.nat64.binary_search(&prefix).is_err()
+    }
+
+    fn is_allowed_name(&self, name: &str) -> bool {
+        let name = without_dot(name);
+        self.names.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
+    }
+
+    fn judge(&self, ip: IpAddr, is_trusted: bool) -> Result<(), AddressError> {
+        let rule = match ip {
             IpAddr::V4(ip) => denied_v4(ip),
             IpAddr::V6(ip) => self.denied_v6(ip),
         };
-        denied.map_or(Ok(()), |rule| Err(AddressError::address(ip, rule)))
+        let embedded = embedded_v4(ip, &self.nat64).map(IpAddr::V4);
+        let is_never = [Some(ip), embedded].into_iter().flatten().any(is_never_allowed);
+        let is_in = |networks: &[IpNet], ip: IpAddr| networks.iter().any(|network| network.contains(&ip));
+        let is_allowed = is_trusted || self.loopback && ip.is_loopback() || is_in(&self.allowed, ip);
+        if let Some(rule) = rule.filter(|_| is_never || !is_allowed) {
+            let setting = match ip {
+                _ if is_never => None,
+                ip if ip.is_loopback() => Some("allow_loopback"),
+                IpAddr::V6(ip) if self.lacks_nat64(ip) => Some("allow_nat64"),
+                _ => Some("allow_network"),
+            };
+            return Err(AddressError::address(ip, rule).allowed_by(setting));
+        }
+        if [Some(ip), embedded].into_iter().flatten().any(|ip| is_in(&self.denied, ip)) {
+            return Err(AddressError::address(ip, "address:denied network").allowed_by(Some("deny_network")));
+        }
+        Ok(())
     }
 
     /// Judges a URL that was read from a store: its scheme, its host and its port.
@@ -129,7 +249,11 @@ impl AddressPolicy {
     pub(super) fn check_scheme(&self, scheme: &str) -> Result<(), AddressError> {
         let allowed =
             scheme.eq_ignore_ascii_case("https") || self.plain_http && scheme.eq_ignore_ascii_case("http");
-        if allowed { Ok(()) } else { Err(AddressError::new(AddressErrorKind::Scheme, "scheme")) }
+        if allowed {
+            return Ok(());
+        }
+        let setting = scheme.eq_ignore_ascii_case("http").then_some("allow_plain_http");
+        Err(AddressError::new(AddressErrorKind::Scheme, "scheme").allowed_by(setting))
     }
 
     pub(super) fn check_authority(&self, host: EndpointHost<'_>, port: u16) -> Result<(), AddressError> {
@@ -142,22 +266,26 @@ impl AddressPolicy {
 
     /// Returns whether the host is loopback, where every port is free.
     fn check_name(&self, name: &str) -> Result<bool, AddressError> {
-        let denied = |rule| Err(AddressError::new(AddressErrorKind::Name, rule));
+        let denied =
+            |rule, setting| Err(AddressError::new(AddressErrorKind::Name, rule).allowed_by(Some(setting)));
         // The dot at the end of a fully qualified name changes nothing about where it leads.
-        let name = name.strip_suffix('.').unwrap_or(name);
+        let name = without_dot(name);
+        if self.is_allowed_name(name) {
+            return check_labels(name).map(|()| false);
+        }
         let is_under =
             |zone: &str| name.strip_suffix(zone).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
         if self.loopback && is_under("localhost") {
             return check_labels(name).map(|()| true);
         }
         if is_under("localhost") {
-            return denied("name(special-use)");
+            return denied("name(special-use)", "allow_loopback");
         }
         if name.split('.').filter(|label| !label.is_empty()).count() < 2 {
-            return denied("name(single label)");
+            return denied("name(single label)", "allow_name");
         }
         if SPECIAL_NAMES.iter().any(|zone| is_under(zone)) {
-            return denied("name(special-use)");
+            return denied("name(special-use)", "allow_name");
         }
         check_labels(name).map(|()| false)
     }
@@ -167,7 +295,8 @@ impl AddressPolicy {
             0 => Err(AddressError::new(AddressErrorKind::Port, "port 0")),
             80 | 443 | 1024.. => Ok(()),
             _ if on_loopback || self.extra_ports.binary_search(&port).is_ok() => Ok(()),
-            _ => Err(AddressError::new(AddressErrorKind::Port, "port (not in allow-list)")),
+            _ => Err(AddressError::new(AddressErrorKind::Port, "port (not in allow-list)")
+                .allowed_by(Some("allow_port"))),
         }
     }
 
@@ -199,6 +328,10 @@ fn insert_sorted<T: Ord>(values: &mut Vec<T>, value: T) {
     if let Err(position) = values.binary_search(&value) {
         values.insert(position, value);
     }
+}
+
+fn without_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 const NAT64_WELL_KNOWN: Ipv6Addr = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0);

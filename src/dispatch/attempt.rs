@@ -26,7 +26,7 @@ use crate::dispatch::telemetry;
 use crate::error::{Error, ErrorKind};
 use crate::event::TraceParent;
 use crate::id::DeliveryId;
-use crate::outcome::{ErrorClass, Outcome, Timings};
+use crate::outcome::{ErrorClass, FailureReason, Outcome, Timings};
 use crate::retry::{RetryPolicy, retry_after};
 use crate::signature::{Secret, Signer};
 use crate::store::{Lease, Leased, Settlement, StoreError, Unreadable};
@@ -96,15 +96,18 @@ impl Sender {
         let sent = match tokio::time::timeout(terms.limits.deadline.saturating_add(GRACE), guarded).await {
             Ok(Ok(sent)) => sent,
             Ok(Err(_panic)) => Err(Fault::of_delivery(FaultKind::Panic, "a part of the sender panicked")),
-            Err(_elapsed) => Ok(AttemptResult::failed(ErrorClass::Timeout, "")),
+            Err(_elapsed) => Ok(AttemptResult::failed(FailureReason::TimedOut)),
         };
         let (result, fault) = match sent.and_then(|result| self.own_fault(claimed, result)) {
             Ok(result) => (result, None),
-            Err(fault) => (AttemptResult::failed(ErrorClass::Internal, &fault.reason), Some(fault)),
+            Err(fault) => (AttemptResult::failed(fault.logged), Some(fault)),
         };
-        let attempt = Attempt::new(claimed.attempt, started_at, began.elapsed(), result.outcome)
+        let mut attempt = Attempt::new(claimed.attempt, started_at, began.elapsed(), result.outcome)
             .with_timings(result.timings)
             .with_response_excerpt(result.excerpt);
+        if let Some(reason) = result.reason {
+            attempt = attempt.with_reason(reason, result.head_status);
+        }
         Tried { attempt, fault }
     }
 
@@ -112,7 +115,7 @@ impl Sender {
     fn own_fault(&self, claimed: &Leased, result: AttemptResult) -> Result<AttemptResult, Fault> {
         let subscription = &claimed.subscription;
         let is_suspect = |kind| self.faults.suspect(kind, &subscription.organization);
-        let fault = |scope, kind| Err(Fault::new(scope, kind, result.excerpt.as_str()));
+        let fault = |scope, kind| Err(Fault::new(scope, kind, result.own_words.as_str()));
         match result.own_fault {
             Some(OwnFault::Descriptors) => return fault(FaultScope::Process, FaultKind::Descriptors),
             Some(OwnFault::Client) => return fault(FaultScope::Process, FaultKind::Client),
@@ -120,6 +123,14 @@ impl Sender {
                 return fault(FaultScope::Process, FaultKind::Ports);
             }
             Some(OwnFault::Ports) => return fault(FaultScope::Subscription, FaultKind::Ports),
+            Some(OwnFault::Streams) => return fault(FaultScope::Subscription, FaultKind::Streams),
+            Some(OwnFault::ClientCertificate) => {
+                return fault(FaultScope::Subscription, FaultKind::ClientCertificate);
+            }
+            Some(OwnFault::Proxy) if is_suspect(FaultKind::Proxy) => {
+                return fault(FaultScope::Process, FaultKind::Proxy);
+            }
+            Some(OwnFault::Proxy) => return fault(FaultScope::Subscription, FaultKind::Proxy),
             Some(OwnFault::Resolver) if is_suspect(FaultKind::Resolver) => {
                 return fault(FaultScope::Process, FaultKind::Resolver);
             }
@@ -128,10 +139,7 @@ impl Sender {
             Some(OwnFault::Resolver) | None => {}
         }
         self.faults.passed(subscription.id, result.proof());
-        Ok(match result.own_fault {
-            Some(_) => AttemptResult { excerpt: String::new(), ..result },
-            None => result,
-        })
+        Ok(result)
     }
 
     /// Decides what becomes of a delivery: a fault of the process or of its subscription costs no attempt.
@@ -174,7 +182,7 @@ impl Sender {
         }
         let outcome = Outcome::Failed(ErrorClass::Internal);
         let attempt = Attempt::new(unreadable.attempt, now, Duration::ZERO, outcome)
-            .with_response_excerpt(reason.as_str());
+            .with_reason(FailureReason::Unreadable, None);
         let contract = self.contracts.most_patient();
         let place = Place { delivery, lease, late: Duration::ZERO };
         let settlement = judge(contract, place, unreadable.first_attempt_at, attempt, contract.retry(), now);
@@ -199,7 +207,10 @@ impl Sender {
                     outcome: exchange.outcome().with_retry_after(asked),
                     timings: exchange.timings,
                     excerpt: excerpt(exchange.response.body(), self.excerpt),
+                    reason: None,
+                    head_status: None,
                     own_fault: None,
+                    own_words: String::new(),
                 };
                 let mut kept = exchange.response.into_parts().0.headers;
                 // The capacity does not count the room for names that occur more than once.
@@ -217,8 +228,11 @@ impl Sender {
                 Ok(AttemptResult {
                     outcome: error.outcome(),
                     timings: *error.timings(),
-                    excerpt: if is_ours { error.to_string() } else { String::new() },
+                    excerpt: String::new(),
+                    reason: Some(error.reason()),
+                    head_status: error.status(),
                     own_fault,
+                    own_words: if is_ours { error.to_string() } else { String::new() },
                 })
             }
         }
@@ -291,7 +305,8 @@ impl Sender {
         let Some(newest) = secrets.next() else {
             let missing = Error::new(ErrorKind::Secret, "subscription has no secret and its contract signs")
                 .with_expected("at least one secret");
-            return Err(Fault::of_subscription(FaultKind::Secret, missing));
+            let fault = Fault::of_subscription(FaultKind::Secret, missing);
+            return Err(fault.logged_as(FailureReason::MissingSecret));
         };
         let signer = contract.signer(&*open(newest)?).map_err(unusable)?;
         let with = |signer: Signer, older| signer.with_secret(&*open(older)?).map_err(unusable);
@@ -355,13 +370,24 @@ struct AttemptResult {
     outcome: Outcome,
     timings: Timings,
     excerpt: String,
+    reason: Option<FailureReason>,
+    head_status: Option<StatusCode>,
     own_fault: Option<OwnFault>,
+    /// The client's words for a fault on this side.
+    own_words: String,
 }
 
 impl AttemptResult {
-    fn failed(class: ErrorClass, why: &str) -> Self {
-        let (outcome, timings) = (Outcome::Failed(class), Timings::default());
-        Self { outcome, timings, excerpt: why.to_owned(), own_fault: None }
+    fn failed(reason: FailureReason) -> Self {
+        Self {
+            outcome: Outcome::Failed(reason.class()),
+            timings: Timings::default(),
+            excerpt: String::new(),
+            reason: Some(reason),
+            head_status: None,
+            own_fault: None,
+            own_words: String::new(),
+        }
     }
 
     fn proof(&self) -> Proof {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::id::{DeliveryId, SubscriptionId};
+use crate::outcome::FailureReason;
 
 /// How much of the sending a fault on this side concerns.
 ///
@@ -39,6 +40,8 @@ impl FaultScope {
 pub enum FaultKind {
     /// The HTTP client cannot send the request, whatever the endpoint does.
     Client,
+    /// The subscription's client certificate cannot be used.
+    ClientCertificate,
     /// The subscription's credential makes no header.
     Credential,
     /// No descriptor is left for a socket.
@@ -49,6 +52,8 @@ pub enum FaultKind {
     Panic,
     /// No local port is left.
     Ports,
+    /// The proxy cannot be used.
+    Proxy,
     /// The resolver gives no answers.
     Resolver,
     /// The subscription has no secret that its contract can sign with.
@@ -57,6 +62,8 @@ pub enum FaultKind {
     Signing,
     /// The store cannot be reached.
     Store,
+    /// The HTTP/2 connection to the endpoint had no stream left.
+    Streams,
     /// The token source gives no token.
     Token,
     /// A stored row cannot be read.
@@ -67,15 +74,18 @@ impl FaultKind {
     /// Every kind.
     pub const ALL: &'static [Self] = &[
         Self::Client,
+        Self::ClientCertificate,
         Self::Credential,
         Self::Descriptors,
         Self::Key,
         Self::Panic,
         Self::Ports,
+        Self::Proxy,
         Self::Resolver,
         Self::Secret,
         Self::Signing,
         Self::Store,
+        Self::Streams,
         Self::Token,
         Self::Unreadable,
     ];
@@ -84,11 +94,37 @@ impl FaultKind {
     pub const fn scopes(self) -> &'static [FaultScope] {
         match self {
             Self::Descriptors | Self::Resolver | Self::Store => &[FaultScope::Process],
-            Self::Credential | Self::Key | Self::Secret | Self::Token => &[FaultScope::Subscription],
+            Self::ClientCertificate
+            | Self::Credential
+            | Self::Key
+            | Self::Secret
+            | Self::Streams
+            | Self::Token => &[FaultScope::Subscription],
             Self::Panic | Self::Signing => &[FaultScope::Delivery],
             Self::Client => &[FaultScope::Process, FaultScope::Delivery],
-            Self::Ports => &[FaultScope::Process, FaultScope::Subscription],
+            Self::Ports | Self::Proxy => &[FaultScope::Process, FaultScope::Subscription],
             Self::Unreadable => &[FaultScope::Subscription, FaultScope::Delivery],
+        }
+    }
+
+    /// The reason of an attempt that a fault of this kind ended.
+    pub const fn reason(self) -> FailureReason {
+        match self {
+            Self::Client => FailureReason::Client,
+            Self::ClientCertificate => FailureReason::ClientCertificate,
+            Self::Credential => FailureReason::Credential,
+            Self::Descriptors => FailureReason::Descriptors,
+            Self::Key => FailureReason::Key,
+            Self::Panic => FailureReason::Panic,
+            Self::Ports => FailureReason::Ports,
+            Self::Proxy => FailureReason::Proxy,
+            Self::Resolver => FailureReason::Resolver,
+            Self::Secret => FailureReason::Secret,
+            Self::Signing => FailureReason::Signing,
+            Self::Store => FailureReason::Store,
+            Self::Streams => FailureReason::Streams,
+            Self::Token => FailureReason::Token,
+            Self::Unreadable => FailureReason::Unreadable,
         }
     }
 
@@ -96,15 +132,18 @@ impl FaultKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Client => "client",
+            Self::ClientCertificate => "client_certificate",
             Self::Credential => "credential",
             Self::Descriptors => "descriptors",
             Self::Key => "key",
             Self::Panic => "panic",
             Self::Ports => "ports",
+            Self::Proxy => "proxy",
             Self::Resolver => "resolver",
             Self::Secret => "secret",
             Self::Signing => "signing",
             Self::Store => "store",
+            Self::Streams => "streams",
             Self::Token => "token",
             Self::Unreadable => "unreadable",
         }
@@ -135,11 +174,13 @@ pub(super) struct Fault {
     pub(super) scope: FaultScope,
     pub(super) kind: FaultKind,
     pub(super) reason: String,
+    /// The reason as the attempt log keeps it.
+    pub(super) logged: FailureReason,
 }
 
 impl Fault {
     pub(super) fn new(scope: FaultScope, kind: FaultKind, reason: impl Into<String>) -> Self {
-        Self { scope, kind, reason: reason.into() }
+        Self { scope, kind, reason: reason.into(), logged: kind.reason() }
     }
 
     pub(super) fn of_subscription(kind: FaultKind, reason: impl ToString) -> Self {
@@ -148,6 +189,11 @@ impl Fault {
 
     pub(super) fn of_delivery(kind: FaultKind, reason: impl ToString) -> Self {
         Self::new(FaultScope::Delivery, kind, reason.to_string())
+    }
+
+    pub(super) const fn logged_as(mut self, reason: FailureReason) -> Self {
+        self.logged = reason;
+        self
     }
 
     /// Whether it costs an attempt.

@@ -29,6 +29,8 @@ struct State {
     silent: Evidence,
     /// The organizations that had no local port, since a connection was last opened.
     portless: Evidence,
+    /// The organizations that the proxy failed, since a connection was last opened.
+    proxyless: Evidence,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,7 @@ impl Faults {
         let mut state = self.state();
         let evidence = match kind {
             FaultKind::Resolver => &mut state.silent,
+            FaultKind::Proxy => &mut state.proxyless,
             _ => &mut state.portless,
         };
         evidence.add(organization)
@@ -103,6 +106,7 @@ impl Faults {
         }
         if proof.is_connected {
             state.portless = Evidence::default();
+            state.proxyless = Evidence::default();
         }
         state.silent.is_answered |= proof.is_answered && !state.silent.organizations.is_empty();
         if let Some(outage) = &state.process {

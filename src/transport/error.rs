@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::outcome::{ErrorClass, Outcome, Timings};
+use http::StatusCode;
+
+use crate::outcome::{ErrorClass, FailureReason, Outcome, Timings};
 
 /// An exchange that brought no response.
 ///
@@ -24,13 +26,28 @@ impl TransportError {
     /// Makes an error of `class`, after which parts of the request may have been sent.
     pub fn new(class: ErrorClass, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Details {
-            class,
+            reason: FailureReason::of(class),
+            status: None,
             message: message.into(),
             maybe_sent: true,
             timings: Timings::default(),
             own_fault: None,
             source: None,
         }))
+    }
+
+    /// Sets why it failed. The class becomes that of the reason.
+    #[must_use]
+    pub fn with_reason(mut self, reason: FailureReason) -> Self {
+        self.0.reason = reason;
+        self
+    }
+
+    /// Sets the status of the response, which then broke off.
+    #[must_use]
+    pub fn with_status(mut self, status: Option<StatusCode>) -> Self {
+        self.0.status = status;
+        self
     }
 
     /// Sets what this side lacked. The dispatcher judges from it whose fault the failure is.
@@ -63,7 +80,17 @@ impl TransportError {
 
     /// The kind of failure.
     pub fn class(&self) -> ErrorClass {
-        self.0.class
+        self.0.reason.class()
+    }
+
+    /// Why it failed.
+    pub fn reason(&self) -> FailureReason {
+        self.0.reason
+    }
+
+    /// The status, if the response broke off after it.
+    pub fn status(&self) -> Option<StatusCode> {
+        self.0.status
     }
 
     /// Whether any part of the request may have reached the endpoint, so that sending it again may double it.
@@ -83,7 +110,7 @@ impl TransportError {
 
     /// The failure as an outcome.
     pub fn outcome(&self) -> Outcome {
-        Outcome::Failed(self.0.class)
+        Outcome::Failed(self.class())
     }
 }
 
@@ -101,9 +128,10 @@ impl fmt::Display for TransportError {
 
 impl fmt::Debug for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Details { class, message, maybe_sent, timings, own_fault, source } = &*self.0;
+        let Details { reason, status, message, maybe_sent, timings, own_fault, source } = &*self.0;
         f.debug_struct("TransportError")
-            .field("class", class)
+            .field("reason", reason)
+            .field("status", status)
             .field("message", message)
             .field("maybe_sent", maybe_sent)
             .field("timings", timings)
@@ -115,7 +143,8 @@ impl fmt::Debug for TransportError {
 
 // Boxed in the error, so that a `Result` stays small.
 struct Details {
-    class: ErrorClass,
+    reason: FailureReason,
+    status: Option<StatusCode>,
     message: Cow<'static, str>,
     maybe_sent: bool,
     timings: Timings,
@@ -138,6 +167,12 @@ pub enum OwnFault {
     /// The resolver gave no answer. The name's own servers may be the reason, or a resolver that does not
     /// work.
     Resolver,
+    /// The proxy cannot be reached, does not take the credentials, or does not speak the protocol of a proxy.
+    Proxy,
+    /// The HTTP/2 connection to the endpoint had no stream left for the request.
+    Streams,
+    /// The client certificate of the request cannot be used: its key does not fit, or the client takes none.
+    ClientCertificate,
     /// The client is set up so that it cannot send this request, whatever the endpoint does.
     Client,
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use ::reqwest::{Client, ClientBuilder, redirect, retry};
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, HeaderValue};
-use http::{Extensions, HeaderMap, Request, Response, Version};
+use http::{Extensions, HeaderMap, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper_util::client::legacy::connect::HttpInfo;
 use rustls::crypto::{CryptoProvider, ring};
@@ -29,18 +29,18 @@ use super::error::{OwnFault, TransportError};
 use super::exchange::Exchange;
 use super::hyper::body::read_body;
 use super::hyper::bounds::{
-    CONNECTION_WINDOW, DEFAULT_MAX_IDLE, DEFAULT_USER_AGENT, IDLE_TIMEOUT, MAX_HEAD, STREAM_WINDOW,
-    deadline_of, default_max_connections,
+    CONNECTION_WINDOW, DEFAULT_MAX_IDLE, DEFAULT_USER_AGENT, IDLE_TIMEOUT, MAX_HEAD, MAX_RESENDS,
+    STREAM_WINDOW, deadline_of, default_max_connections,
 };
 use super::hyper::dial::Phase;
-use super::hyper::fault::{classify, message, own_fault};
+use super::hyper::fault::{diagnose, message, own_fault};
 use super::hyper::resolver::{ErasedResolve, Resolve, SystemResolver};
 use super::hyper::target::endpoint_of;
 use super::hyper::tls::{over_http, tls_config};
 use super::limits::Limits;
 use crate::address::AddressPolicy;
 use crate::error::{Error, ErrorKind};
-use crate::outcome::{ErrorClass, Timings};
+use crate::outcome::{ErrorClass, FailureReason, Timings};
 
 /// An [`HttpClient`] on [`reqwest`], with the caller's own settings; needs a tokio runtime with
 /// I/O and time.
@@ -71,6 +71,14 @@ use crate::outcome::{ErrorClass, Timings};
 ///   [`connect_timeout`](ClientBuilder::connect_timeout); without it, the first one that hangs takes the
 ///   whole deadline.
 /// - Up to 400 KiB of a response's head are read over HTTP/1.1 before more than 64 KiB are refused.
+/// - A connection may become as old as it is used without a pause. For a maximum age, use
+///   [`HyperClient`](crate::HyperClient), which has
+///   [one](crate::transport::hyper::HyperClientBuilder::with_max_connection_age).
+/// - Each host has one HTTP/2 connection. A request for which it has no stream until the deadline fails with
+///   [`OwnFault::Streams`]: it costs no attempt, and the subscription slows down.
+/// - There is no proxy and no certificate for each subscription: reqwest's pool divides connections by
+///   neither. A request whose [`Limits`] name a client certificate is refused with
+///   [`OwnFault::ClientCertificate`].
 /// - An HTTP/2 connection on which a request timed out is used again until it is found dead: see
 ///   [`http2_keep_alive_interval`](ClientBuilder::http2_keep_alive_interval).
 /// - reqwest's pool has no bound over all hosts, so this client closes HTTP/1.1 connections after their
@@ -217,8 +225,15 @@ impl ReqwestClient {
         }
         let body = ::reqwest::Body::wrap(Watched { bytes: Some(body), is_taken: Arc::clone(&is_taken) });
         let opening = Arc::new(Opening::new(deadline, &endpoint));
-        let mut watch =
-            Watch { opening, is_taken, is_https: endpoint.is_https(), start, first_byte: None, local: None };
+        let mut watch = Watch {
+            opening,
+            is_taken,
+            is_https: endpoint.is_https(),
+            start,
+            first_byte: None,
+            status: None,
+            local: None,
+        };
         let request = ::reqwest::Request::try_from(Request::from_parts(parts, body))
             .map_err(|error| watch.failure(error, limits))?;
 
@@ -234,9 +249,13 @@ impl ReqwestClient {
             self.reuse.used(local, stays, Instant::now());
         }
         // HTTP/0.9 is anything at all.
-        if response.version() == Version::HTTP_09 || size_of_head(response.headers()) > MAX_HEAD {
-            return Err(watch.error(ErrorClass::Protocol));
+        if response.version() == Version::HTTP_09 {
+            return Err(watch.error(FailureReason::NotHttp));
         }
+        if size_of_head(response.headers()) > MAX_HEAD {
+            return Err(watch.error(FailureReason::HeadTooLarge));
+        }
+        watch.status = Some(response.status());
         let (mut head, body) = Response::from(response).into_parts();
         head.extensions = Extensions::new();
         match timeout_at(deadline, read_body(body, limits.body_cap)).await {
@@ -257,7 +276,15 @@ impl Default for ReqwestClient {
 
 impl HttpClient for ReqwestClient {
     async fn send(&self, request: Request<Bytes>, limits: &Limits) -> Result<Exchange, TransportError> {
-        self.exchange(request, limits, Instant::now()).await
+        let start = Instant::now();
+        for _ in 0..MAX_RESENDS {
+            match self.exchange(request.clone(), limits, start).await {
+                // The peer certainly did not process it.
+                Err(error) if error.reason() == FailureReason::RefusedStream => {}
+                ended => return ended,
+            }
+        }
+        self.exchange(request, limits, start).await
     }
 }
 
@@ -275,6 +302,8 @@ struct Watch {
     is_https: bool,
     start: Instant,
     first_byte: Option<Duration>,
+    /// The status, once the response's head has come.
+    status: Option<StatusCode>,
     /// This end of the connection that the response came over.
     local: Option<SocketAddr>,
 }
@@ -283,13 +312,17 @@ impl Watch {
     fn failure(&self, error: ::reqwest::Error, limits: &Limits) -> TransportError {
         // The text and `Debug` of the error hold the URL, which may hold a token.
         let error = error.without_url();
-        let failed = match self.classify(&error) {
+        let reason = match self.reason(&error) {
+            reason if self.status.is_some() => reason.after_status(),
+            reason => reason,
+        };
+        let failed = match reason.class() {
             ErrorClass::Timeout if self.start.elapsed() >= limits.deadline => self.timeout(limits),
-            ErrorClass::Timeout => self.finish(TransportError::new(
-                ErrorClass::Timeout,
-                "time-out of the client's own settings passed, sooner than the deadline",
-            )),
-            class => self.error(class),
+            class @ ErrorClass::Timeout => {
+                let message = "time-out of the client's own settings passed, sooner than the deadline";
+                self.finish(TransportError::new(class, message), self.timed_out())
+            }
+            _ => self.error(reason),
         };
         match own_fault(&error) {
             Some(fault) => failed.with_own_fault(fault),
@@ -305,33 +338,49 @@ impl Watch {
             (None, false) => self.opening.dial.phase().doing(),
         };
         let message = format!("deadline of {:?} passed while {phase}", limits.deadline);
-        let error = self.finish(TransportError::new(ErrorClass::Timeout, message));
-        let is_resolving =
-            self.first_byte.is_none() && !self.is_taken() && matches!(self.opening.dial.phase(), Phase::Dns);
-        if is_resolving { error.with_own_fault(OwnFault::Resolver) } else { error }
+        let error = self.finish(TransportError::new(ErrorClass::Timeout, message), self.timed_out());
+        match error.reason() {
+            FailureReason::DnsTimeout => error.with_own_fault(OwnFault::Resolver),
+            FailureReason::Streams => error.with_own_fault(OwnFault::Streams),
+            _ => error,
+        }
     }
 
-    fn error(&self, class: ErrorClass) -> TransportError {
-        self.finish(TransportError::new(class, message(class)))
+    fn timed_out(&self) -> FailureReason {
+        match (self.first_byte, self.is_taken()) {
+            (Some(_), _) => FailureReason::BodyTimeout,
+            (None, true) => FailureReason::ResponseTimeout,
+            // No connection was opened for it, and the one that there is did not take it.
+            (None, false) if self.opening.dial.phase() == Phase::Pool => FailureReason::Streams,
+            (None, false) => self.opening.dial.phase().timed_out(),
+        }
     }
 
-    fn finish(&self, error: TransportError) -> TransportError {
-        error.with_maybe_sent(self.is_taken()).with_timings(self.timings())
+    fn error(&self, reason: FailureReason) -> TransportError {
+        self.finish(TransportError::new(reason.class(), message(reason.class())), reason)
     }
 
-    fn classify(&self, error: &::reqwest::Error) -> ErrorClass {
+    fn finish(&self, error: TransportError, reason: FailureReason) -> TransportError {
+        error
+            .with_reason(reason)
+            .with_status(self.status)
+            .with_maybe_sent(self.is_taken() && reason != FailureReason::RefusedStream)
+            .with_timings(self.timings())
+    }
+
+    fn reason(&self, error: &::reqwest::Error) -> FailureReason {
         if let Some(error) = connector::dial_error_of(error) {
-            return error.class();
+            return error.reason();
         }
         // With an `io::Error` inside, this means that the peer is gone.
         if error.is_timeout() && !connector::causes(error).any(|error| error.is::<io::Error>()) {
-            return ErrorClass::Timeout;
+            return FailureReason::TimedOut;
         }
         if error.is_builder() {
             // Before: settings such as `https_only`. After: a `Location` that reqwest could not read.
-            return if self.is_taken() { ErrorClass::Protocol } else { ErrorClass::Internal };
+            return if self.is_taken() { FailureReason::NotHttp } else { FailureReason::Client };
         }
-        classify(error)
+        diagnose(error)
     }
 
     fn is_taken(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use hookwire::address::{AddressError, AddressErrorKind, EndpointHost};
-use hookwire::{AddressPolicy, EndpointUrl};
+use hookwire::{AddressPolicy, EndpointUrl, ErrorKind};
 use proptest::prelude::*;
 
 #[test]
@@ -56,7 +56,8 @@ fn an_error_names_its_rule_and_never_the_url() {
     assert_eq!(error.ip(), Some([10, 0, 0, 1].into()));
     assert_eq!(
         error.to_string(),
-        "address of the endpoint is refused by rule \"address:private\", expected a public one"
+        "address of the endpoint is refused by rule \"address:private\", expected a public one; \
+         `AddressPolicy::allow_network` allows a network"
     );
 }
 
@@ -86,6 +87,121 @@ fn odd_syntax_beyond_the_table_is_refused() {
     assert_eq!(strict(&label).unwrap_err().rule(), "name(too long)");
     let name = format!("https://{}example.com/", "a.".repeat(122));
     assert_eq!(strict(&name).unwrap_err().rule(), "name(too long)");
+}
+
+#[test]
+fn networks_that_are_allowed_are_and_metadata_addresses_never_are() {
+    let policy =
+        AddressPolicy::new().allow_network("10.1.0.0/16").unwrap().allow_network("fd12::/16").unwrap();
+    for ip in ["10.1.0.0", "10.1.255.255", "fd12::1", "93.184.215.14"] {
+        assert!(policy.check_ip(ip.parse().unwrap()).is_ok(), "{ip}");
+    }
+    for ip in ["10.0.255.255", "10.2.0.0", "fd13::1", "::ffff:10.1.0.1", "127.0.0.1", "::1"] {
+        assert!(policy.check_ip(ip.parse().unwrap()).is_err(), "{ip}");
+    }
+    let everything = ["0.0.0.0/0", "::/0"]
+        .iter()
+        .fold(AddressPolicy::new(), |policy, network| policy.allow_network(network).unwrap());
+    let everything = everything.allow_nat64().allow_name("metadata.google.internal").unwrap();
+    for ip in [
+        "169.254.169.254",
+        "169.254.170.2",
+        "169.254.170.23",
+        "100.100.100.200",
+        "168.63.129.16",
+        "192.0.0.192",
+        "0.0.0.0",
+        "0.1.2.3",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::",
+        "fe80::1",
+        "ff02::1",
+        "fd00:ec2::254",
+        "fd20:ce::254",
+        "fd00:c1::a9fe:a9fe",
+        "fd00:42::42",
+        "::ffff:169.254.169.254",
+        "::ffff:10.1.0.1",
+        "64:ff9b::169.254.169.254",
+        "2002:a9fe:a9fe::1",
+        "::169.254.169.254",
+        "fd12::5efe:a9fe:a9fe",
+    ] {
+        let error = everything.check_resolved("metadata.google.internal", ip.parse().unwrap()).unwrap_err();
+        assert_eq!((error.kind(), error.setting()), (AddressErrorKind::Address, None), "{ip}: {error}");
+    }
+    for ip in ["127.0.0.1", "::1", "192.168.0.1", "100.64.0.1", "fd00::1", "2002:a00:1::1"] {
+        assert!(everything.check_ip(ip.parse().unwrap()).is_ok(), "{ip}");
+    }
+}
+
+#[test]
+fn a_network_that_is_denied_is_whatever_else_allows_it() {
+    let own = "https://203.0.114.7/";
+    let policy = AddressPolicy::new().deny_network("203.0.114.0/24").unwrap();
+    let policy = policy.allow_network("203.0.114.7").unwrap().allow_name("own.example.com").unwrap();
+    let policy = policy.deny_network("10.0.0.5").unwrap().allow_network("10.0.0.0/8").unwrap().allow_nat64();
+    let error = EndpointUrl::parse(own, &policy).unwrap_err();
+    assert_eq!((error.rule(), error.setting()), ("address:denied network", Some("deny_network")));
+    assert!(error.to_string().contains("`AddressPolicy::deny_network`"), "{error}");
+    for ip in ["203.0.114.0", "203.0.114.255", "10.0.0.5", "64:ff9b::203.0.114.7"] {
+        assert!(policy.check_resolved("own.example.com", ip.parse().unwrap()).is_err(), "{ip}");
+    }
+    assert!(
+        policy.check_ip([10, 0, 0, 6].into()).is_ok() && policy.check_ip([203, 0, 115, 1].into()).is_ok()
+    );
+}
+
+#[test]
+fn a_name_that_is_allowed_may_lead_to_private_addresses_and_no_other_name_may() {
+    let policy =
+        AddressPolicy::new().allow_name("CRM.").unwrap().allow_name("hooks.svc.cluster.local").unwrap();
+    for url in ["https://crm/", "https://crm./", "https://CRM:8443/", "https://hooks.svc.cluster.local/"] {
+        assert!(EndpointUrl::parse(url, &policy).is_ok(), "{url}");
+    }
+    for url in ["https://other/", "https://svc.cluster.local/", "https://crm:25/"] {
+        assert!(EndpointUrl::parse(url, &policy).is_err(), "{url}");
+    }
+    let private = [10, 0, 0, 1].into();
+    assert!(policy.check_resolved("crm", private).is_ok() && policy.check_resolved("Crm.", private).is_ok());
+    assert!(policy.check_resolved("crm.example.com", private).is_err() && policy.check_ip(private).is_err());
+    for name in ["", ".", "10.0.0.1", "::1", "https://crm", "crm:80", "*.crm", "a..b"] {
+        assert_eq!(AddressPolicy::new().allow_name(name).unwrap_err().kind(), ErrorKind::Address, "{name}");
+    }
+    for network in ["", "10.0.0.0/33", "10.0.0", "crm", "10.0.0.0/8/8"] {
+        assert_eq!(
+            AddressPolicy::new().allow_network(network).unwrap_err().kind(),
+            ErrorKind::Address,
+            "{network}"
+        );
+        assert!(AddressPolicy::new().deny_network(network).is_err(), "{network}");
+    }
+}
+
+#[test]
+fn a_refusal_names_the_setting_that_allows_the_endpoint() {
+    for (url, setting) in [
+        ("https://10.0.0.1/", Some("allow_network")),
+        ("https://[fd00::1]/", Some("allow_network")),
+        ("https://127.0.0.1/", Some("allow_loopback")),
+        ("https://[::1]/", Some("allow_loopback")),
+        ("https://localhost/", Some("allow_loopback")),
+        ("https://[64:ff9b::102:304]/", Some("allow_nat64")),
+        ("https://169.254.169.254/", None),
+        ("https://crm/", Some("allow_name")),
+        ("https://crm.internal/", Some("allow_name")),
+        ("https://hooks.example.com:25/", Some("allow_port")),
+        ("https://hooks.example.com:0/", None),
+        ("http://hooks.example.com/", Some("allow_plain_http")),
+        ("ftp://hooks.example.com/", None),
+    ] {
+        let error = strict(url).unwrap_err();
+        assert_eq!(error.setting(), setting, "{url}");
+        let is_named =
+            setting.is_none_or(|name| error.to_string().contains(&format!("`AddressPolicy::{name}`")));
+        assert!(is_named, "{error}");
+    }
 }
 
 #[test]

@@ -3,8 +3,12 @@
 
 #[cfg(feature = "endpoint")]
 mod address;
+#[cfg(all(feature = "dispatch", feature = "memory", feature = "reqwest", feature = "sqlite"))]
+mod attempt_log;
 #[cfg(all(feature = "dispatch", feature = "memory"))]
 mod bounds;
+#[cfg(all(feature = "dispatch", feature = "memory", feature = "reqwest", feature = "sqlite"))]
+mod client_http2;
 #[cfg(feature = "hyper")]
 mod client_peers;
 #[cfg(feature = "hyper")]
@@ -93,6 +97,8 @@ mod postgres_server;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite", unix))]
 mod process;
 mod providers;
+#[cfg(all(feature = "dispatch", feature = "memory", feature = "reqwest", feature = "sqlite"))]
+mod proxies;
 #[cfg(all(
     feature = "axum",
     feature = "dispatch",

@@ -3,7 +3,7 @@
 
 use std::error::Error as _;
 
-use tracing::{Instrument as _, debug, error, field, info, info_span, warn};
+use tracing::{Instrument as _, Span, debug, error, field, info, info_span, warn};
 
 use super::class::class;
 use crate::delivery::{Attempt, Next};
@@ -11,6 +11,7 @@ use crate::dispatch::fault::{FaultEvent, FaultKind, FaultScope};
 use crate::dispatch::finished::Finished;
 use crate::event::TraceParent;
 use crate::id::SubscriptionId;
+use crate::outcome::FailureReason;
 use crate::store::{Leased, Settled, StoreError};
 
 /// Puts an attempt into its span.
@@ -27,6 +28,8 @@ pub(in crate::dispatch) fn in_span<F: Future>(
         attempt = claimed.attempt,
         trace_id = field::Empty,
         span_id = field::Empty,
+        status = field::Empty,
+        reason = field::Empty,
     );
     if let Some(trace) = trace.filter(|_| !span.is_disabled()) {
         span.record("trace_id", format_args!("{:032x}", u128::from_be_bytes(trace.trace_id())));
@@ -36,14 +39,25 @@ pub(in crate::dispatch) fn in_span<F: Future>(
 }
 
 pub(super) fn attempted(attempt: &Attempt, next: &Next) {
+    let failure = attempt.reason.map(FailureReason::as_str);
+    let span = Span::current();
+    // A delivery that cannot be read has no span of its own.
+    if span.metadata().is_some_and(|metadata| metadata.name() == "attempt") {
+        if let Some(status) = attempt.status() {
+            span.record("status", status.as_u16());
+        }
+        if let Some(reason) = failure {
+            span.record("reason", reason);
+        }
+    }
     let outcome = match next {
         Next::Done => "delivered",
         Next::Retry { .. } => "retry",
         Next::Dead { reason } => {
-            return warn!(outcome = "dead", ?reason, result = class(attempt), "delivery given up");
+            return warn!(outcome = "dead", ?reason, result = class(attempt), failure, "delivery given up");
         }
     };
-    debug!(outcome, result = class(attempt), duration = ?attempt.duration, "attempt ended");
+    debug!(outcome, result = class(attempt), failure, duration = ?attempt.duration, "attempt ended");
 }
 
 pub(super) fn settled(finished: &[Finished], settled: &[Settled]) {

@@ -13,7 +13,7 @@ use crate::delivery::{Attempt, DeadReason, Delivery, DeliveryState};
 use crate::event::{EventId, EventKind};
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::manage::{Listed, SubscriptionView};
-use crate::outcome::Outcome;
+use crate::outcome::{FailureReason, Outcome};
 use crate::store::{Backlog, Count, Cursor, EventRecord, Page, Period, Statistics};
 
 /// One item.
@@ -122,6 +122,9 @@ pub(super) struct AttemptShown {
     delivered: bool,
     status: Option<u16>,
     error: Option<&'static str>,
+    /// Why it failed, and the same in words.
+    reason: Option<&'static str>,
+    explanation: Option<&'static str>,
     timings: TimingsShown,
     response_excerpt: String,
 }
@@ -143,8 +146,10 @@ impl AttemptShown {
             started_at: attempt.started_at,
             duration_ms: millis(attempt.duration),
             delivered: contract.judge(&attempt.outcome) == Judgement::Success,
-            status: attempt.outcome.status().map(|status| status.as_u16()),
+            status: attempt.status().map(|status| status.as_u16()),
             error: error(&attempt.outcome),
+            reason: attempt.reason.map(FailureReason::as_str),
+            explanation: attempt.reason.map(FailureReason::explanation),
             timings: TimingsShown {
                 dns_ms: timings.dns.map(millis),
                 connect_ms: timings.connect.map(millis),

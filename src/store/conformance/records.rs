@@ -8,7 +8,7 @@ use super::fixture::Managed;
 use super::steps::*;
 use crate::delivery::{Attempt, DeadReason, Delivery, DeliveryState, Next};
 use crate::event::{EventId, EventType};
-use crate::outcome::{ErrorClass, Outcome, Timings};
+use crate::outcome::{ErrorClass, FailureReason, Outcome, Timings};
 use crate::store::{Count, Cursor, DeliveryQuery, InsertOutcome, Page, Period, Replay, Settled, Settlement};
 
 /// The deliveries of a test event have ended with their one attempt, whatever its result.
@@ -38,9 +38,10 @@ pub async fn attempts_are_listed_first_to_last_as_they_were(store: &impl Managed
         Outcome::answered(StatusCode::SERVICE_UNAVAILABLE).with_retry_after(Some(Duration::from_secs(9)));
     let outcomes = [Outcome::answered(StatusCode::OK), waits]
         .into_iter()
-        .chain(ErrorClass::ALL.iter().copied().map(Outcome::Failed));
+        .map(|outcome| (outcome, None))
+        .chain(FailureReason::ALL.iter().map(|reason| (Outcome::Failed(reason.class()), Some(*reason))));
     let mut made = Vec::new();
-    for (number, outcome) in (1..).zip(outcomes) {
+    for (number, (outcome, reason)) in (1..).zip(outcomes) {
         let claimed = claim_one(store, at(0)).await;
         assert_eq!(claimed.attempt, number);
         let took = Duration::from_micros(1_500_001);
@@ -55,6 +56,10 @@ pub async fn attempts_are_listed_first_to_last_as_they_were(store: &impl Managed
         let attempt = Attempt::new(number, at(i64::from(number)), took, outcome)
             .with_timings(timings)
             .with_response_excerpt("line\n\"quoted\" \\ \u{1F98A} \u{fffd} \u{0}end");
+        let attempt = match reason {
+            Some(reason) => attempt.with_reason(reason, Some(StatusCode::BAD_GATEWAY)),
+            None => attempt,
+        };
         made.push(attempt.clone());
         let again = Next::retry(Duration::ZERO);
         settle(store, Settlement::new(claimed.delivery, claimed.lease, attempt, again, at(0))).await;

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::columns::{micros, outcome_columns, span};
 use crate::delivery::Attempt;
+use crate::outcome::FailureReason;
 
 /// The columns of an attempt. Instants and durations are in microseconds.
 #[derive(Serialize)]
@@ -19,6 +20,8 @@ pub(in crate::store) struct AttemptRow<'a> {
     pub(in crate::store) status: Option<i64>,
     pub(in crate::store) retry_after: Option<i64>,
     pub(in crate::store) error: Option<&'static str>,
+    pub(in crate::store) reason: Option<&'static str>,
+    pub(in crate::store) head_status: Option<i64>,
     pub(in crate::store) excerpt: &'a str,
 }
 
@@ -37,6 +40,8 @@ impl<'a> AttemptRow<'a> {
             status: status.map(i64::from),
             retry_after,
             error,
+            reason: attempt.reason.map(FailureReason::as_str),
+            head_status: attempt.head_status.map(|status| status.as_u16().into()),
             excerpt: &attempt.response_excerpt,
         }
     }

@@ -15,7 +15,7 @@ use crate::address::EndpointUrl;
 use crate::contract::ContractId;
 use crate::delivery::{Attempt, Delivery, DeliveryState};
 use crate::id::{DeliveryId, SubscriptionId};
-use crate::outcome::{ErrorClass, Outcome, Timings};
+use crate::outcome::{ErrorClass, FailureReason, Outcome, Timings};
 use crate::signature::StoredSecret;
 use crate::store::{
     ContractBacklog, Count, Cursor, EventRecord, Latency, Lease, Page, RoutingParts, Scanned, StoreError,
@@ -210,8 +210,14 @@ pub(in crate::store) fn attempt(row: &impl Columns) -> Result<Attempt, Unread> {
     if outcome.status().is_some() {
         outcome = outcome.with_retry_after(row.optional_duration("retry_after")?);
     }
-    let attempt =
+    let mut attempt =
         Attempt::new(row.count("number")?, row.instant("started_at")?, row.duration("duration")?, outcome);
+    if let Outcome::Failed(class) = outcome {
+        // A newer version may know more reasons; the class stays readable.
+        let reason = row.optional_text("reason")?.and_then(|reason| reason.parse().ok());
+        let status = row.optional_number("head_status")?.map(status_code).transpose()?;
+        attempt = attempt.with_reason(reason.unwrap_or_else(|| FailureReason::of(class)), status);
+    }
     let mut timings = Timings::new(row.duration("total")?);
     timings.dns = row.optional_duration("dns")?;
     timings.connect = row.optional_duration("connect")?;
@@ -223,12 +229,16 @@ pub(in crate::store) fn attempt(row: &impl Columns) -> Result<Attempt, Unread> {
 
 fn outcome(row: &impl Columns) -> Result<Outcome, Unread> {
     Ok(match row.optional_number("status")? {
-        Some(status) => Outcome::answered(StatusCode::from_u16(u16::try_from(status)?)?),
+        Some(status) => Outcome::answered(status_code(status)?),
         None => {
             let class = row.text("error")?.parse::<ErrorClass>();
             Outcome::Failed(class.map_err(|_| "column error is none that this version knows")?)
         }
     })
+}
+
+fn status_code(status: i64) -> Result<StatusCode, Unread> {
+    Ok(StatusCode::from_u16(u16::try_from(status)?)?)
 }
 
 /// Reads a row of a scan. If its subscription cannot be read, the scan goes on.

@@ -26,6 +26,16 @@ const MOST_CONNECTIONS: usize = 4_096;
 
 pub(in crate::transport) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How old a connection may become before another takes its place.
+pub(in crate::transport) const MAX_AGE: Duration = Duration::from_secs(5 * 60);
+
+/// How long an address has to itself before the next one is dialled beside it: the value that RFC 8305
+/// section 5 recommends.
+pub(in crate::transport) const STAGGER: Duration = Duration::from_millis(250);
+
+/// How often a request is sent again that its HTTP/2 peer certainly did not process.
+pub(in crate::transport) const MAX_RESENDS: u32 = 3;
+
 /// The bytes that the head of a response may have.
 pub(in crate::transport) const MAX_HEAD: usize = 64 * 1024;
 

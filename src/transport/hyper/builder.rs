@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::HeaderValue;
 use rustls::ClientConfig;
@@ -10,11 +11,13 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use tokio_rustls::TlsConnector;
 
-use super::bounds::{DEFAULT_MAX_IDLE, DEFAULT_USER_AGENT, default_max_connections};
+use super::bounds::{DEFAULT_MAX_IDLE, DEFAULT_USER_AGENT, MAX_AGE, default_max_connections};
 use super::budget::Budget;
 use super::client::HyperClient;
 use super::dialler::Dialler;
+use super::origin::PoolLimits;
 use super::pool::Pools;
+use super::proxy::Proxy;
 use super::resolver::{ErasedResolve, Resolve, SystemResolver};
 use super::tls::{over_http, tls_config};
 use crate::error::{Error, ErrorKind};
@@ -37,6 +40,8 @@ impl HyperClient {
             local_v6: None,
             max_idle_per_host: DEFAULT_MAX_IDLE,
             max_connections: default_max_connections(),
+            max_age: MAX_AGE,
+            proxy: None,
             resolver: Arc::new(SystemResolver::new()),
         }
     }
@@ -60,6 +65,8 @@ pub struct HyperClientBuilder {
     local_v6: Option<Ipv6Addr>,
     max_idle_per_host: usize,
     max_connections: usize,
+    max_age: Duration,
+    proxy: Option<Proxy>,
     resolver: Arc<dyn ErasedResolve>,
 }
 
@@ -136,6 +143,26 @@ impl HyperClientBuilder {
         self
     }
 
+    /// Sets how old a connection may become; 5 minutes unless set.
+    ///
+    /// An older one takes no more requests, however busy it is. The connection in its place resolves the name
+    /// again, and has its addresses judged by the policy and its certificate verified, so that a change of
+    /// any of them takes effect within this time.
+    pub fn with_max_connection_age(mut self, age: Duration) -> Self {
+        self.max_age = age;
+        self
+    }
+
+    /// Sets the proxy that all requests go through. A proxy in the environment is never used.
+    ///
+    /// The proxy is dialled as it is set, and no [`AddressPolicy`](crate::AddressPolicy) judges it. The
+    /// policy judges the endpoint's URL: its scheme, its port, its address if it names one, and otherwise its
+    /// name. The addresses of a name are the proxy's to resolve and to judge.
+    pub fn with_proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
     /// Sets the resolver of host names, in place of the operating system.
     pub fn with_resolver(mut self, resolver: impl Resolve + 'static) -> Self {
         self.resolver = Arc::new(resolver);
@@ -169,9 +196,13 @@ impl HyperClientBuilder {
                 budget: Arc::clone(&budget),
                 local_v4: self.local_v4,
                 local_v6: self.local_v6,
+                proxy: self.proxy,
             }),
             user_agent,
-            pools: Arc::new(Pools::new(self.max_idle_per_host, budget)),
+            pools: Arc::new(Pools::new(
+                PoolLimits { max_idle: self.max_idle_per_host, max_age: self.max_age },
+                budget,
+            )),
         })
     }
 }

@@ -12,14 +12,13 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
 use super::body::read_body;
-use super::bounds::deadline_of;
+use super::bounds::{MAX_RESENDS, deadline_of};
 use super::connection::{Connection, Poison};
 use super::dial::Dial;
 use super::dialler::Dialler;
-use super::fault::{BoxError, classify};
+use super::fault::{BoxError, unprocessed};
 use super::pool::{Asked, Pools, Route};
 use super::watch::Watch;
-use crate::outcome::ErrorClass;
 use crate::transport::client::HttpClient;
 use crate::transport::error::TransportError;
 use crate::transport::exchange::Exchange;
@@ -110,19 +109,19 @@ impl Sending {
         let answered = tokio::select! {
             biased;
             answered = self.answer(client) => answered,
-            () = &mut expired => return Err(self.watch.failure(ErrorClass::Timeout, None, limits)),
+            () = &mut expired => return Err(self.watch.timeout(limits)),
         };
-        let (response, connection) =
-            answered.map_err(|error| self.watch.failure(classify(&*error), Some(error), limits))?;
+        let (response, connection) = answered.map_err(|error| self.watch.failure(error, limits))?;
+        self.watch.status = Some(response.status());
         self.watch.first_byte = Some(self.watch.start.elapsed());
         let (mut head, body) = response.into_parts();
         head.extensions = Extensions::new();
         let (body, truncated) = tokio::select! {
             biased;
             read = read_body(body, limits.body_cap) => {
-                read.map_err(|error| self.watch.failure(classify(&error), Some(error.into()), limits))?
+                read.map_err(|error| self.watch.failure(error.into(), limits))?
             }
-            () = &mut expired => return Err(self.watch.failure(ErrorClass::Timeout, None, limits)),
+            () = &mut expired => return Err(self.watch.timeout(limits)),
         };
         let now = Instant::now();
         if !truncated {
@@ -134,8 +133,9 @@ impl Sending {
     }
 
     async fn answer(&mut self, client: &HyperClient) -> Result<(Response<Incoming>, Connection), BoxError> {
+        let mut resends = 0;
         loop {
-            let idle = self.route.origin.take(self.watch.start);
+            let idle = self.route.origin.take(Instant::now());
             let mut is_reused = idle.is_some();
             let mut connection = match idle {
                 Some(connection) => connection,
@@ -147,10 +147,24 @@ impl Sending {
             };
             self.watch.is_sent = true;
             self.watch.poison = connection.poison();
+            // Only HTTP/2 tells which requests were not processed.
+            let copy = self.watch.poison.as_ref().and_then(|_| self.request.clone());
             match connection.send(&mut self.request, &self.route.target).await {
                 Ok(response) => return Ok((response, connection)),
                 Err(error) => {
                     self.watch.is_sent = self.request.is_none();
+                    if self.watch.is_sent
+                        && let Some(unprocessed) = unprocessed(&error)
+                    {
+                        self.watch.is_sent = false;
+                        connection.refused(unprocessed);
+                        if resends < MAX_RESENDS && copy.is_some() {
+                            resends += 1;
+                            self.request = copy;
+                            continue;
+                        }
+                        return Err(error.into());
+                    }
                     // If a fresh connection takes no request, neither would another fresh one.
                     if self.watch.is_sent || !is_reused {
                         return Err(error.into());
@@ -166,7 +180,8 @@ impl Sending {
         client.pools.keep_swept();
         let mut waiting = self.route.origin.wait();
         // A connection may have come free just before the wait began.
-        if let Some(connection) = self.route.origin.take(self.watch.start) {
+        if let Some(connection) = self.route.origin.take(Instant::now()) {
+            self.watch.dial = None;
             return Ok(connection);
         }
         let dial = Arc::new(Dial::new(self.watch.deadline));
@@ -177,20 +192,27 @@ impl Sending {
             let opened = dialler.open(&route.target.url, &route.origin.policy, &dial).await?;
             Ok::<_, BoxError>(route.origin.share(opened))
         });
-        tokio::select! {
-            biased;
-            Ok(connection) = &mut waiting.receiver => {
-                let origin = Arc::clone(&self.route.origin);
-                tokio::spawn(async move {
-                    if let Ok(connection) = opening.await {
-                        origin.keep(connection, Instant::now());
+        let origin = Arc::clone(&self.route.origin);
+        let came_free = loop {
+            tokio::select! {
+                biased;
+                Ok(connection) = &mut waiting.receiver => break connection,
+                opened = &mut opening => return opened,
+                // A stream of an HTTP/2 connection; another request may be faster.
+                () = origin.freed.notified() => {
+                    if let Some(connection) = origin.take(Instant::now()) {
+                        break connection;
                     }
-                });
-                // A connection opened for another request cost this one nothing.
-                self.watch.dial = None;
-                Ok(connection)
+                }
             }
-            opened = &mut opening => opened,
-        }
+        };
+        tokio::spawn(async move {
+            if let Ok(connection) = opening.await {
+                origin.keep(connection, Instant::now());
+            }
+        });
+        // A connection opened for another request cost this one nothing.
+        self.watch.dial = None;
+        Ok(came_free)
     }
 }

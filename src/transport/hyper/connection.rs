@@ -15,10 +15,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::bounds::{CONNECTION_WINDOW, MAX_HEAD, STREAM_WINDOW};
 use super::budget::Opened;
+use super::fault::Unprocessed;
+use super::streams::{SettingsTap, Stream, Streams};
 use super::target::Target;
 
 /// An open connection. A task of its own drives it, until it is closed, or all handles are dropped and all
@@ -37,8 +39,10 @@ impl Connection {
         is_h2: bool,
         opened: Opened,
     ) -> hyper::Result<Self> {
-        let stream = TokioIo::new(stream);
+        let opened_at = Instant::now();
         if is_h2 {
+            let streams = Streams::new();
+            let stream = TokioIo::new(SettingsTap::new(stream, Arc::clone(&streams)));
             let (sender, connection) = http2::Builder::new(TokioExecutor::new())
                 .max_header_list_size(MAX_HEAD as u32)
                 // Bounds the bytes that a peer can make us hold before its body is read.
@@ -52,9 +56,15 @@ impl Connection {
                 drop(connection.await);
                 drop(counted);
             });
-            let task = Arc::new(Task { handle: task.abort_handle(), opened });
-            return Ok(Self::Http2(Shared { sender, is_poisoned: Arc::default(), task }));
+            let task = Arc::new(Task { handle: task.abort_handle(), opened, opened_at });
+            // A peer's first frame tells how many requests it takes at a time (RFC 9113 section 3.4). A peer
+            // that is late with it gets one.
+            let _ = timeout(SETTINGS, streams.known()).await;
+            let stream = Some(streams.open_one());
+            let is_poisoned = Arc::default();
+            return Ok(Self::Http2(Shared { sender, is_poisoned, task, streams, _stream: stream }));
         }
+        let stream = TokioIo::new(stream);
         let (mut sender, connection) = http1::Builder::new()
             // hyper checks the size before each read, which may add as much again.
             .max_buf_size(MAX_HEAD / 2)
@@ -69,7 +79,7 @@ impl Connection {
             }
             drop(counted);
         });
-        let task = Task { handle: task.abort_handle(), opened };
+        let task = Task { handle: task.abort_handle(), opened, opened_at };
         match sender.ready().await {
             Ok(()) => Ok(Self::Http1(sender, task)),
             // The sender knows only that the connection ended; the task knows why.
@@ -112,11 +122,31 @@ impl Connection {
         }
     }
 
+    /// Takes note that the peer did not process a request.
+    pub(super) fn refused(&self, how: Unprocessed) {
+        let Self::Http2(shared) = self else { return };
+        match how {
+            Unprocessed::Refused if shared.streams.has_others() => shared.streams.refused(),
+            // It refuses requests that come alone, or takes no more.
+            Unprocessed::Refused | Unprocessed::GoneAway => {
+                shared.is_poisoned.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Closes an idle connection to make room for another one.
     pub(super) fn close(self) {
         match &self {
             Self::Http1(_, task) => task.opened.release(),
             Self::Http2(shared) => shared.task.opened.release(),
+        }
+    }
+
+    /// When the connection was opened.
+    pub(super) fn opened_at(&self) -> Instant {
+        match self {
+            Self::Http1(_, task) => task.opened_at,
+            Self::Http2(shared) => shared.task.opened_at,
         }
     }
 
@@ -137,11 +167,36 @@ impl Connection {
     }
 }
 
-#[derive(Clone)]
+/// A handle to an HTTP/2 connection.
 pub(super) struct Shared {
     sender: http2::SendRequest<Full<Bytes>>,
     is_poisoned: Arc<AtomicBool>,
     task: Arc<Task>,
+    pub(super) streams: Arc<Streams>,
+    /// The stream of the request that has the handle. A handle that waits for requests has none.
+    _stream: Option<Stream>,
+}
+
+impl Shared {
+    /// Makes a handle that waits for requests.
+    pub(super) fn idle(&self) -> Self {
+        self.with(None)
+    }
+
+    /// Makes a handle for a request, unless the peer takes no more at a time.
+    pub(super) fn for_request(&self) -> Option<Self> {
+        self.streams.open().map(|stream| self.with(Some(stream)))
+    }
+
+    fn with(&self, stream: Option<Stream>) -> Self {
+        Self {
+            sender: self.sender.clone(),
+            is_poisoned: Arc::clone(&self.is_poisoned),
+            task: Arc::clone(&self.task),
+            streams: Arc::clone(&self.streams),
+            _stream: stream,
+        }
+    }
 }
 
 /// The task that drives a connection. When nobody holds the connection any more, the task gets a moment to
@@ -149,6 +204,7 @@ pub(super) struct Shared {
 pub(super) struct Task {
     handle: AbortHandle,
     opened: Opened,
+    opened_at: Instant,
 }
 
 impl Task {
@@ -187,5 +243,7 @@ pub(super) trait AsyncStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> AsyncStream for S {}
 
+/// How long a peer has to say how many streams it allows.
+const SETTINGS: Duration = Duration::from_secs(1);
 /// How long a connection that nobody holds has to close.
 const FAREWELL: Duration = Duration::from_secs(1);

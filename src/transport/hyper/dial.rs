@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::outcome::{ErrorClass, Timings};
+use crate::outcome::{FailureReason, Timings};
 use crate::transport::error::OwnFault;
 
 /// The deadline and the progress of a connection that is being opened for an exchange.
@@ -51,15 +51,17 @@ impl Progress {
             Phase::Dns => timings.dns = took,
             Phase::Connect => timings.connect = took,
             Phase::Tls => timings.tls = took,
-            Phase::Pool | Phase::Done => {}
+            Phase::Pool | Phase::Proxy | Phase::Done => {}
         }
         timings
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Eq, PartialEq)]
 pub(in crate::transport) enum Phase {
     Pool,
+    /// Opening a connection to the proxy.
+    Proxy,
     Dns,
     Connect,
     Tls,
@@ -70,9 +72,21 @@ impl Phase {
     pub(in crate::transport) fn doing(self) -> &'static str {
         match self {
             Self::Pool | Self::Done => "waiting for a connection",
+            Self::Proxy => "connecting to the proxy",
             Self::Dns => "resolving the host name",
             Self::Connect => "connecting",
             Self::Tls => "shaking hands over TLS",
+        }
+    }
+
+    /// The reason of an exchange whose deadline passed in this phase, before its request was sent.
+    pub(in crate::transport) fn timed_out(self) -> FailureReason {
+        match self {
+            Self::Pool | Self::Done => FailureReason::TimedOut,
+            Self::Proxy => FailureReason::Proxy,
+            Self::Dns => FailureReason::DnsTimeout,
+            Self::Connect => FailureReason::ConnectTimeout,
+            Self::Tls => FailureReason::TlsTimeout,
         }
     }
 }
@@ -80,19 +94,24 @@ impl Phase {
 /// Why a connection could not be opened.
 #[derive(Debug)]
 pub(in crate::transport) struct DialError {
-    class: ErrorClass,
+    reason: FailureReason,
     message: &'static str,
     own_fault: Option<OwnFault>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl DialError {
-    pub(in crate::transport) fn class(&self) -> ErrorClass {
-        self.class
+    pub(in crate::transport) fn reason(&self) -> FailureReason {
+        self.reason
     }
 
-    pub(in crate::transport) fn new(class: ErrorClass, message: &'static str) -> Self {
-        Self { class, message, own_fault: None, source: None }
+    pub(in crate::transport) fn new(reason: FailureReason, message: &'static str) -> Self {
+        Self { reason, message, own_fault: None, source: None }
+    }
+
+    /// A proxy that cannot be used.
+    pub(in crate::transport) fn proxy(message: &'static str) -> Self {
+        Self::new(FailureReason::Proxy, message).for_want_of(OwnFault::Proxy)
     }
 
     pub(in crate::transport) fn own_fault(&self) -> Option<OwnFault> {

@@ -12,16 +12,19 @@ use std::time::Duration;
 use http::Uri;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{sleep, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::budget::Budget;
-use super::connection::Connection;
+use super::budget::{Budget, Opened};
+use super::connection::{AsyncStream, Connection};
 use super::dial::{Dial, DialError, Phase};
 use super::exhaustion::are_exhausted;
+use super::fault::{of_connect, of_handshake};
+use super::proxy::Proxy;
+use super::race::{by_turns, race};
 use super::resolver::ErasedResolve;
-use crate::address::AddressPolicy;
-use crate::outcome::ErrorClass;
+use crate::address::{AddressError, AddressPolicy};
+use crate::outcome::FailureReason;
 use crate::transport::error::OwnFault;
 
 /// The settings that all connections of a client share.
@@ -31,6 +34,7 @@ pub(super) struct Dialler {
     pub(super) budget: Arc<Budget<Connection>>,
     pub(super) local_v4: Option<Ipv4Addr>,
     pub(super) local_v6: Option<Ipv6Addr>,
+    pub(super) proxy: Option<Proxy>,
 }
 
 impl Dialler {
@@ -42,7 +46,7 @@ impl Dialler {
         dial: &Dial,
     ) -> Result<Connection, Box<dyn StdError + Send + Sync>> {
         let opened = timeout_at(dial.deadline, self.dial(url, policy, dial)).await;
-        opened.unwrap_or_else(|_| Err(DialError::new(ErrorClass::Timeout, "deadline passed").into()))
+        opened.unwrap_or_else(|_| Err(DialError::new(FailureReason::TimedOut, "deadline passed").into()))
     }
 
     async fn dial(
@@ -51,34 +55,87 @@ impl Dialler {
         policy: &AddressPolicy,
         dial: &Dial,
     ) -> Result<Connection, Box<dyn StdError + Send + Sync>> {
-        let host = url.host().ok_or_else(|| DialError::new(ErrorClass::Internal, "URL has no host"))?;
+        let host = url.host().ok_or_else(|| DialError::new(FailureReason::Internal, "URL has no host"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let is_https = url.scheme_str() == Some("https");
         let port = url.port_u16().unwrap_or(if is_https { 443 } else { 80 });
-
+        if let Some(proxy) = &self.proxy {
+            let (stream, opened) = self.through(proxy, host, port, policy, dial).await?;
+            return self.speak(stream, host, is_https, opened, dial).await;
+        }
         let addresses = self.addresses(host, policy, dial).await?;
         dial.enter(Phase::Connect);
+        let opened = self.open_one();
+        let stream = self.connect(&addresses, port).await?;
+        self.speak(stream, host, is_https, opened, dial).await
+    }
+
+    /// Counts a connection that is about to be opened, and closes idle ones that are too many then.
+    fn open_one(&self) -> Opened {
         let opened = self.budget.open();
         while let Some(idle) = self.budget.surplus() {
             idle.close();
         }
-        let tcp = self.connect(&addresses, port, dial.deadline).await?;
+        opened
+    }
+
+    /// Starts TLS, if the endpoint speaks it, and HTTP.
+    async fn speak<S: AsyncStream + 'static>(
+        &self,
+        stream: S,
+        host: &str,
+        is_https: bool,
+        opened: Opened,
+        dial: &Dial,
+    ) -> Result<Connection, Box<dyn StdError + Send + Sync>> {
         if !is_https {
             dial.enter(Phase::Done);
-            return Ok(Connection::over(Box::new(tcp), false, opened).await?);
+            return Ok(Connection::over(Box::new(stream), false, opened).await?);
         }
         dial.enter(Phase::Tls);
         let name = ServerName::try_from(host.to_owned()).map_err(|error| {
-            DialError::new(ErrorClass::Tls, "host is not a name that a certificate can have").caused_by(error)
+            let message = "host is not a name that a certificate can have";
+            DialError::new(FailureReason::CertificateWrongName, message).caused_by(error)
         })?;
-        let tls = self
-            .tls
-            .connect(name, tcp)
-            .await
-            .map_err(|error| DialError::new(ErrorClass::Tls, "TLS handshake failed").caused_by(error))?;
+        let tls =
+            self.tls.connect(name, stream).await.map_err(|error| {
+                DialError::new(of_handshake(&error), "TLS handshake failed").caused_by(error)
+            })?;
         dial.enter(Phase::Done);
         let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok(Connection::over(Box::new(tls), is_h2, opened).await?)
+    }
+
+    /// Opens a connection to `host` through the proxy, which is dialled as it is set.
+    async fn through(
+        &self,
+        proxy: &Proxy,
+        host: &str,
+        port: u16,
+        policy: &AddressPolicy,
+        dial: &Dial,
+    ) -> Result<(TcpStream, Opened), DialError> {
+        let literal: Option<IpAddr> = host.parse().ok();
+        if let Some(address) = literal {
+            policy.check_ip(address).map_err(refused)?;
+        }
+        dial.enter(Phase::Proxy);
+        let (name, proxy_port) = proxy.place();
+        let addresses = match name.parse() {
+            Ok(address) => vec![address],
+            Err(_) => self.resolver.resolve_dyn(name).await.map_err(|error| {
+                DialError::proxy("name of the proxy could not be resolved").caused_by(error)
+            })?,
+        };
+        let opened = self.open_one();
+        let mut stream =
+            self.connect(&addresses, proxy_port).await.map_err(|error| match error.own_fault() {
+                Some(_) => error,
+                None => DialError::proxy("proxy could not be connected to").caused_by(error),
+            })?;
+        dial.enter(Phase::Connect);
+        proxy.ask_for(&mut stream, host, literal, port).await?;
+        Ok((stream, opened))
     }
 
     /// Resolves `host`, and refuses it unless the policy allows every address.
@@ -88,61 +145,40 @@ impl Dialler {
         policy: &AddressPolicy,
         dial: &Dial,
     ) -> Result<Vec<IpAddr>, DialError> {
-        let addresses = if let Ok(address) = host.parse() {
-            vec![address]
-        } else {
-            dial.enter(Phase::Dns);
-            let resolved = timeout_at(dial.deadline, self.resolver.resolve_dyn(host)).await;
-            resolved.map_or_else(
-                |_| {
-                    let error =
-                        DialError::new(ErrorClass::Timeout, "deadline passed while resolving the host name");
-                    Err(error.for_want_of(OwnFault::Resolver))
-                },
-                |resolved| resolved.map_err(unresolved),
-            )?
-        };
+        if let Ok(address) = host.parse() {
+            policy.check_ip(address).map_err(refused)?;
+            return Ok(vec![address]);
+        }
+        dial.enter(Phase::Dns);
+        let resolved = timeout_at(dial.deadline, self.resolver.resolve_dyn(host)).await;
+        let addresses = resolved.map_or_else(
+            |_| {
+                let message = "deadline passed while resolving the host name";
+                Err(DialError::new(FailureReason::DnsTimeout, message).for_want_of(OwnFault::Resolver))
+            },
+            |resolved| resolved.map_err(unresolved),
+        )?;
         if addresses.is_empty() {
-            return Err(DialError::new(ErrorClass::Dns, "name has no address"));
+            return Err(DialError::new(FailureReason::NoSuchHost, "name has no address"));
         }
         // Check all of them: a name that leads inside and outside by turns is an attack, not an accident.
-        for &address in &addresses {
-            policy.check_ip(address).map_err(|error| {
-                DialError::new(ErrorClass::AddressDenied, "address is denied").caused_by(error)
-            })?;
-        }
+        addresses.iter().try_for_each(|&address| policy.check_resolved(host, address)).map_err(refused)?;
         Ok(addresses)
     }
 
-    /// Dials one address after the other, each with an equal share of the time that is left.
-    async fn connect(
-        &self,
-        addresses: &[IpAddr],
-        port: u16,
-        deadline: Instant,
-    ) -> Result<TcpStream, DialError> {
-        let usable = || addresses.iter().filter_map(|address| Some((*address, self.local_for(*address)?)));
-        let mut last =
-            DialError::new(ErrorClass::Connect, "endpoint has no address of the local address's family");
-        let mut left = usable().count().min(MAX_DIALLED);
-        for (address, local) in usable().take(MAX_DIALLED) {
-            let now = Instant::now();
-            let share = now + deadline.saturating_duration_since(now) / left as u32;
-            left -= 1;
-            let address = SocketAddr::new(address, port);
-            let mut dialled = timeout_at(share, dial(address, local)).await;
-            if matches!(&dialled, Ok(Err(error)) if error.own_fault() == Some(OwnFault::Descriptors))
-                && self.make_room().await
-            {
-                dialled = timeout_at(share, dial(address, local)).await;
-            }
-            match dialled {
-                Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) => last = error,
-                Err(_) => last = DialError::new(ErrorClass::Timeout, "address did not answer in time"),
-            }
-        }
-        Err(last)
+    /// Dials the addresses, each a quarter of a second after the one before it or when that one has failed.
+    async fn connect(&self, addresses: &[IpAddr], port: u16) -> Result<TcpStream, DialError> {
+        let usable = by_turns(addresses).into_iter().filter_map(|ip| Some((ip, self.local_for(ip)?)));
+        let dials = usable.take(MAX_DIALLED).map(|(ip, local)| async move {
+            let address = SocketAddr::new(ip, port);
+            let dialled = dial(address, local).await;
+            let is_full = matches!(&dialled, Err(error) if error.own_fault() == Some(OwnFault::Descriptors));
+            if is_full && self.make_room().await { dial(address, local).await } else { dialled }
+        });
+        race(dials).await.unwrap_or_else(|| {
+            let message = "endpoint has no address of the local address's family";
+            Err(DialError::new(FailureReason::NoUsableAddress, message))
+        })
     }
 
     /// Closes a few idle connections, and returns whether there were any: the process has no descriptor left.
@@ -168,10 +204,16 @@ impl Dialler {
 
 async fn dial(address: SocketAddr, local: Option<IpAddr>) -> Result<TcpStream, DialError> {
     let ours = |error, fault| {
-        DialError::new(ErrorClass::Internal, "socket could not be opened").caused_by(error).for_want_of(fault)
+        let reason = match fault {
+            OwnFault::Descriptors => FailureReason::Descriptors,
+            OwnFault::Ports => FailureReason::Ports,
+            _ => FailureReason::Client,
+        };
+        DialError::new(reason, "socket could not be opened").caused_by(error).for_want_of(fault)
     };
-    let theirs =
-        |error| DialError::new(ErrorClass::Connect, "address could not be connected to").caused_by(error);
+    let theirs = |error: io::Error| {
+        DialError::new(of_connect(&error), "address could not be connected to").caused_by(error)
+    };
     let failed = |error| match are_exhausted(&error) {
         true => ours(error, OwnFault::Descriptors),
         // Without IPv6 on this host, an endpoint that has nothing else cannot be reached.
@@ -193,16 +235,21 @@ async fn dial(address: SocketAddr, local: Option<IpAddr>) -> Result<TcpStream, D
     })
 }
 
+fn refused(error: AddressError) -> DialError {
+    DialError::new(FailureReason::AddressRefused, "address is denied").caused_by(error)
+}
+
 /// Judges a look-up that failed.
 pub(in crate::transport) fn unresolved(error: io::Error) -> DialError {
     // Without a descriptor, a look-up fails in several ways, "no such name" among them.
     let without_socket = TcpSocket::new_v4().err();
     if let Some(error) = [without_socket].into_iter().flatten().find(are_exhausted) {
-        let failed = DialError::new(ErrorClass::Internal, "name could not be resolved");
+        let failed = DialError::new(FailureReason::Descriptors, "name could not be resolved");
         return failed.caused_by(error).for_want_of(OwnFault::Descriptors);
     }
     let is_silence = error.kind() != io::ErrorKind::NotFound;
-    let failed = DialError::new(ErrorClass::Dns, "name could not be resolved").caused_by(error);
+    let reason = if is_silence { FailureReason::DnsFailed } else { FailureReason::NoSuchHost };
+    let failed = DialError::new(reason, "name could not be resolved").caused_by(error);
     if is_silence { failed.for_want_of(OwnFault::Resolver) } else { failed }
 }
 

@@ -13,11 +13,15 @@ pub(super) mod exhaustion;
 pub(super) mod fault;
 mod origin;
 mod pool;
+mod proxy;
+mod race;
 pub(super) mod resolver;
+mod streams;
 pub(super) mod target;
 pub(super) mod tls;
 mod watch;
 
 pub use self::builder::HyperClientBuilder;
 pub use self::client::HyperClient;
+pub use self::proxy::Proxy;
 pub use self::resolver::{Resolve, SystemResolver};

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::bounds::IDLE_TIMEOUT;
@@ -14,33 +15,65 @@ use crate::address::AddressPolicy;
 /// The connections to one origin that are not in use, or can be used by several.
 pub(super) struct Origin {
     pub(super) policy: Arc<AddressPolicy>,
-    max_idle: usize,
+    limits: PoolLimits,
     budget: Arc<Budget<Connection>>,
+    /// Wakes a request when a stream of an HTTP/2 connection has ended.
+    pub(super) freed: Arc<Notify>,
     state: Mutex<State>,
 }
 
+/// The bounds of the connections to one origin.
+#[derive(Clone, Copy)]
+pub(super) struct PoolLimits {
+    pub(super) max_idle: usize,
+    pub(super) max_age: Duration,
+}
+
 impl Origin {
-    pub(super) fn new(policy: Arc<AddressPolicy>, max_idle: usize, budget: Arc<Budget<Connection>>) -> Self {
-        Self { policy, max_idle, budget, state: Mutex::new(State::new()) }
+    pub(super) fn new(
+        policy: Arc<AddressPolicy>,
+        limits: PoolLimits,
+        budget: Arc<Budget<Connection>>,
+    ) -> Self {
+        Self { policy, limits, budget, freed: Arc::default(), state: Mutex::new(State::new()) }
     }
 
     /// Takes a connection that accepts a request at once.
     pub(super) fn take(&self, now: Instant) -> Option<Connection> {
         let mut state = self.lock();
         state.used = now;
+        // Those that carry as many requests as their peers take.
+        let mut full = Vec::new();
+        let mut found = None;
         while let Some(Idle { slot, since }) = state.idle.pop() {
             if has_expired(since, now) {
                 // The others were put before it, so they have expired too.
                 state.idle.clear();
-            } else if let Some(connection) = slot.take().filter(Connection::is_ready) {
-                if let Connection::Http2(shared) = &connection {
-                    let slot = self.budget.keep(Connection::Http2(shared.clone()));
-                    state.idle.push(Idle { slot, since: now });
+                break;
+            }
+            let connection = match slot.take().filter(|connection| self.is_good(connection, now)) {
+                Some(Connection::Http2(shared)) => {
+                    let taken = shared.for_request();
+                    let since = if taken.is_some() { now } else { since };
+                    full.push(Idle { slot: self.budget.keep(Connection::Http2(shared)), since });
+                    taken.map(Connection::Http2)
                 }
-                return Some(connection);
+                other => other,
+            };
+            if connection.is_some() {
+                found = connection;
+                break;
             }
         }
-        None
+        state.idle.extend(full.into_iter().rev());
+        found
+    }
+
+    /// Whether a connection takes requests, and is young enough for them. A request on an older one ends, and
+    /// another connection takes the next: its name, address and certificate are judged again.
+    fn is_good(&self, connection: &Connection, now: Instant) -> bool {
+        let age = now.saturating_duration_since(connection.opened_at());
+        connection.is_ready() && age < self.limits.max_age
     }
 
     /// Queues for a connection that comes free.
@@ -53,21 +86,27 @@ impl Origin {
     /// Shares a connection that was just opened, if it can be, and returns the one to use.
     pub(super) fn share(&self, connection: Connection) -> Connection {
         let Connection::Http2(shared) = &connection else { return connection };
+        let now = Instant::now();
         let mut state = self.lock();
         // Requests that began together have opened a connection each, because none knew that one is enough.
         let shared_one = |other: &Connection| match other {
-            Connection::Http2(shared) if other.is_ready() => Some(shared.clone()),
+            Connection::Http2(shared) if self.is_good(other, now) => shared.for_request(),
             _ => None,
         };
         if let Some(shared) = state.idle.iter().find_map(|idle| idle.slot.ask(shared_one)) {
             return Connection::Http2(shared);
         }
-        if self.max_idle > 0 {
-            for waiter in state.waiters.drain(..) {
+        if self.limits.max_idle > 0 {
+            shared.streams.wakes(&self.freed);
+            while let Some(waiter) = state.waiters.pop_front() {
+                let Some(shared) = shared.for_request() else {
+                    state.waiters.push_front(waiter);
+                    break;
+                };
                 // A failed send means that the request no longer waits.
-                drop(waiter.send(Connection::Http2(shared.clone())));
+                drop(waiter.send(Connection::Http2(shared)));
             }
-            self.put(&mut state, Connection::Http2(shared.clone()), Instant::now());
+            self.put(&mut state, Connection::Http2(shared.idle()), now);
         }
         connection
     }
@@ -99,7 +138,8 @@ impl Origin {
     /// Hands an unused connection to the first request that waits for one, or keeps it for a while.
     pub(super) fn keep(&self, mut connection: Connection, now: Instant) {
         // An HTTP/2 connection has been kept since it was opened.
-        if self.max_idle == 0 || matches!(connection, Connection::Http2(_)) {
+        let is_shared = matches!(connection, Connection::Http2(_));
+        if self.limits.max_idle == 0 || is_shared || !self.is_good(&connection, now) {
             return;
         }
         let mut state = self.lock();
@@ -113,11 +153,11 @@ impl Origin {
     }
 
     fn put(&self, state: &mut State, connection: Connection, now: Instant) {
-        if state.idle.len() >= self.max_idle {
+        if state.idle.len() >= self.limits.max_idle {
             // Some may have been closed to make room elsewhere.
             state.idle.retain(Idle::is_ready);
         }
-        if state.idle.len() < self.max_idle {
+        if state.idle.len() < self.limits.max_idle {
             state.used = now;
             state.idle.push(Idle { slot: self.budget.keep(connection), since: now });
         }
@@ -127,7 +167,10 @@ impl Origin {
     /// use.
     pub(super) fn sweep(&self, now: Instant) -> bool {
         let mut state = self.lock();
-        state.idle.retain(|idle| idle.is_ready() && !has_expired(idle.since, now));
+        state.idle.retain(|idle| {
+            let is_good = |connection: &Connection| Some(self.is_good(connection, now));
+            idle.slot.ask(is_good).unwrap_or(false) && !has_expired(idle.since, now)
+        });
         !state.idle.is_empty() || !has_expired(state.used, now)
     }
 

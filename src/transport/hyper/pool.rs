@@ -18,22 +18,22 @@ use tokio::time::{Instant, sleep};
 use super::bounds::IDLE_TIMEOUT;
 use super::budget::Budget;
 use super::connection::Connection;
-use super::origin::Origin;
+use super::origin::{Origin, PoolLimits};
 use super::target::{Target, endpoint_of};
 use crate::address::AddressPolicy;
 use crate::transport::error::TransportError;
 
 /// The pools of a client.
 pub(super) struct Pools {
-    max_idle: usize,
+    limits: PoolLimits,
     budget: Arc<Budget<Connection>>,
     all: Mutex<All>,
 }
 
 impl Pools {
-    /// Makes pools with up to `max_idle` idle connections for each origin.
-    pub(super) fn new(max_idle: usize, budget: Arc<Budget<Connection>>) -> Self {
-        Self { max_idle, budget, all: Mutex::default() }
+    /// Makes pools whose connections to each origin are within `limits`.
+    pub(super) fn new(limits: PoolLimits, budget: Arc<Budget<Connection>>) -> Self {
+        Self { limits, budget, all: Mutex::default() }
     }
 
     /// Returns the route to `asked` over connections that were opened under `policy`.
@@ -55,7 +55,7 @@ impl Pools {
         }
         pools.last_mut().expect("invariant: the pool was just put last").route(
             asked,
-            self.max_idle,
+            self.limits,
             &self.budget,
         )
     }
@@ -123,14 +123,14 @@ impl Pool {
     fn route(
         &mut self,
         asked: Asked,
-        max_idle: usize,
+        limits: PoolLimits,
         budget: &Arc<Budget<Connection>>,
     ) -> Result<Arc<Route>, TransportError> {
         if let Some(route) = self.routes.get(&asked) {
             return Ok(Arc::clone(route));
         }
         let target = Target::new(&endpoint_of(&asked.0, &self.policy)?);
-        let new = || Arc::new(Origin::new(Arc::clone(&self.policy), max_idle, Arc::clone(budget)));
+        let new = || Arc::new(Origin::new(Arc::clone(&self.policy), limits, Arc::clone(budget)));
         let origin = Arc::clone(self.origins.entry(target.origin()).or_insert_with(new));
         let route = Arc::new(Route { target, origin });
         if self.routes.len() >= MAX_ROUTES {
@@ -373,6 +373,25 @@ mod tests {
         assert_eq!(route.origin.lock().idle.len(), 1);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_past_its_age_takes_no_more_requests_however_busy_it_is() {
+        for is_h2 in [false, true] {
+            let (_pools, route) = pools_to(ENDPOINT);
+            let (connection, _peer) = if is_h2 { connected_over_http_2().await } else { connected().await };
+            let mut connection = Some(route.origin.share(connection));
+            for second in 0..299 {
+                route.origin.keep(connection.take().unwrap(), Instant::now());
+                connection = route.origin.take(Instant::now());
+                assert!(connection.is_some(), "after {second} s");
+                sleep(Duration::from_secs(1)).await;
+            }
+            sleep(Duration::from_secs(1)).await;
+            route.origin.keep(connection.take().unwrap(), Instant::now());
+            assert!(route.origin.take(Instant::now()).is_none());
+            assert!(route.origin.lock().idle.is_empty());
+        }
+    }
+
     #[tokio::test]
     async fn a_poisoned_connection_is_not_used_and_another_takes_its_place() {
         let (_pools, route) = pools_to(ENDPOINT);
@@ -457,7 +476,8 @@ mod tests {
     }
 
     fn pools_with(max_idle: usize) -> Pools {
-        Pools::new(max_idle, Arc::new(Budget::new(100)))
+        let limits = PoolLimits { max_idle, max_age: Duration::from_secs(300) };
+        Pools::new(limits, Arc::new(Budget::new(100)))
     }
 
     fn pools_to(url: &str) -> (Arc<Pools>, Arc<Route>) {
@@ -477,7 +497,9 @@ mod tests {
     }
 
     async fn connected_over_http_2() -> (Connection, DuplexStream) {
-        let (near, far) = duplex(1_024);
+        let (near, mut far) = duplex(1_024);
+        // A frame of settings that names no limit.
+        far.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
         (Connection::over(Box::new(near), true, Budget::<()>::new(1).open()).await.unwrap(), far)
     }
 

@@ -3,7 +3,7 @@
 use http::header::HeaderValue;
 use http::{Uri, uri};
 
-use super::fault::message;
+use super::fault::{message, of_policy};
 use crate::address::{AddressPolicy, EndpointUrl};
 use crate::outcome::ErrorClass;
 use crate::transport::error::TransportError;
@@ -43,6 +43,7 @@ pub(in crate::transport) fn endpoint_of(
 ) -> Result<EndpointUrl, TransportError> {
     EndpointUrl::parse(&uri.to_string(), policy).map_err(|error| {
         TransportError::new(ErrorClass::AddressDenied, message(ErrorClass::AddressDenied))
+            .with_reason(of_policy(&error))
             .with_source(error)
             .with_maybe_sent(false)
     })

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::time::Instant;
 
 use super::connection::Poison;
 use super::dial::{Dial, Phase};
-use super::fault::{BoxError, message, own_fault};
-use crate::outcome::{ErrorClass, Timings};
-use crate::transport::error::TransportError;
+use super::fault::{BoxError, diagnose, message, own_fault};
+use crate::outcome::{ErrorClass, FailureReason, Timings};
+use crate::transport::error::{OwnFault, TransportError};
 use crate::transport::limits::Limits;
 
 /// The progress of one exchange, from which its timings and its error are made.
@@ -17,6 +18,8 @@ pub(super) struct Watch {
     pub(super) start: Instant,
     pub(super) deadline: Instant,
     pub(super) first_byte: Option<Duration>,
+    /// The status, once the response's head has come.
+    pub(super) status: Option<StatusCode>,
     /// The connection that is opened for the exchange, if there is one.
     pub(super) dial: Option<Arc<Dial>>,
     /// Whether a connection has the request.
@@ -26,15 +29,39 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(start: Instant, deadline: Instant) -> Self {
-        Self { start, deadline, first_byte: None, dial: None, is_sent: false, poison: None }
+        Self { start, deadline, first_byte: None, status: None, dial: None, is_sent: false, poison: None }
     }
 
-    pub(super) fn failure(
-        &self,
-        class: ErrorClass,
-        source: Option<BoxError>,
-        limits: &Limits,
-    ) -> TransportError {
+    /// The error of an exchange whose deadline passed.
+    pub(super) fn timeout(&self, limits: &Limits) -> TransportError {
+        self.fail(self.timed_out(), None, limits)
+    }
+
+    /// The error of an exchange that `source` ended.
+    pub(super) fn failure(&self, source: BoxError, limits: &Limits) -> TransportError {
+        let reason = match diagnose(&*source) {
+            reason if self.status.is_some() => reason.after_status(),
+            // The deadline of a dial is the exchange's.
+            FailureReason::TimedOut => self.timed_out(),
+            reason => reason,
+        };
+        self.fail(reason, Some(source), limits)
+    }
+
+    fn timed_out(&self) -> FailureReason {
+        match (self.first_byte, self.is_sent) {
+            (Some(_), _) => FailureReason::BodyTimeout,
+            (None, true) => FailureReason::ResponseTimeout,
+            (None, false) => self.phase().timed_out(),
+        }
+    }
+
+    fn phase(&self) -> Phase {
+        self.dial.as_ref().map_or(Phase::Pool, |dial| dial.phase())
+    }
+
+    fn fail(&self, reason: FailureReason, source: Option<BoxError>, limits: &Limits) -> TransportError {
+        let class = reason.class();
         let error = match class {
             ErrorClass::Timeout => {
                 // An HTTP/2 connection outlives a request that timed out. If it is dead, the next request
@@ -43,14 +70,20 @@ impl Watch {
                 let phase = match (self.first_byte, self.is_sent) {
                     (Some(_), _) => "reading the response body",
                     (None, true) => "waiting for the response",
-                    (None, false) => self.dial.as_ref().map_or(Phase::Pool, |dial| dial.phase()).doing(),
+                    (None, false) => self.phase().doing(),
                 };
                 TransportError::new(class, format!("deadline of {:?} passed while {phase}", limits.deadline))
             }
             class => TransportError::new(class, message(class)),
         };
-        let mut error = error.with_maybe_sent(self.is_sent).with_timings(self.timings(Instant::now()));
-        if let Some(fault) = source.as_deref().and_then(|source| own_fault(source)) {
+        let mut error = error
+            .with_reason(reason)
+            .with_status(self.status)
+            .with_maybe_sent(self.is_sent)
+            .with_timings(self.timings(Instant::now()));
+        let told = source.as_deref().and_then(|source| own_fault(source));
+        // The deadline passed while the proxy was dialled.
+        if let Some(fault) = told.or((reason == FailureReason::Proxy).then_some(OwnFault::Proxy)) {
             error = error.with_own_fault(fault);
         }
         match source {

@@ -7,7 +7,7 @@
 use std::error::Error as StdError;
 use std::future::ready;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -20,11 +20,12 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::address::{AddressPolicy, EndpointHost, EndpointUrl};
-use crate::outcome::ErrorClass;
+use crate::outcome::FailureReason;
 use crate::transport::error::OwnFault;
 use crate::transport::hyper::dial::{Dial, DialError, Phase};
 use crate::transport::hyper::dialler::unresolved;
 use crate::transport::hyper::exhaustion::are_exhausted;
+use crate::transport::hyper::fault::{of_connect, of_handshake};
 use crate::transport::hyper::resolver::ErasedResolve;
 
 tokio::task_local! {
@@ -38,13 +39,17 @@ pub(super) struct Opening {
     pub(super) dial: Dial,
     /// This end of the connection, once there is one.
     pub(super) local: OnceLock<SocketAddr>,
-    is_literal: bool,
+    /// The host, unless it is an address.
+    name: Option<String>,
 }
 
 impl Opening {
     pub(super) fn new(deadline: Instant, endpoint: &EndpointUrl) -> Self {
-        let is_literal = matches!(endpoint.host(), EndpointHost::Address(_));
-        Self { dial: Dial::new(deadline), local: OnceLock::new(), is_literal }
+        let name = match endpoint.host() {
+            EndpointHost::Name(name) => Some(name.to_owned()),
+            _ => None,
+        };
+        Self { dial: Dial::new(deadline), local: OnceLock::new(), name }
     }
 }
 
@@ -70,10 +75,10 @@ impl Resolve for CheckedResolver {
             enter(Phase::Dns);
             let addresses = resolver.resolve_dyn(name.as_str()).await.map_err(unresolved)?;
             if addresses.is_empty() {
-                return Err(DialError::new(ErrorClass::Dns, "name has no address").into());
+                return Err(DialError::new(FailureReason::NoSuchHost, "name has no address").into());
             }
             // Check all of them: a name that leads inside and outside by turns is an attack, not an accident.
-            addresses.iter().try_for_each(|address| check(&policy, SocketAddr::new(*address, 0)))?;
+            addresses.iter().try_for_each(|address| check(&policy, Some(name.as_str()), *address))?;
             enter(Phase::Connect);
             // reqwest replaces port 0 by the URL's port.
             Ok(Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
@@ -124,10 +129,10 @@ where
 
     fn call(&mut self, request: R) -> Self::Future {
         let Ok(opening) = OPENING.try_with(Arc::clone) else {
-            let error = DialError::new(ErrorClass::Internal, "connection is opened outside of an exchange");
+            let error = DialError::new(FailureReason::Client, "connection is opened outside of an exchange");
             return Box::pin(ready(Err(error.into())));
         };
-        if opening.is_literal {
+        if opening.name.is_none() {
             opening.dial.enter(Phase::Connect);
         }
         let (connecting, policy) = (self.inner.call(request), Arc::clone(&self.policy));
@@ -137,17 +142,19 @@ where
             let connected =
                 timeout_at(opening.dial.deadline, OPENING.scope(Arc::clone(&opening), connecting))
                     .await
-                    .map_err(|_| DialError::new(ErrorClass::Timeout, "deadline passed"))?
-                    .map_err(|error| match dial_error_of(&*error).map(DialError::class) {
+                    .map_err(|_| DialError::new(FailureReason::TimedOut, "deadline passed"))?
+                    .map_err(|error| match dial_error_of(&*error).map(DialError::reason) {
                         Some(_) => error,
                         None => judge(error).into(),
                     })?;
             let mut extras = Extensions::new();
             connected.connected().get_extras(&mut extras);
             let Some(info) = extras.get::<HttpInfo>() else {
-                return Err(DialError::new(ErrorClass::AddressDenied, "connection goes to no address").into());
+                return Err(
+                    DialError::new(FailureReason::AddressRefused, "connection goes to no address").into()
+                );
             };
-            check(&policy, info.remote_addr())?;
+            check(&policy, opening.name.as_deref(), info.remote_addr().ip())?;
             let _ = opening.local.set(info.local_addr());
             opening.dial.enter(Phase::Done);
             Ok(connected)
@@ -167,18 +174,24 @@ pub(super) fn causes<'a>(
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-fn check(policy: &OnceLock<AddressPolicy>, address: SocketAddr) -> Result<(), DialError> {
+fn check(policy: &OnceLock<AddressPolicy>, name: Option<&str>, address: IpAddr) -> Result<(), DialError> {
     // A client that was never used has no policy yet, and opens no connections.
-    let checked = policy.get().unwrap_or(&AddressPolicy::new()).check_ip(address.ip());
-    checked.map_err(|error| DialError::new(ErrorClass::AddressDenied, "address is denied").caused_by(error))
+    let strict = AddressPolicy::new();
+    let policy = policy.get().unwrap_or(&strict);
+    let checked = match name {
+        Some(name) => policy.check_resolved(name, address),
+        None => policy.check_ip(address),
+    };
+    checked
+        .map_err(|error| DialError::new(FailureReason::AddressRefused, "address is denied").caused_by(error))
 }
 
 /// Judges a failure of reqwest's connector.
 fn judge(error: BoxError) -> DialError {
     const MESSAGE: &str = "no connection could be made";
-    if error.is::<io::Error>() {
+    if let Some(failed) = error.downcast_ref::<io::Error>() {
         // hyper-rustls reports a failed handshake like this; a failed TCP connection has another type.
-        return DialError::new(ErrorClass::Tls, MESSAGE).caused_by(error);
+        return DialError::new(of_handshake(failed), MESSAGE).caused_by(error);
     }
     let cause: Option<&io::Error> = causes(&*error).find_map(|error| error.downcast_ref());
     let ours = match cause {
@@ -186,12 +199,14 @@ fn judge(error: BoxError) -> DialError {
         Some(cause) if cause.kind() == io::ErrorKind::AddrNotAvailable => Some(OwnFault::Ports),
         _ => None,
     };
-    let class = match cause.map(io::Error::kind) {
-        _ if ours.is_some() => ErrorClass::Internal,
-        Some(io::ErrorKind::TimedOut) => ErrorClass::Timeout,
-        _ => ErrorClass::Connect,
+    let reason = match (ours, cause) {
+        (Some(OwnFault::Descriptors), _) => FailureReason::Descriptors,
+        (Some(_), _) => FailureReason::Ports,
+        (None, Some(cause)) if cause.kind() == io::ErrorKind::TimedOut => FailureReason::ConnectTimeout,
+        (None, Some(cause)) => of_connect(cause),
+        (None, None) => FailureReason::ConnectFailed,
     };
-    let failed = DialError::new(class, MESSAGE).caused_by(error);
+    let failed = DialError::new(reason, MESSAGE).caused_by(error);
     match ours {
         Some(fault) => failed.for_want_of(fault),
         None => failed,

@@ -104,6 +104,8 @@ impl Records for PostgresStore {
                 .bind(tried.excerpt.as_bytes())
                 .bind(event.contract.name())
                 .bind(event.contract.version())
+                .bind(tried.reason)
+                .bind(tried.head_status)
         })
         .await?;
         Ok(())

@@ -42,6 +42,8 @@ struct AttemptColumns<'a> {
     statuses: Vec<Option<i64>>,
     retry_after: Vec<Option<i64>>,
     errors: Vec<Option<&'static str>>,
+    reasons: Vec<Option<&'static str>>,
+    head_statuses: Vec<Option<i64>>,
     excerpts: Vec<Option<&'a [u8]>>,
 }
 
@@ -84,6 +86,8 @@ impl<'a> SettlementRows<'a> {
             .bind(&attempts.statuses)
             .bind(&attempts.retry_after)
             .bind(&attempts.errors)
+            .bind(&attempts.reasons)
+            .bind(&attempts.head_statuses)
             .bind(&attempts.excerpts)
     }
 
@@ -129,6 +133,8 @@ impl<'a> AttemptColumns<'a> {
         self.statuses.push(attempt.and_then(|attempt| attempt.status));
         self.retry_after.push(attempt.and_then(|attempt| attempt.retry_after));
         self.errors.push(attempt.and_then(|attempt| attempt.error));
+        self.reasons.push(attempt.and_then(|attempt| attempt.reason));
+        self.head_statuses.push(attempt.and_then(|attempt| attempt.head_status));
         self.excerpts.push(attempt.map(|attempt| attempt.excerpt.as_bytes()));
     }
 }

@@ -40,7 +40,8 @@ SELECT * FROM {p}claim_1(?1, ?2, ?3, ?4, ?5, ?6);
 SELECT {p}extend_1(?1, ?2, ?3, ?4) AS done;
 
 -- name: settle
-SELECT {p}settle_1(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20) AS done;
+SELECT {p}settle_1(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
+  ?21, ?22) AS done;
 
 -- name: cancel
 SELECT {p}cancel_1(?1, ?2) AS outcome;
@@ -90,8 +91,8 @@ d AS (
   SELECT u.id, e.pk, u.subscription, ?10, 1, ?11, ?5, ?5, ?12, 1 FROM e, unnest(?8::uuid[], ?9::uuid[]) AS u (id, subscription)
   RETURNING seq)
 INSERT INTO {p}attempts (delivery, lease, number, started_at, duration, dns, connect, tls, first_byte, total, status,
-  retry_after, error, excerpt)
-SELECT d.seq, 1, ?13, ?11, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23 FROM d RETURNING delivery;
+  retry_after, error, excerpt, reason, head_status)
+SELECT d.seq, 1, ?13, ?11, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?26, ?27 FROM d RETURNING delivery;
 
 -- name: reserve
 SELECT lease, is_committed FROM {p}reserve_1(?1, ?2, ?3, ?4, ?5);

@@ -32,11 +32,12 @@ SELECT id FROM {p}subscriptions WHERE organization = ?1;
 
 -- name: attempts
 -- The attempts of a delivery: those after which it was still pending, then the one that ended it.
-SELECT number, started_at, duration, dns, connect, tls, first_byte, total, status, retry_after, error, excerpt, pk AS place
+SELECT number, started_at, duration, dns, connect, tls, first_byte, total, status, retry_after, error, reason,
+  head_status, excerpt, pk AS place
 FROM {p}attempts WHERE delivery = ?1
 UNION ALL
-SELECT number, started_at, duration, dns, connect, tls, first_byte, total, status, retry_after, error, excerpt,
-  9223372036854775807
+SELECT number, started_at, duration, dns, connect, tls, first_byte, total, status, retry_after, error, reason,
+  head_status, excerpt, 9223372036854775807
 FROM {p}history WHERE id = ?1 AND started_at IS NOT NULL
 ORDER BY number, place;
 

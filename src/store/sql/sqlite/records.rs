@@ -108,6 +108,8 @@ impl Records for SqliteStore {
                 tried.retry_after.into(),
                 tried.error.into(),
                 tried.excerpt.into(),
+                tried.reason.into(),
+                tried.head_status.into(),
             ];
             let add = query(&self.sql.add_test_delivery, &values);
             add.execute(&mut *connection).await.map_err(error::failed)?;

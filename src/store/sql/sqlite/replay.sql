@@ -61,5 +61,5 @@ INSERT INTO {p}directory (subscription, id, event) VALUES (?1, ?2, ?3);
 -- name: add_test_delivery
 -- A test is in the history from the beginning, with its one attempt.
 INSERT INTO {p}history (id, subscription, event, version, state, attempts, created_at, finished_at, note, is_test,
-  number, started_at, duration, dns, connect, tls, first_byte, total, status, retry_after, error, excerpt)
-VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?6, ?7, 1, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19);
+  number, started_at, duration, dns, connect, tls, first_byte, total, status, retry_after, error, excerpt, reason, head_status)
+VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?6, ?7, 1, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21);

@@ -24,7 +24,8 @@ WHERE h.id IN (SELECT unhex(value) FROM json_each(?1)) AND h.started_at IS NOT N
 -- name: prune_last_attempts
 -- Deletes the attempts in the rows of the deliveries ?1 that have no other one left, and marks the rows.
 UPDATE {p}history SET pruned = pruned | 1, number = NULL, started_at = NULL, duration = NULL, dns = NULL, connect = NULL,
-  tls = NULL, first_byte = NULL, total = NULL, status = NULL, retry_after = NULL, error = NULL, excerpt = NULL
+  tls = NULL, first_byte = NULL, total = NULL, status = NULL, retry_after = NULL, error = NULL, reason = NULL,
+  head_status = NULL, excerpt = NULL
 WHERE id IN (SELECT unhex(value) FROM json_each(?1))
   AND NOT EXISTS (SELECT 1 FROM {p}attempts a WHERE a.delivery = {p}history.id);
 

@@ -11,11 +11,13 @@ WHERE d.lease = j.value ->> 'lease';
 -- Writes deliveries that end into the history, with the attempts that ended them.
 WITH j AS MATERIALIZED (SELECT value AS row FROM jsonb_each(?))
 INSERT INTO {p}history (id, subscription, event, state, attempts, created_at, finished_at, version, ordering_key,
-  number, started_at, duration, dns, connect, tls, first_byte, total, status, retry_after, error, excerpt)
+  number, started_at, duration, dns, connect, tls, first_byte, total, status, retry_after, error, reason, head_status,
+  excerpt)
 SELECT d.id, d.subscription, d.event, row ->> 'state',
   min(max(d.attempts, 0), 4294967294) + (row ->> 'tried'), d.created_at, row ->> 'finished_at', d.version, d.ordering_key,
   row ->> 'number', row ->> 'started_at', row ->> 'duration', row ->> 'dns', row ->> 'connect', row ->> 'tls',
-  row ->> 'first_byte', row ->> 'total', row ->> 'status', row ->> 'retry_after', row ->> 'error', row ->> 'excerpt'
+  row ->> 'first_byte', row ->> 'total', row ->> 'status', row ->> 'retry_after', row ->> 'error', row ->> 'reason',
+  row ->> 'head_status', row ->> 'excerpt'
 FROM j CROSS JOIN {p}pending d ON d.id = unhex(row ->> 'id') WHERE d.lease = row ->> 'lease';
 
 -- name: remove_ended
@@ -27,10 +29,12 @@ DELETE FROM {p}pending WHERE id IN (
 -- Writes the attempts after which a delivery is still pending.
 WITH j AS MATERIALIZED (SELECT value AS row FROM jsonb_each(?))
 INSERT INTO {p}attempts (delivery,
-  number, started_at, duration, dns, connect, tls, first_byte, total, status, retry_after, error, excerpt)
+  number, started_at, duration, dns, connect, tls, first_byte, total, status, retry_after, error, reason, head_status,
+  excerpt)
 SELECT d.id,
   row ->> 'number', row ->> 'started_at', row ->> 'duration', row ->> 'dns', row ->> 'connect', row ->> 'tls',
-  row ->> 'first_byte', row ->> 'total', row ->> 'status', row ->> 'retry_after', row ->> 'error', row ->> 'excerpt'
+  row ->> 'first_byte', row ->> 'total', row ->> 'status', row ->> 'retry_after', row ->> 'error', row ->> 'reason',
+  row ->> 'head_status', row ->> 'excerpt'
 FROM j CROSS JOIN {p}pending d ON d.id = unhex(row ->> 'id') WHERE d.lease = row ->> 'lease' AND row ->> 'tried';
 
 -- name: put_off

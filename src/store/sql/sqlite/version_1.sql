@@ -163,6 +163,8 @@ CREATE TABLE {p}history (
   status INTEGER,
   retry_after INTEGER,
   error TEXT,
+  reason TEXT,
+  head_status INTEGER,
   excerpt TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX {p}history_finished ON {p}history (pruned, finished_at);
@@ -185,6 +187,8 @@ CREATE TABLE {p}attempts (
   status INTEGER,
   retry_after INTEGER,
   error TEXT,
+  reason TEXT,
+  head_status INTEGER,
   excerpt TEXT NOT NULL
 ) STRICT;
 CREATE INDEX {p}attempts_delivery ON {p}attempts (delivery, number);

@@ -51,7 +51,7 @@ CREATE FUNCTION {p}settle_1(
   p_ids uuid[], p_leases bigint[], p_now bigint[], p_states text[], p_after bigint[], p_late bigint[], p_pauses bigint[],
   p_disable text[], p_numbers bigint[], p_started_at bigint[], p_durations bigint[], p_dns bigint[], p_connect bigint[],
   p_tls bigint[], p_first_byte bigint[], p_totals bigint[], p_statuses bigint[], p_retry_after bigint[], p_errors text[],
-  p_excerpts bytea[]
+  p_reasons text[], p_head_statuses bigint[], p_excerpts bytea[]
 ) RETURNS bigint[] LANGUAGE plpgsql AS $body$
 DECLARE
   v_now bigint := {p}now_1(NULL);
@@ -71,16 +71,17 @@ BEGIN
       kept_since = CASE WHEN u.number IS NULL AND u.state = 'pending' THEN
         CASE WHEN u.after > 0 THEN coalesce(d.kept_since, u.now, v_now) ELSE d.kept_since END END
     FROM unnest(p_ids, p_leases, p_now, p_states, p_after, p_late, p_numbers, p_started_at, p_durations, p_dns, p_connect,
-      p_tls, p_first_byte, p_totals, p_statuses, p_retry_after, p_errors, p_excerpts) WITH ORDINALITY
+      p_tls, p_first_byte, p_totals, p_statuses, p_retry_after, p_errors, p_reasons, p_head_statuses,
+      p_excerpts) WITH ORDINALITY
       AS u (id, lease, now, state, after, late, number, started_at, duration, dns, connect, tls, first_byte, total, status,
-        retry_after, error, excerpt, no)
+        retry_after, error, reason, head_status, excerpt, no)
     WHERE d.id = ANY (ARRAY[u.id]) AND d.lease = u.lease AND d.state = 'pending'
     RETURNING d.seq, d.subscription, d.order_group, u.*),
   logged AS (
     INSERT INTO {p}attempts (delivery, lease, number, started_at, duration, dns, connect, tls, first_byte, total, status,
-      retry_after, error, excerpt)
+      retry_after, error, reason, head_status, excerpt)
     SELECT t.seq, t.lease, t.number, t.started_at, t.duration, t.dns, t.connect, t.tls, t.first_byte, t.total,
-      t.status, t.retry_after, t.error, t.excerpt
+      t.status, t.retry_after, t.error, t.reason, t.head_status, t.excerpt
     FROM done t WHERE t.number IS NOT NULL)
   SELECT coalesce(array_agg(t.no), '{}'), array_agg(t.subscription),
     array_agg(t.order_group) FILTER (WHERE t.order_group IS NOT NULL AND t.state <> 'pending'),

@@ -144,6 +144,8 @@ CREATE TABLE {p}attempts (
   status bigint,
   retry_after bigint,
   error text,
+  reason text,
+  head_status bigint,
   excerpt bytea NOT NULL,
   PRIMARY KEY (delivery, lease)
 );

@@ -1,4 +1,9 @@
-//! [`Outcome`]: the result of one attempt, before any contract has judged it; [`Timings`]: how long it took.
+//! [`Outcome`]: the result of one attempt, before any contract has judged it; [`FailureReason`]: why there
+//! was no response; [`Timings`]: how long it took.
+
+mod reason;
+
+pub use self::reason::FailureReason;
 
 use std::fmt;
 use std::str::FromStr;

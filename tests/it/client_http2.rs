@@ -1,0 +1,293 @@
+//! HTTP/2 servers with few streams, servers that refuse streams, and servers that go away.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::Reason;
+use hookwire::transport::hyper::SystemResolver;
+use hookwire::{FailureReason, HttpClient, HyperClient, ReqwestClient};
+use http::{Response, StatusCode};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+use crate::attempt_log::Sent;
+use crate::client_peers::*;
+use crate::client_rules::Tested;
+use crate::endpoint::loopback;
+
+/// Runs a test with each client of this crate.
+macro_rules! with_each_client {
+    ($($test:ident)*) => {
+        mod hyper {
+            $(#[tokio::test] async fn $test() { super::$test::<super::HyperClient>().await; })*
+        }
+        mod reqwest {
+            $(#[tokio::test] async fn $test() { super::$test::<super::ReqwestClient>().await; })*
+        }
+    };
+}
+
+with_each_client! {
+    streams_that_a_server_refuses_are_sent_again_and_cost_no_attempt
+    a_server_that_refuses_every_stream_costs_one_attempt_of_few_requests
+    a_request_above_the_last_stream_of_a_server_that_goes_away_is_sent_again
+    a_request_that_a_server_may_have_processed_before_it_went_away_is_not_sent_again
+    a_server_that_goes_away_late_still_answers
+}
+
+/// A server of ten streams holds ten requests for ever. Those behind them are answered all the same.
+#[tokio::test]
+async fn requests_beyond_the_streams_of_a_server_are_answered_over_more_connections() {
+    let identity = Identity::of(&["127.0.0.1"]);
+    let (server, most) = with_streams(&identity, 10).await;
+    let client = HyperClient::trusting(&identity.root, SystemResolver::new());
+    let (url, limits) = (server.https("127.0.0.1"), lax());
+    client.send(post(&url), &limits).await.unwrap();
+    let short = within(Duration::from_secs(3));
+    let hang = format!("{url}hang");
+    let hanging = futures_util::future::join_all((0..10).map(|_| client.send(post(&hang), &short)));
+    let others = async {
+        settle().await;
+        futures_util::future::join_all((0..30).map(|_| client.send(post(&url), &limits))).await
+    };
+    let (hanging, others) = tokio::join!(hanging, others);
+    for ended in hanging {
+        assert_eq!(ended.unwrap_err().reason(), FailureReason::ResponseTimeout);
+    }
+    for ended in others {
+        assert_eq!(ended.unwrap().response.status(), StatusCode::OK);
+    }
+    assert!(most.load(Ordering::SeqCst) <= 10, "{most:?} streams at once");
+    assert!(server.accepted() > 1);
+}
+
+/// Many requests at once, to a server that takes ten at a time and answers each.
+#[tokio::test]
+async fn no_connection_gets_more_requests_at_a_time_than_its_server_takes() {
+    let identity = Identity::of(&["127.0.0.1"]);
+    let (server, most) = with_streams(&identity, 10).await;
+    let client = HyperClient::trusting(&identity.root, SystemResolver::new());
+    let (url, limits) = (server.https("127.0.0.1"), lax());
+    for _ in 0..3 {
+        let all = futures_util::future::join_all((0..60).map(|_| client.send(post(&url), &limits))).await;
+        assert!(all.into_iter().all(|ended| ended.is_ok()));
+    }
+    assert!(most.load(Ordering::SeqCst) <= 10, "{most:?} streams at once");
+}
+
+/// A server that allows no stream at all: the request waits for it, and its deadline passes.
+#[tokio::test]
+async fn a_server_that_allows_no_stream_answers_nobody_and_the_log_says_so() {
+    let identity = Identity::of(&["127.0.0.1"]);
+    let (server, _) = with_streams(&identity, 0).await;
+    let client = HyperClient::trusting(&identity.root, SystemResolver::new());
+    let error = client.send(post(&server.https("127.0.0.1")), &within(Duration::from_secs(2))).await;
+    assert_eq!(error.unwrap_err().reason(), FailureReason::ResponseTimeout);
+}
+
+async fn streams_that_a_server_refuses_are_sent_again_and_cost_no_attempt<C: Tested + 'static>() {
+    let identity = Identity::of(&["127.0.0.1"]);
+    let server = scripted(&identity, [Act::Refuse, Act::Refuse, Act::Answer]).await;
+    let client = C::trusting(&identity.root, SystemResolver::new());
+    let attempt = Sent::to(client, &server.https("127.0.0.1"), &loopback()).await.attempt().await;
+    assert_eq!((attempt.number, attempt.status(), attempt.reason), (1, Some(StatusCode::OK), None));
+}
+
+async fn a_server_that_refuses_every_stream_costs_one_attempt_of_few_requests<C: Tested + 'static>() {
+    let identity = Identity::of(&["127.0.0.1"]);
+    let mut server = scripted(&identity, std::iter::repeat_n(Act::Refuse, 1_000)).await;
+    let client = C::trusting(&identity.root, SystemResolver::new());
+    let sent = Sent::to(client, &server.https("127.0.0.1"), &loopback()).await;
+    assert_eq!(sent.failure().await, (FailureReason::RefusedStream, None));
+    let mut seen = 0;
+    while server.requests.try_recv().is_ok() {
+        seen += 1;
+    }
+    assert_eq!(seen, 4);
+}
+
+async fn a_request_above_the_last_stream_of_a_server_that_goes_away_is_sent_again<C: Tested + 'static>() {
+    let identity = Identity::of(&["127.0.0.1"]);
+    for away in [Act::GoAwayBefore, Act::GoAwayBeforeAndClose] {
+        let server = scripted(&identity, [away, Act::Answer]).await;
+        let client = C::trusting(&identity.root, SystemResolver::new());
+        let attempt = Sent::to(client, &server.https("127.0.0.1"), &loopback()).await.attempt().await;
+        assert_eq!((attempt.number, attempt.status()), (1, Some(StatusCode::OK)), "{away:?}");
+        assert_eq!(server.accepted(), 2);
+    }
+}
+
+async fn a_request_that_a_server_may_have_processed_before_it_went_away_is_not_sent_again<
+    C: Tested + 'static,
+>() {
+    let identity = Identity::of(&["127.0.0.1"]);
+    for away in [Act::GoAwayAtAndClose, Act::Close] {
+        let mut server = scripted(&identity, [away, Act::Answer]).await;
+        let client = C::trusting(&identity.root, SystemResolver::new());
+        let sent = Sent::to(client, &server.https("127.0.0.1"), &loopback()).await;
+        assert_eq!(sent.failure().await, (FailureReason::Reset, None), "{away:?}");
+        assert!(server.requests.try_recv().is_ok() && server.requests.try_recv().is_err());
+    }
+}
+
+async fn a_server_that_goes_away_late_still_answers<C: Tested + 'static>() {
+    let identity = Identity::of(&["127.0.0.1"]);
+    let server = scripted(&identity, [Act::GoAwayAtAndAnswer, Act::Answer]).await;
+    let client = C::trusting(&identity.root, SystemResolver::new());
+    let (url, limits) = (server.https("127.0.0.1"), lax());
+    for _ in 0..2 {
+        assert_eq!(client.send(post(&url), &limits).await.unwrap().response.status(), StatusCode::OK);
+    }
+    assert_eq!(server.accepted(), 2);
+}
+
+/// A server that takes `streams` requests at a time on each connection, and the most that it had at once.
+async fn with_streams(identity: &Identity, streams: u32) -> (Server, Arc<AtomicUsize>) {
+    let most = Arc::new(AtomicUsize::new(0));
+    let (acceptor, peak) = (identity.acceptor(&[b"h2"]), Arc::clone(&most));
+    let server = Server::start(move |stream, _| {
+        let (acceptor, peak) = (acceptor.clone(), Arc::clone(&peak));
+        async move {
+            let stream = acceptor.accept(stream).await?;
+            let mut builder = h2::server::Builder::new();
+            let mut connection =
+                builder.max_concurrent_streams(streams).handshake(stream).await.map_err(io::Error::other)?;
+            let open = Arc::new(AtomicUsize::new(0));
+            while let Some(accepted) = connection.accept().await {
+                let (request, mut respond) = accepted.map_err(io::Error::other)?;
+                peak.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                let open = Arc::clone(&open);
+                tokio::spawn(async move {
+                    if request.uri().path() == "/hang" {
+                        let _ = std::future::poll_fn(|context| respond.poll_reset(context)).await;
+                    } else {
+                        settle().await;
+                        let mut body = respond.send_response(Response::new(()), false).unwrap();
+                        open.fetch_sub(1, Ordering::SeqCst);
+                        let _ = body.send_data(Bytes::from_static(b"ok"), true);
+                        return;
+                    }
+                    open.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+            Ok(())
+        }
+    })
+    .await;
+    (server, most)
+}
+
+/// The reaction of a server to a request.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Answer,
+    /// Resets the stream with REFUSED_STREAM.
+    Refuse,
+    /// Sends GOAWAY whose last stream is the one before this request's.
+    GoAwayBefore,
+    GoAwayBeforeAndClose,
+    /// Sends GOAWAY whose last stream is this request's, and closes the connection.
+    GoAwayAtAndClose,
+    GoAwayAtAndAnswer,
+    Close,
+}
+
+/// A server of single frames that reacts to each request as `acts` say, over all connections.
+async fn scripted(identity: &Identity, acts: impl IntoIterator<Item = Act>) -> Server {
+    let acts = Arc::new(Mutex::new(acts.into_iter().collect::<VecDeque<_>>()));
+    let acceptor = identity.acceptor(&[b"h2"]);
+    Server::start(move |stream, requests| {
+        let (acts, acceptor) = (Arc::clone(&acts), acceptor.clone());
+        async move {
+            let mut stream = acceptor.accept(stream).await?;
+            serve(&mut stream, &acts, &requests).await?;
+            stream.shutdown().await
+        }
+    })
+    .await
+}
+
+async fn serve(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    acts: &Mutex<VecDeque<Act>>,
+    requests: &mpsc::UnboundedSender<String>,
+) -> io::Result<()> {
+    // The client's preface, RFC 9113 section 3.4.
+    stream.read_exact(&mut [0; 24]).await?;
+    write_frame(stream, SETTINGS, 0, 0, &[]).await?;
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await?;
+        let [a, b, c, kind, flags, id @ ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        stream.read_exact(&mut payload).await?;
+        let id = u32::from_be_bytes(id);
+        if kind == SETTINGS && flags == 0 {
+            write_frame(stream, SETTINGS, ACK, 0, &[]).await?;
+        }
+        // The request is whole.
+        if !matches!(kind, HEADERS | DATA) || flags & END_STREAM == 0 {
+            continue;
+        }
+        let _ = requests.send(String::new());
+        let act = acts.lock().unwrap().pop_front().unwrap();
+        match act {
+            Act::Answer => answer(stream, id).await?,
+            Act::Refuse => {
+                let reason = u32::from(Reason::REFUSED_STREAM).to_be_bytes();
+                write_frame(stream, RST_STREAM, 0, id, &reason).await?;
+            }
+            Act::GoAwayBefore | Act::GoAwayBeforeAndClose => go_away(stream, id.saturating_sub(2)).await?,
+            Act::GoAwayAtAndClose | Act::GoAwayAtAndAnswer => go_away(stream, id).await?,
+            Act::Close => {}
+        }
+        match act {
+            Act::GoAwayBeforeAndClose | Act::GoAwayAtAndClose | Act::Close => return Ok(()),
+            Act::GoAwayAtAndAnswer => {
+                settle().await;
+                answer(stream, id).await?;
+            }
+            Act::Answer | Act::Refuse | Act::GoAwayBefore => {}
+        }
+    }
+}
+
+async fn answer(stream: &mut (impl AsyncWrite + Unpin), id: u32) -> io::Result<()> {
+    // ":status: 200" of HPACK's static table, RFC 7541 appendix A.
+    write_frame(stream, HEADERS, END_STREAM | END_HEADERS, id, &[0x88]).await
+}
+
+async fn go_away(stream: &mut (impl AsyncWrite + Unpin), last: u32) -> io::Result<()> {
+    let mut payload = last.to_be_bytes().to_vec();
+    payload.extend(u32::from(Reason::NO_ERROR).to_be_bytes());
+    write_frame(stream, GOAWAY, 0, 0, &payload).await
+}
+
+async fn write_frame(
+    stream: &mut (impl AsyncWrite + Unpin),
+    kind: u8,
+    flags: u8,
+    id: u32,
+    payload: &[u8],
+) -> io::Result<()> {
+    let [_, a, b, c] = (payload.len() as u32).to_be_bytes();
+    let mut frame = vec![a, b, c, kind, flags];
+    frame.extend(id.to_be_bytes());
+    frame.extend(payload);
+    stream.write_all(&frame).await?;
+    stream.flush().await
+}
+
+// RFC 9113 section 6.
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
