@@ -12,6 +12,7 @@
 //! | place in a condition | [`POINTER`] bytes | [`Condition`](crate::subscription::Condition) |
 //! | extra headers | [`HEADERS`], in [`HEADERS_LEN`] bytes | [`Options`](crate::subscription::Options) |
 //! | credential: name, key, password, token | [`CREDENTIAL`] bytes each | [`Authentication`](crate::subscription::Authentication) |
+//! | client certificate | [`CERTIFICATES`] bytes, and a key of [`CREDENTIAL`] bytes | [`ClientCertificate`](crate::subscription::ClientCertificate) |
 //! | delays before retries | [`RETRIES`] | [`Options`](crate::subscription::Options) |
 //! | secrets of a subscription | [`SECRETS`], each in [`SECRET`] bytes as it is stored | writing a subscription |
 //! | note on a dead letter | [`NOTE`] bytes | [`Records::discard`](crate::Records::discard) |
@@ -63,6 +64,9 @@ pub const HEADERS_LEN: usize = 8 * 1024;
 
 /// The maximum of bytes of a credential's name, key, password or token.
 pub const CREDENTIAL: usize = 8 * 1024;
+
+/// The maximum of bytes of a client certificate with those that lead to its root, in DER and base64.
+pub const CERTIFICATES: usize = 16 * 1024;
 
 /// The maximum of delays before a subscription's retries.
 pub const RETRIES: usize = 100;

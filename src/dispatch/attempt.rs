@@ -1,6 +1,7 @@
 //! [`Sender`]: carries out one attempt: signs, sends, judges. A failure of the endpoint costs this attempt
 //! and nothing else; a fault on this side costs none, if it is the process's or the subscription's.
 
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -198,7 +199,15 @@ impl Sender {
         headers: &mut HeaderMap,
     ) -> Result<AttemptResult, Fault> {
         let request = self.request(claimed, terms, time, std::mem::take(headers)).await?;
-        match self.client.send_dyn(request, &terms.limits).await {
+        let identity = self
+            .keys
+            .identity(&claimed.subscription)
+            .map_err(|error| Fault::of_subscription(FaultKind::Key, error))?;
+        let limits = match identity {
+            Some(identity) => Cow::Owned(terms.limits.clone().with_identity(identity)),
+            None => Cow::Borrowed(&terms.limits),
+        };
+        match self.client.send_dyn(request, &limits).await {
             Ok(exchange) => {
                 // If Retry-After is a date, the wait counts from the response and not from the attempt's
                 // beginning.

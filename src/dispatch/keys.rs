@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorKind};
 use crate::id::SubscriptionId;
 use crate::signature::{SealedSecret, Secret, SecretUse, StoredSecret};
-use crate::subscription::{Options, Subscription};
+use crate::subscription::{ClientCertificate, Options, Subscription};
+use crate::transport::ClientIdentity;
 
 /// Opens one sealed secret of a subscription.
 pub(super) trait OpenSecret: Send + Sync {
@@ -45,6 +46,21 @@ impl Keys {
         };
         let credential = self.open(sealed, subscription.id, SecretUse::Credential)?;
         options.clone().with_credential(credential.into()).map(Cow::Owned)
+    }
+
+    /// Returns the identity that a subscription's requests present, if they do.
+    pub(super) fn identity(&self, subscription: &Subscription) -> Result<Option<ClientIdentity>, Error> {
+        let Some(certificate) = subscription.options.client_certificate() else { return Ok(None) };
+        let opened = match certificate.key() {
+            StoredSecret::Plain(_) => certificate.to_der(),
+            StoredSecret::Sealed(sealed) => {
+                let key = self.open(sealed, subscription.id, SecretUse::ClientKey)?;
+                let options = subscription.options.clone().with_client_key(key.into())?;
+                options.client_certificate().and_then(ClientCertificate::to_der)
+            }
+        };
+        let unread = || Error::new(ErrorKind::Secret, "key of the client certificate is not readable");
+        opened.map(|(chain, key)| Some(ClientIdentity::new(chain, key))).ok_or_else(unread)
     }
 
     fn open(

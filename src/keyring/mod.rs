@@ -2,15 +2,15 @@
 //!
 //! # Without a key ring
 //!
-//! A store keeps in the clear what it needs to sign: the secrets of a subscription and the credentials of its
-//! [`Authentication`](crate::subscription::Authentication). They stand in the columns `secrets` and `options`
-//! of the table `subscriptions` (SQLite and PostgreSQL) or in the process's memory. Anyone who reads the
-//! database, its log or a backup can sign as you. Only the disk's encryption and the database's permissions
-//! protect them.
+//! A store keeps in the clear what it needs to sign: the secrets of a subscription, the credentials of its
+//! [`Authentication`](crate::subscription::Authentication) and the key of its client certificate. They stand
+//! in the columns `secrets` and `options` of the table `subscriptions` (SQLite and PostgreSQL) or in the
+//! process's memory. Anyone who reads the database, its log or a backup can sign as you. Only the disk's
+//! encryption and the database's permissions protect them.
 //!
 //! # With a key ring
 //!
-//! Both are sealed before they reach a store, with XChaCha20-Poly1305
+//! All of them are sealed before they reach a store, with XChaCha20-Poly1305
 //! ([RFC 8439](https://www.rfc-editor.org/rfc/rfc8439)'s construction with a nonce of 192 bits, which may be
 //! random however many secrets there are), under a key that the store never sees. Associated data binds a
 //! sealed secret to its subscription and its use: it does not open in another subscription's row, nor as a

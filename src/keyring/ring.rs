@@ -84,7 +84,7 @@ impl KeyRing {
         // No read shows a part of a credential.
         let preview = match used {
             SecretUse::Signing => URL_SAFE_NO_PAD.encode(secret.preview()),
-            SecretUse::Credential => String::new(),
+            SecretUse::Credential | SecretUse::ClientKey => String::new(),
         };
         let header = header(id, &preview);
         let plain = secret.to_storage();
@@ -219,6 +219,7 @@ fn associated(header: &str, subscription: SubscriptionId, used: SecretUse) -> St
     let used = match used {
         SecretUse::Signing => "signing",
         SecretUse::Credential => "credential",
+        SecretUse::ClientKey => "client-key",
     };
     format!("{header}.{used}.{subscription}")
 }

@@ -6,8 +6,9 @@ use crate::signature::StoredSecret;
 use crate::subscription::Subscription;
 
 impl KeyRing {
-    /// Seals every secret of a subscription with the ring's first key: its signing secrets and the credential
-    /// of its authentication, whether they are in the clear or sealed with another key of the ring.
+    /// Seals every secret of a subscription with the ring's first key: its signing secrets, the credential of
+    /// its authentication and the key of its client certificate, whether they are in the clear or sealed with
+    /// another key of the ring.
     ///
     /// Call it on a subscription that was created or rotated, before you give it to a store.
     ///

@@ -3,7 +3,7 @@
 
 use time::OffsetDateTime;
 
-use super::draft::{ConditionDraft, RateDraft, SubscriptionDraft, SubscriptionPatch};
+use super::draft::{ClientCertificateDraft, ConditionDraft, RateDraft, SubscriptionDraft, SubscriptionPatch};
 use super::error::{ManageError, Refusal};
 use super::fields::AttributeChange;
 use crate::address::{AddressPolicy, EndpointUrl};
@@ -176,6 +176,14 @@ fn options(patch: &SubscriptionPatch, old: &Options) -> Result<Options, ManageEr
     if authentication != Authentication::None {
         options = options.with_authentication(authentication).map_err(unusable("authentication"))?;
     }
+    let certificate = match &patch.client_certificate {
+        Some(draft) => {
+            let built = draft.as_ref().map(ClientCertificateDraft::build).transpose();
+            built.map_err(unusable("client_certificate"))?
+        }
+        None => old.client_certificate().cloned(),
+    };
+    options = options.with_client_certificate(certificate);
     match &patch.headers {
         Some(headers) => {
             for (name, value) in headers {

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::fields::ExtraFields;
 use crate::error::{Error, ErrorKind};
 use crate::retry::RetryPolicy;
 use crate::signature::Secret;
-use crate::subscription::{Authentication, Options, Subject};
+use crate::subscription::{Authentication, ClientCertificate, Options, Subject};
 
 /// A subscription that a caller asks for, for [`Service::create`](super::Service::create) and
 /// [`Service::replace`](super::Service::replace).
@@ -48,6 +49,9 @@ pub struct SubscriptionDraft {
     /// The authentication of its requests beside their signature.
     #[serde(default)]
     pub authentication: AuthenticationDraft,
+    /// The client certificate that its requests present (mutual TLS).
+    #[serde(default)]
+    pub client_certificate: Option<ClientCertificateDraft>,
     /// The most attempts that may be under way at once.
     #[serde(default)]
     pub max_in_flight: Option<u32>,
@@ -84,6 +88,7 @@ impl SubscriptionDraft {
         "attributes",
         "headers",
         "authentication",
+        "client_certificate",
         "max_in_flight",
         "rate",
         "retry",
@@ -102,6 +107,7 @@ impl SubscriptionDraft {
             attributes: BTreeMap::new(),
             headers: BTreeMap::new(),
             authentication: AuthenticationDraft::None,
+            client_certificate: None,
             max_in_flight: None,
             rate: None,
             retry: None,
@@ -182,6 +188,7 @@ impl SubscriptionDraft {
             attributes: Some(self.attributes),
             headers: Some(self.headers),
             authentication: Some(self.authentication),
+            client_certificate: Some(self.client_certificate),
             max_in_flight: Some(self.max_in_flight),
             rate: Some(self.rate),
             retry: Some(self.retry),
@@ -226,6 +233,9 @@ pub struct SubscriptionPatch {
     /// The new authentication.
     #[serde(deserialize_with = "or_none")]
     pub authentication: Option<AuthenticationDraft>,
+    /// The new client certificate.
+    #[serde(deserialize_with = "given")]
+    pub client_certificate: Option<Option<ClientCertificateDraft>>,
     /// The new cap of attempts under way.
     #[serde(deserialize_with = "given")]
     pub max_in_flight: Option<Option<u32>>,
@@ -368,6 +378,34 @@ impl AuthenticationDraft {
             Self::Bearer { token } => Authentication::bearer(token),
             Self::BearerFromSource => Ok(Authentication::BearerFromSource),
         }
+    }
+}
+
+/// A [`ClientCertificate`] that a caller asks for. `Debug` shows nothing of it.
+#[derive(Clone, Deserialize)]
+#[non_exhaustive]
+#[serde(deny_unknown_fields)]
+pub struct ClientCertificateDraft {
+    /// The certificates in PEM, the own one first.
+    pub certificates: String,
+    /// The private key in PEM.
+    pub key: Zeroizing<String>,
+}
+
+impl ClientCertificateDraft {
+    /// Makes a client certificate of these texts in PEM.
+    pub fn new(certificates: impl Into<String>, key: impl Into<Zeroizing<String>>) -> Self {
+        Self { certificates: certificates.into(), key: key.into() }
+    }
+
+    pub(super) fn build(&self) -> Result<ClientCertificate, crate::Error> {
+        ClientCertificate::from_pem(&self.certificates, &self.key)
+    }
+}
+
+impl fmt::Debug for ClientCertificateDraft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientCertificateDraft(..)")
     }
 }
 

@@ -26,7 +26,8 @@ mod view;
 
 pub use deliveries::DeliveryDetail;
 pub use draft::{
-    AuthenticationDraft, ConditionDraft, RateDraft, RetryDraft, SubscriptionDraft, SubscriptionPatch,
+    AuthenticationDraft, ClientCertificateDraft, ConditionDraft, RateDraft, RetryDraft, SubscriptionDraft,
+    SubscriptionPatch,
 };
 pub use error::{ManageError, Refusal};
 pub use idempotency::IdempotencyKey;

@@ -42,6 +42,8 @@ pub struct SubscriptionView {
     /// The authentication of the requests beside their signature: `none`, `api_key`, `basic`, `bearer`,
     /// `bearer_from_source`.
     pub authentication: &'static str,
+    /// Whether its requests present a client certificate (mutual TLS), which no read shows.
+    pub has_client_certificate: bool,
     /// The most attempts that may be under way at once.
     pub max_in_flight: Option<u32>,
     /// The most attempts that may begin in a second.
@@ -98,6 +100,7 @@ impl SubscriptionView {
                 Authentication::Bearer(_) => "bearer",
                 Authentication::BearerFromSource => "bearer_from_source",
             },
+            has_client_certificate: options.client_certificate().is_some(),
             max_in_flight: options.max_in_flight(),
             rate: options.rate().map(|rate| RateView { per_second: rate.per_second(), burst: rate.burst() }),
             retry_seconds: options

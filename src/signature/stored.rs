@@ -165,6 +165,8 @@ pub enum SecretUse {
     Signing,
     /// The secret is sent to the endpoint: a key, a password, a token.
     Credential,
+    /// The secret is the private key of a client certificate.
+    ClientKey,
 }
 
 /// Whether a text is a key id: letters, digits, hyphens and underscores. A dot would separate parts of the

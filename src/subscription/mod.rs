@@ -1,6 +1,7 @@
 //! [`Subscription`]: an organization's endpoint, its events, and the secrets that sign for it.
 
 mod authentication;
+mod certificate;
 mod condition;
 mod edition;
 mod filter;
@@ -10,6 +11,7 @@ mod options;
 mod status;
 
 pub use authentication::{Authentication, TokenSource};
+pub use certificate::ClientCertificate;
 pub use condition::{Candidate, Condition, Subject};
 pub use filter::EventFilter;
 pub use health::Health;
@@ -157,6 +159,10 @@ impl Subscription {
         if let Some(credential) = self.options.authentication().secret() {
             let changed = change(SecretUse::Credential, credential)?;
             self.options = self.options.with_credential(changed)?;
+        }
+        if let Some(certificate) = self.options.client_certificate() {
+            let changed = change(SecretUse::ClientKey, certificate.key())?;
+            self.options = self.options.with_client_key(changed)?;
         }
         Ok(self)
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::authentication::{Authentication, StoredAuthentication};
+use super::certificate::{ClientCertificate, StoredCertificate};
 use super::header::{header_name, header_value, refused};
 use crate::bounds;
 use crate::contract::Contract;
@@ -43,6 +44,7 @@ pub struct Options {
     rate: Option<Rate>,
     retry_delays: Option<Vec<Duration>>,
     authentication: Authentication,
+    client_certificate: Option<ClientCertificate>,
     /// Each name once. Every value is marked sensitive, so that `Debug` does not show it.
     headers: HeaderMap,
     /// A number that management changes with each write of the subscription; 0 where management did not write
@@ -140,6 +142,23 @@ impl Options {
         Ok(self)
     }
 
+    /// Sets the certificate by which the endpoint knows the requests (mutual TLS); `None` takes it out.
+    ///
+    /// [`HyperClient`](https://docs.rs/hookwire/latest/hookwire/struct.HyperClient.html) presents it to this
+    /// subscription's endpoint alone. A client that cannot do so sends nothing.
+    #[must_use]
+    pub fn with_client_certificate(mut self, certificate: Option<ClientCertificate>) -> Self {
+        self.client_certificate = certificate;
+        self
+    }
+
+    /// Sets the same key of the client certificate, sealed or opened.
+    pub(crate) fn with_client_key(mut self, key: StoredSecret) -> Result<Self, Error> {
+        self.client_certificate =
+            self.client_certificate.map(|certificate| certificate.with_key(key)).transpose()?;
+        Ok(self)
+    }
+
     /// Adds a header, or replaces the header of this name. Names are compared without regard to case.
     ///
     /// A subscription may not set: the headers of one connection
@@ -205,6 +224,11 @@ impl Options {
         &self.authentication
     }
 
+    /// The certificate by which the endpoint knows the requests.
+    pub const fn client_certificate(&self) -> Option<&ClientCertificate> {
+        self.client_certificate.as_ref()
+    }
+
     /// The extra headers, without the header of the authentication. `Debug` does not show their values.
     pub const fn headers(&self) -> &HeaderMap {
         &self.headers
@@ -260,6 +284,7 @@ impl Options {
             }),
             rate: self.rate.map(|rate| (rate.per_second().to_string(), rate.burst())),
             authentication: self.authentication.to_stored(),
+            client_certificate: self.client_certificate.as_ref().map(ClientCertificate::to_stored),
             headers: self
                 .headers
                 .iter()
@@ -298,6 +323,8 @@ impl Options {
             options = options.with_retry_delays(delays.into_iter().map(Duration::from_micros))?;
         }
         options.authentication = Authentication::from_stored(stored.authentication)?;
+        options.client_certificate =
+            stored.client_certificate.map(ClientCertificate::from_stored).transpose()?;
         for (name, value) in stored.headers {
             options = options.with_header(&name, &value)?;
         }
@@ -325,6 +352,8 @@ struct Stored {
     retry: Option<Vec<u64>>,
     #[serde(default, skip_serializing_if = "StoredAuthentication::is_none")]
     authentication: StoredAuthentication,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_certificate: Option<StoredCertificate>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     headers: Vec<(String, Zeroizing<String>)>,
     #[serde(default, skip_serializing_if = "is_none")]

@@ -19,7 +19,11 @@ use super::limits::Limits;
 ///   addresses that were checked. Reuse a connection only under a policy equal to the one it was opened
 ///   under.
 /// - Follow no redirect, decode no content coding, and use no proxy from the environment.
-/// - Send a request again only when nothing of it was sent.
+/// - Present [`Limits::identity`] to the endpoint, and use a connection only for requests with the same
+///   identity; or refuse such a request with
+///   [`OwnFault::ClientCertificate`](crate::transport::OwnFault::ClientCertificate).
+/// - Send a request again only when nothing of it was sent, or when the peer certainly did not process it
+///   (RFC 9113 sections 6.8 and 8.7), and then only a few times.
 ///
 /// ```
 /// use bytes::Bytes;

@@ -9,10 +9,12 @@ pub(crate) mod descriptors;
 mod error;
 mod exchange;
 pub mod hyper;
+mod identity;
 mod limits;
 pub mod reqwest;
 
 pub use self::client::HttpClient;
 pub use self::error::{OwnFault, TransportError};
 pub use self::exchange::Exchange;
+pub use self::identity::ClientIdentity;
 pub use self::limits::Limits;

@@ -212,6 +212,15 @@ impl ReqwestClient {
             .with_own_fault(OwnFault::Client)
             .with_maybe_sent(false));
         }
+        if limits.identity.is_some() {
+            return Err(TransportError::new(
+                ErrorClass::Internal,
+                "reqwest presents one client certificate to all endpoints, expected `HyperClient`",
+            )
+            .with_reason(FailureReason::ClientCertificate)
+            .with_own_fault(OwnFault::ClientCertificate)
+            .with_maybe_sent(false));
+        }
         let deadline = deadline_of(limits, start);
         let is_taken = Arc::new(AtomicBool::new(false));
         let (mut parts, body) = request.into_parts();

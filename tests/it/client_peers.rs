@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use hookwire::address::AddressError;
 use hookwire::rustls::ServerConfig;
@@ -220,6 +222,30 @@ impl Identity {
         Self { certificate, key, ..Self::of(&[]) }
     }
 
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        self.certificate.clone()
+    }
+
+    pub(crate) fn key(&self) -> PrivatePkcs8KeyDer<'static> {
+        self.key.clone_key()
+    }
+
+    pub(crate) fn certificate_base64(&self) -> String {
+        BASE64_STANDARD.encode(&self.certificate)
+    }
+
+    pub(crate) fn key_base64(&self) -> String {
+        BASE64_STANDARD.encode(self.key.secret_pkcs8_der())
+    }
+
+    pub(crate) fn certificate_pem(&self) -> String {
+        pem("CERTIFICATE", &self.certificate_base64())
+    }
+
+    pub(crate) fn key_pem(&self) -> String {
+        pem("PRIVATE KEY", &self.key_base64())
+    }
+
     pub(crate) fn acceptor(&self, protocols: &[&[u8]]) -> TlsAcceptor {
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -230,6 +256,12 @@ impl Identity {
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         TlsAcceptor::from(Arc::new(config))
     }
+}
+
+/// RFC 7468 section 2.
+fn pem(label: &str, base64: &str) -> String {
+    let lines: Vec<_> = base64.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 fn issue(

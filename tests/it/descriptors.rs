@@ -25,15 +25,20 @@ use crate::endpoint::loopback;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_event_to_each_of_many_more_origins_than_descriptors_is_delivered_by_hyper() {
-    many_origins("hyper").await;
+    many_origins("hyper", 256, 1_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_event_to_each_of_many_more_origins_than_descriptors_is_delivered_by_reqwest() {
-    many_origins("reqwest").await;
+    many_origins("reqwest", 256, 1_000).await;
 }
 
-async fn many_origins(client: &str) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_event_to_each_of_1_100_origins_is_delivered_with_1_024_descriptors() {
+    many_origins("hyper", 1_024, 1_100).await;
+}
+
+async fn many_origins(client: &str, descriptors: usize, origins: usize) {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -48,13 +53,13 @@ async fn many_origins(client: &str) {
             });
         }
     });
-    let script = format!("ulimit -n {DESCRIPTORS} && exec \"$0\" \"$@\"");
+    let script = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
     let mut child = Command::new("sh")
         .arg("-c")
         .arg(script)
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "descriptors::child", "--ignored", "--nocapture"])
-        .env("HOOKWIRE_ORIGINS", format!("{client} {port}"))
+        .env("HOOKWIRE_ORIGINS", format!("{client} {port} {origins}"))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -77,10 +82,10 @@ async fn many_origins(client: &str) {
             alive = is_alive(&health) => assert!(alive, "the process answers nobody else"),
         }
     };
-    assert_eq!(told, format!("{ORIGINS} delivered, 0 failed"));
+    assert_eq!(told, format!("{origins} delivered, 0 failed"));
     assert!(child.wait().unwrap().success());
     let most = most.load(Ordering::SeqCst);
-    assert!(most <= DESCRIPTORS, "{most} connections at once");
+    assert!(most <= descriptors, "{most} connections at once");
 }
 
 async fn answer(mut stream: TcpStream) {
@@ -108,16 +113,16 @@ async fn is_alive(health: &str) -> bool {
 #[ignore = "the sender that the tests of this module start as a process of its own"]
 fn child() {
     let Ok(origins) = std::env::var("HOOKWIRE_ORIGINS") else { return };
-    let (client, port) = origins.split_once(' ').unwrap();
-    let port = port.parse().unwrap();
+    let [client, port, origins] = origins.split(' ').collect::<Vec<_>>().try_into().unwrap();
+    let (port, origins) = (port.parse().unwrap(), origins.parse().unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     match client {
-        "hyper" => runtime.block_on(send_to_all(port, HyperClient::new())),
-        _ => runtime.block_on(send_to_all(port, ReqwestClient::new())),
+        "hyper" => runtime.block_on(send_to_all(port, origins, HyperClient::new())),
+        _ => runtime.block_on(send_to_all(port, origins, ReqwestClient::new())),
     }
 }
 
-async fn send_to_all(port: u16, client: impl HttpClient + 'static) {
+async fn send_to_all(port: u16, origins: usize, client: impl HttpClient + 'static) {
     let health = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("\nhealth {}", health.local_addr().unwrap());
     tokio::spawn(async move {
@@ -127,7 +132,7 @@ async fn send_to_all(port: u16, client: impl HttpClient + 'static) {
     });
     let (store, wake, counts) = (Arc::new(MemoryStore::new()), Wake::new(), Arc::new(Counts::default()));
     let outbox = Outbox::new(Arc::clone(&store), Contract::allison()).with_wake(&wake);
-    for number in 0..ORIGINS {
+    for number in 0..origins {
         let (organization, [high, low]) = (format!("org_{number}"), (number as u16 + 1).to_be_bytes());
         let url = EndpointUrl::parse(&format!("http://127.1.{high}.{low}:{port}/"), &loopback()).unwrap();
         let subscription = Subscription::new(&organization, &Contract::allison(), url, EventFilter::all());
@@ -139,7 +144,7 @@ async fn send_to_all(port: u16, client: impl HttpClient + 'static) {
         .with_observer(Told(Arc::clone(&counts)))
         .with_wake(&wake);
     let all = async {
-        while counts.ended() < ORIGINS {
+        while counts.ended() < origins {
             counts.changed.notified().await;
         }
     };
@@ -178,6 +183,3 @@ impl Observer for Told {
         self.0.changed.notify_one();
     }
 }
-
-const DESCRIPTORS: usize = 256;
-const ORIGINS: usize = 1_000;

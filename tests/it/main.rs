@@ -8,6 +8,8 @@ mod attempt_log;
 #[cfg(all(feature = "dispatch", feature = "memory"))]
 mod bounds;
 #[cfg(all(feature = "dispatch", feature = "memory", feature = "reqwest", feature = "sqlite"))]
+mod client_addresses;
+#[cfg(all(feature = "dispatch", feature = "memory", feature = "reqwest", feature = "sqlite"))]
 mod client_http2;
 #[cfg(feature = "hyper")]
 mod client_peers;
@@ -78,6 +80,15 @@ mod manage;
     feature = "testing"
 ))]
 mod management;
+#[cfg(all(
+    feature = "dispatch",
+    feature = "keyring",
+    feature = "manage",
+    feature = "memory",
+    feature = "reqwest",
+    feature = "sqlite"
+))]
+mod mutual_tls;
 #[cfg(feature = "reqwest")]
 mod names;
 #[cfg(all(feature = "postgres", feature = "testing"))]

@@ -247,10 +247,11 @@ fn through(proxy: Proxy) -> HyperClient {
     HyperClient::builder().with_proxy(proxy).build().unwrap()
 }
 
+type Makes = fn(&Server) -> Proxy;
 type Starts = fn(u16) -> std::pin::Pin<Box<dyn Future<Output = Server>>>;
 
 /// Each way to ask a proxy: how to start a proxy that leads every host to one port here, and how to use it.
-const WAYS: [(Starts, fn(&Server) -> Proxy); 2] = [
+const WAYS: [(Starts, Makes); 2] = [
     (
         |port| Box::pin(connecting(port)),
         |proxy| Proxy::http_connect("127.0.0.1", proxy.address.port()).unwrap(),

@@ -360,6 +360,7 @@ mod imp {
             "attributes": {"contact_list": ["leads"]},
             "headers": {"x-tenant": "acme"},
             "authentication": {"type": "bearer", "token": "mF_9.B5f-4.1JqM"},
+            "client_certificate": {"certificates": CERTIFICATE, "key": KEY},
             "max_in_flight": 4,
             "rate": {"per_second": 10.5, "burst": 20},
             "retry": {"type": "delays", "seconds": [60.5]},
@@ -545,5 +546,7 @@ mod imp {
     const KIND: EventKind =
         EventKind::new("call.ended", "", || to_raw_value("").expect("invariant: text is JSON"), |_| Ok(()));
     const PATH: &str = "/v1/openapi.json";
+    const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+    const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
     const AT: OffsetDateTime = datetime!(2026-04-17 19:12:03 UTC);
 }

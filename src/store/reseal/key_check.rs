@@ -6,7 +6,7 @@ use crate::id::SubscriptionId;
 use crate::keyring::KeyRing;
 use crate::signature::{SecretUse, StoredSecret};
 use crate::store::{StoreError, Subscriptions};
-use crate::subscription::Subscription;
+use crate::subscription::{ClientCertificate, Subscription};
 
 /// The result of [`KeyRing::check`].
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -32,7 +32,10 @@ impl Report {
     fn add(&mut self, ring: &KeyRing, subscription: &Subscription) {
         let signing = subscription.secrets.iter().map(|secret| (SecretUse::Signing, secret));
         let credential = subscription.options.authentication().secret();
-        for (used, secret) in signing.chain(credential.map(|secret| (SecretUse::Credential, secret))) {
+        let client_key = subscription.options.client_certificate().map(ClientCertificate::key);
+        let others = credential.map(|secret| (SecretUse::Credential, secret)).into_iter();
+        let others = others.chain(client_key.map(|secret| (SecretUse::ClientKey, secret)));
+        for (used, secret) in signing.chain(others) {
             let StoredSecret::Sealed(sealed) = secret else {
                 self.plain += 1;
                 continue;

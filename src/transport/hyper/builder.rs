@@ -9,7 +9,6 @@ use http::header::HeaderValue;
 use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
-use tokio_rustls::TlsConnector;
 
 use super::bounds::{DEFAULT_MAX_IDLE, DEFAULT_USER_AGENT, MAX_AGE, default_max_connections};
 use super::budget::Budget;
@@ -19,7 +18,7 @@ use super::origin::PoolLimits;
 use super::pool::Pools;
 use super::proxy::Proxy;
 use super::resolver::{ErasedResolve, Resolve, SystemResolver};
-use super::tls::{over_http, tls_config};
+use super::tls::{Tls, over_http, tls_config};
 use crate::error::{Error, ErrorKind};
 
 impl HyperClient {
@@ -98,7 +97,8 @@ impl HyperClientBuilder {
     /// Sets the whole TLS configuration: client certificates, versions, a verifier of your own.
     ///
     /// It replaces the root certificates and the provider that were set here. Its ALPN protocols are set to
-    /// `h2` and `http/1.1`, and early data is switched off: it could be replayed.
+    /// `h2` and `http/1.1`. Early data is switched off, because it could be replayed, and so is the
+    /// resumption of sessions, because it would use a certificate without verifying it again.
     pub fn with_tls_config(mut self, config: ClientConfig) -> Self {
         self.tls = Some(config);
         self
@@ -191,7 +191,7 @@ impl HyperClientBuilder {
         let budget = Arc::new(Budget::new(self.max_connections));
         Ok(HyperClient {
             dialler: Arc::new(Dialler {
-                tls: TlsConnector::from(Arc::new(over_http(tls))),
+                tls: Tls::new(over_http(tls)),
                 resolver: self.resolver,
                 budget: Arc::clone(&budget),
                 local_v4: self.local_v4,

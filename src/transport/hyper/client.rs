@@ -17,11 +17,13 @@ use super::connection::{Connection, Poison};
 use super::dial::Dial;
 use super::dialler::Dialler;
 use super::fault::{BoxError, unprocessed};
+use super::origin::Origin;
 use super::pool::{Asked, Pools, Route};
 use super::watch::Watch;
 use crate::transport::client::HttpClient;
 use crate::transport::error::TransportError;
 use crate::transport::exchange::Exchange;
+use crate::transport::identity::ClientIdentity;
 use crate::transport::limits::Limits;
 
 /// An [`HttpClient`] on a pool of HTTP/1.1 and HTTP/2 connections; needs a tokio runtime with I/O and time.
@@ -64,7 +66,11 @@ impl HyperClient {
         let mut request = request.map(Full::new);
         *request.version_mut() = Version::HTTP_11;
         request.headers_mut().entry(USER_AGENT).or_insert_with(|| self.user_agent.clone());
-        let route = self.pools.route(Asked(std::mem::take(request.uri_mut())), &limits.addresses)?;
+        let identity = limits.identity.as_deref();
+        let asked =
+            Asked { uri: std::mem::take(request.uri_mut()), identity: identity.map(ClientIdentity::digest) };
+        let tls = || identity.map(|identity| self.dialler.tls.identified(identity)).transpose();
+        let route = self.pools.route(asked, &limits.addresses, tls)?;
         let watch = Watch::new(start, deadline_of(limits, start));
         Ok(Sending { request: Some(request), route, watch })
     }
@@ -189,7 +195,8 @@ impl Sending {
         let (dialler, route) = (Arc::clone(&client.dialler), Arc::clone(&self.route));
         // Boxed because it is seldom needed, and has to move when another task finishes it.
         let mut opening = Box::pin(async move {
-            let opened = dialler.open(&route.target.url, &route.origin.policy, &dial).await?;
+            let Origin { policy, tls, .. } = &*route.origin;
+            let opened = dialler.open(&route.target.url, policy, tls.as_ref(), &dial).await?;
             Ok::<_, BoxError>(route.origin.share(opened))
         });
         let origin = Arc::clone(&self.route.origin);

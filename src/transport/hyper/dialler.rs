@@ -23,13 +23,14 @@ use super::fault::{of_connect, of_handshake};
 use super::proxy::Proxy;
 use super::race::{by_turns, race};
 use super::resolver::ErasedResolve;
+use super::tls::Tls;
 use crate::address::{AddressError, AddressPolicy};
 use crate::outcome::FailureReason;
 use crate::transport::error::OwnFault;
 
 /// The settings that all connections of a client share.
 pub(super) struct Dialler {
-    pub(super) tls: TlsConnector,
+    pub(super) tls: Tls,
     pub(super) resolver: Arc<dyn ErasedResolve>,
     pub(super) budget: Arc<Budget<Connection>>,
     pub(super) local_v4: Option<Ipv4Addr>,
@@ -43,9 +44,10 @@ impl Dialler {
         &self,
         url: &Uri,
         policy: &AddressPolicy,
+        tls: Option<&TlsConnector>,
         dial: &Dial,
     ) -> Result<Connection, Box<dyn StdError + Send + Sync>> {
-        let opened = timeout_at(dial.deadline, self.dial(url, policy, dial)).await;
+        let opened = timeout_at(dial.deadline, self.dial(url, policy, tls, dial)).await;
         opened.unwrap_or_else(|_| Err(DialError::new(FailureReason::TimedOut, "deadline passed").into()))
     }
 
@@ -53,21 +55,23 @@ impl Dialler {
         &self,
         url: &Uri,
         policy: &AddressPolicy,
+        tls: Option<&TlsConnector>,
         dial: &Dial,
     ) -> Result<Connection, Box<dyn StdError + Send + Sync>> {
         let host = url.host().ok_or_else(|| DialError::new(FailureReason::Internal, "URL has no host"))?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let is_https = url.scheme_str() == Some("https");
         let port = url.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+        let tls = is_https.then_some(tls.unwrap_or(&self.tls.connector));
         if let Some(proxy) = &self.proxy {
             let (stream, opened) = self.through(proxy, host, port, policy, dial).await?;
-            return self.speak(stream, host, is_https, opened, dial).await;
+            return speak(stream, host, tls, opened, dial).await;
         }
         let addresses = self.addresses(host, policy, dial).await?;
         dial.enter(Phase::Connect);
         let opened = self.open_one();
         let stream = self.connect(&addresses, port).await?;
-        self.speak(stream, host, is_https, opened, dial).await
+        speak(stream, host, tls, opened, dial).await
     }
 
     /// Counts a connection that is about to be opened, and closes idle ones that are too many then.
@@ -77,33 +81,6 @@ impl Dialler {
             idle.close();
         }
         opened
-    }
-
-    /// Starts TLS, if the endpoint speaks it, and HTTP.
-    async fn speak<S: AsyncStream + 'static>(
-        &self,
-        stream: S,
-        host: &str,
-        is_https: bool,
-        opened: Opened,
-        dial: &Dial,
-    ) -> Result<Connection, Box<dyn StdError + Send + Sync>> {
-        if !is_https {
-            dial.enter(Phase::Done);
-            return Ok(Connection::over(Box::new(stream), false, opened).await?);
-        }
-        dial.enter(Phase::Tls);
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| {
-            let message = "host is not a name that a certificate can have";
-            DialError::new(FailureReason::CertificateWrongName, message).caused_by(error)
-        })?;
-        let tls =
-            self.tls.connect(name, stream).await.map_err(|error| {
-                DialError::new(of_handshake(&error), "TLS handshake failed").caused_by(error)
-            })?;
-        dial.enter(Phase::Done);
-        let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(Connection::over(Box::new(tls), is_h2, opened).await?)
     }
 
     /// Opens a connection to `host` through the proxy, which is dialled as it is set.
@@ -200,6 +177,32 @@ impl Dialler {
         };
         (local.is_some() || !other).then_some(local)
     }
+}
+
+/// Starts TLS, if the endpoint speaks it, and HTTP.
+async fn speak<S: AsyncStream + 'static>(
+    stream: S,
+    host: &str,
+    tls: Option<&TlsConnector>,
+    opened: Opened,
+    dial: &Dial,
+) -> Result<Connection, Box<dyn StdError + Send + Sync>> {
+    let Some(tls) = tls else {
+        dial.enter(Phase::Done);
+        return Ok(Connection::over(Box::new(stream), false, opened).await?);
+    };
+    dial.enter(Phase::Tls);
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| {
+        let message = "host is not a name that a certificate can have";
+        DialError::new(FailureReason::CertificateWrongName, message).caused_by(error)
+    })?;
+    let stream = tls
+        .connect(name, stream)
+        .await
+        .map_err(|error| DialError::new(of_handshake(&error), "TLS handshake failed").caused_by(error))?;
+    dial.enter(Phase::Done);
+    let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    Ok(Connection::over(Box::new(stream), is_h2, opened).await?)
 }
 
 async fn dial(address: SocketAddr, local: Option<IpAddr>) -> Result<TcpStream, DialError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
 
 use super::bounds::IDLE_TIMEOUT;
 use super::budget::{Budget, Slot};
@@ -15,6 +16,8 @@ use crate::address::AddressPolicy;
 /// The connections to one origin that are not in use, or can be used by several.
 pub(super) struct Origin {
     pub(super) policy: Arc<AddressPolicy>,
+    /// The way to speak TLS, if it is not the client's.
+    pub(super) tls: Option<TlsConnector>,
     limits: PoolLimits,
     budget: Arc<Budget<Connection>>,
     /// Wakes a request when a stream of an HTTP/2 connection has ended.
@@ -32,10 +35,11 @@ pub(super) struct PoolLimits {
 impl Origin {
     pub(super) fn new(
         policy: Arc<AddressPolicy>,
+        tls: Option<TlsConnector>,
         limits: PoolLimits,
         budget: Arc<Budget<Connection>>,
     ) -> Self {
-        Self { policy, limits, budget, freed: Arc::default(), state: Mutex::new(State::new()) }
+        Self { policy, tls, limits, budget, freed: Arc::default(), state: Mutex::new(State::new()) }
     }
 
     /// Takes a connection that accepts a request at once.

@@ -7,6 +7,7 @@
 //! which timings are its own; and their types have no names, so they would be boxed for each request.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use http::{Uri, uri};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+use tokio_rustls::TlsConnector;
 
 use super::bounds::IDLE_TIMEOUT;
 use super::budget::Budget;
@@ -37,7 +39,13 @@ impl Pools {
     }
 
     /// Returns the route to `asked` over connections that were opened under `policy`.
-    pub(super) fn route(&self, asked: Asked, policy: &AddressPolicy) -> Result<Arc<Route>, TransportError> {
+    /// `tls` makes the way to speak TLS, where the request has one of its own.
+    pub(super) fn route(
+        &self,
+        asked: Asked,
+        policy: &AddressPolicy,
+        tls: impl FnOnce() -> Result<Option<TlsConnector>, TransportError>,
+    ) -> Result<Arc<Route>, TransportError> {
         let mut all = self.lock();
         let pools = &mut all.pools;
         if let Some(at) = pools.iter().position(|pool| *pool.policy == *policy) {
@@ -57,6 +65,7 @@ impl Pools {
             asked,
             self.limits,
             &self.budget,
+            tls,
         )
     }
 
@@ -115,8 +124,8 @@ struct Pool {
     policy: Arc<AddressPolicy>,
     /// The URLs that the policy allows.
     routes: HashMap<Asked, Arc<Route>>,
-    /// By scheme and authority.
-    origins: HashMap<String, Arc<Origin>>,
+    /// By scheme, authority and identity.
+    origins: HashMap<(String, Option<[u8; 32]>), Arc<Origin>>,
 }
 
 impl Pool {
@@ -125,13 +134,18 @@ impl Pool {
         asked: Asked,
         limits: PoolLimits,
         budget: &Arc<Budget<Connection>>,
+        tls: impl FnOnce() -> Result<Option<TlsConnector>, TransportError>,
     ) -> Result<Arc<Route>, TransportError> {
         if let Some(route) = self.routes.get(&asked) {
             return Ok(Arc::clone(route));
         }
-        let target = Target::new(&endpoint_of(&asked.0, &self.policy)?);
-        let new = || Arc::new(Origin::new(Arc::clone(&self.policy), limits, Arc::clone(budget)));
-        let origin = Arc::clone(self.origins.entry(target.origin()).or_insert_with(new));
+        let target = Target::new(&endpoint_of(&asked.uri, &self.policy)?);
+        let policy = &self.policy;
+        let new = |tls| Arc::new(Origin::new(Arc::clone(policy), tls, limits, Arc::clone(budget)));
+        let origin = match self.origins.entry((target.origin(), asked.identity)) {
+            Entry::Occupied(known) => Arc::clone(known.get()),
+            Entry::Vacant(place) => Arc::clone(place.insert(new(tls()?))),
+        };
         let route = Arc::new(Route { target, origin });
         if self.routes.len() >= MAX_ROUTES {
             self.routes.clear();
@@ -141,18 +155,21 @@ impl Pool {
     }
 }
 
-/// A URL as the caller wrote it. Compared byte by byte: a [`Uri`] compares letter by letter without regard to
-/// case, which is slower.
+/// A URL as the caller wrote it, and the digest of the identity to present there. Compared byte by byte: a
+/// [`Uri`] compares letter by letter without regard to case, which is slower.
 #[derive(Eq)]
-pub(super) struct Asked(pub(super) Uri);
+pub(super) struct Asked {
+    pub(super) uri: Uri,
+    pub(super) identity: Option<[u8; 32]>,
+}
 
 impl Asked {
     fn authority(&self) -> &str {
-        self.0.authority().map_or("", uri::Authority::as_str)
+        self.uri.authority().map_or("", uri::Authority::as_str)
     }
 
     fn path(&self) -> &str {
-        self.0.path_and_query().map_or("", uri::PathAndQuery::as_str)
+        self.uri.path_and_query().map_or("", uri::PathAndQuery::as_str)
     }
 }
 
@@ -160,7 +177,8 @@ impl PartialEq for Asked {
     fn eq(&self, other: &Self) -> bool {
         self.authority() == other.authority()
             && self.path() == other.path()
-            && self.0.scheme() == other.0.scheme()
+            && self.uri.scheme() == other.uri.scheme()
+            && self.identity == other.identity
     }
 }
 
@@ -232,7 +250,8 @@ mod tests {
     async fn origins_that_are_not_used_again_are_forgotten_and_the_sweeper_ends() {
         let pools = Arc::new(pools_with(8));
         for n in 0..5_000 {
-            let route = pools.route(asked(&format!("https://e{n}.example.com/")), &policy()).unwrap();
+            let route =
+                pools.route(asked(&format!("https://e{n}.example.com/")), &policy(), || Ok(None)).unwrap();
             route.origin.take(Instant::now());
         }
         pools.keep_swept();
@@ -265,7 +284,7 @@ mod tests {
             let connection = route.origin.take(Instant::now()).expect("the connection is still good");
             route.origin.keep(connection, Instant::now());
         }
-        let again = pools.route(asked(ENDPOINT), &policy()).unwrap();
+        let again = pools.route(asked(ENDPOINT), &policy(), || Ok(None)).unwrap();
         assert!(Arc::ptr_eq(&again.origin, &route.origin));
         assert!(pools.lock().sweeper.is_some());
     }
@@ -273,7 +292,7 @@ mod tests {
     #[tokio::test]
     async fn urls_of_one_origin_share_its_connections_and_others_do_not() {
         let (pools, route) = pools_to("https://hooks.example.com/a");
-        let to = |url| pools.route(asked(url), &policy()).unwrap();
+        let to = |url| pools.route(asked(url), &policy(), || Ok(None)).unwrap();
         for same in ["https://hooks.example.com/b?c", "https://HOOKS.example.com:443/a"] {
             assert!(Arc::ptr_eq(&to(same).origin, &route.origin), "{same}");
         }
@@ -294,7 +313,7 @@ mod tests {
     async fn no_more_connections_are_kept_than_may_be_idle() {
         for max_idle in [0, 2] {
             let pools = pools_with(max_idle);
-            let route = pools.route(asked(ENDPOINT), &policy()).unwrap();
+            let route = pools.route(asked(ENDPOINT), &policy(), || Ok(None)).unwrap();
             let mut peers = Vec::new();
             for _ in 0..4 {
                 let (connection, peer) = connected().await;
@@ -349,7 +368,7 @@ mod tests {
     #[tokio::test]
     async fn with_no_connections_that_may_be_idle_none_changes_hands() {
         let pools = pools_with(0);
-        let origin = Arc::clone(&pools.route(asked(ENDPOINT), &policy()).unwrap().origin);
+        let origin = Arc::clone(&pools.route(asked(ENDPOINT), &policy(), || Ok(None)).unwrap().origin);
         let mut waiting = origin.wait();
         origin.keep(connected().await.0, Instant::now());
         origin.share(connected_over_http_2().await.0);
@@ -445,7 +464,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let client = HyperClient::new();
-        let route = client.pools.route(asked(&url), &policy()).unwrap();
+        let route = client.pools.route(asked(&url), &policy(), || Ok(None)).unwrap();
         let (connection, peer) = connected().await;
         route.origin.keep(connection, Instant::now());
         // The connection's task had no turn yet to see it.
@@ -482,12 +501,12 @@ mod tests {
 
     fn pools_to(url: &str) -> (Arc<Pools>, Arc<Route>) {
         let pools = Arc::new(pools_with(8));
-        let route = pools.route(asked(url), &policy()).unwrap();
+        let route = pools.route(asked(url), &policy(), || Ok(None)).unwrap();
         (pools, route)
     }
 
     fn asked(url: &str) -> Asked {
-        Asked(url.parse().unwrap())
+        Asked { uri: url.parse().unwrap(), identity: None }
     }
 
     /// A connection, and the end that it is open to.

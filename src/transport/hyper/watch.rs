@@ -83,7 +83,7 @@ impl Watch {
             .with_timings(self.timings(Instant::now()));
         let told = source.as_deref().and_then(|source| own_fault(source));
         // The deadline passed while the proxy was dialled.
-        if let Some(fault) = told.or((reason == FailureReason::Proxy).then_some(OwnFault::Proxy)) {
+        if let Some(fault) = told.or_else(|| (reason == FailureReason::Proxy).then_some(OwnFault::Proxy)) {
             error = error.with_own_fault(fault);
         }
         match source {
