@@ -83,8 +83,8 @@ impl<W: Write + Send> PrintingClient<W> {
 impl<W: Write + Send> HttpClient for PrintingClient<W> {
     async fn send(&self, request: Request<Bytes>, limits: &Limits) -> Result<Exchange, TransportError> {
         // This client dials nothing, but it refuses a URL that the policy forbids. A client that connects
-        // also checks every address that the name resolves to, dials only those, and ends within
-        // `limits.deadline`.
+        // also checks every address that the name resolves to, dials only those, presents `limits.identity`,
+        // and ends within `limits.deadline`.
         EndpointUrl::parse(&request.uri().to_string(), &limits.addresses).map_err(|error| {
             TransportError::new(ErrorClass::AddressDenied, "URL may not be reached")
                 .with_source(error)

@@ -191,8 +191,7 @@ impl FailureReason {
     }
 
     /// The reason for the same failure after the response's status.
-    #[cfg(feature = "hyper")]
-    pub(crate) const fn after_status(self) -> Self {
+    pub const fn after_status(self) -> Self {
         match self {
             Self::Reset => Self::ResetAfterStatus,
             Self::NotHttp | Self::HeadTooLarge => Self::MalformedAfterStatus,

@@ -82,8 +82,7 @@ impl ClientCertificate {
     }
 
     /// The certificates and the key in DER; `None` while the key is sealed, or if it is no base64.
-    #[cfg(feature = "dispatch")]
-    pub(crate) fn to_der(&self) -> Option<Der> {
+    pub fn to_der(&self) -> Option<Der> {
         let chain = self.chain.iter().map(|text| STANDARD.decode(text).ok()).collect::<Option<_>>()?;
         Some((chain, Zeroizing::new(STANDARD.decode(self.key.plain()?.expose()).ok()?)))
     }
@@ -116,7 +115,6 @@ impl fmt::Debug for ClientCertificate {
 }
 
 /// Certificates and their key.
-#[cfg(feature = "dispatch")]
 type Der = (Vec<Vec<u8>>, Zeroizing<Vec<u8>>);
 
 /// As [`Options`](super::Options) store it.

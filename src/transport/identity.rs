@@ -40,8 +40,7 @@ impl ClientIdentity {
     }
 
     /// Tells identities apart: connections with one are never used for another.
-    #[cfg(feature = "hyper")]
-    pub(super) const fn digest(&self) -> [u8; 32] {
+    pub const fn digest(&self) -> [u8; 32] {
         self.digest
     }
 }

@@ -235,6 +235,25 @@ async fn a_fault_of_this_side_leaves_its_words_out_of_the_endpoints_excerpt() {
     assert_eq!(sent.failure().await, (FailureReason::Client, None));
 }
 
+#[cfg(all(feature = "metrics", feature = "tracing"))]
+#[test]
+fn the_reason_stands_in_the_span_of_the_attempt_and_in_its_event() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (reason, lines) = crate::log_lines::logged(tracing::Level::DEBUG, || {
+        runtime.block_on(async {
+            let server = closing_after_any_request("HTTP/1.1 502 No\r\ncontent-length: 9\r\n\r\nhalf").await;
+            Sent::to(HyperClient::new(), &server.url("/"), &loopback()).await.failure().await.0
+        })
+    });
+    assert_eq!(reason, FailureReason::ResetAfterStatus);
+    let line = lines.lines().find(|line| line.contains("attempt ended")).unwrap();
+    for part in ["attempt{", "status=502", "reason=\"reset_after_status\"", "failure=\"reset_after_status\""]
+    {
+        assert!(line.contains(part), "{part} is missing: {line}");
+    }
+    assert!(!lines.contains("half"), "{lines}");
+}
+
 #[test]
 fn every_reason_has_a_text_of_its_own_a_class_and_an_explanation() {
     let mut texts = std::collections::HashSet::new();

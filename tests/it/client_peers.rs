@@ -20,7 +20,7 @@ use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -201,6 +201,10 @@ impl Identity {
         let names = names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // No two authorities have one name.
+        let name = format!("authority {}", AUTHORITIES.fetch_add(1, Ordering::Relaxed));
+        authority.distinguished_name = DistinguishedName::new();
+        authority.distinguished_name.push(DnType::CommonName, name);
         let issuer = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
         let root = issuer.der().clone();
         let (certificate, key) = issue(CertificateParams::new(names).unwrap(), &issuer);
@@ -257,6 +261,8 @@ impl Identity {
         TlsAcceptor::from(Arc::new(config))
     }
 }
+
+static AUTHORITIES: AtomicUsize = AtomicUsize::new(0);
 
 /// RFC 7468 section 2.
 fn pem(label: &str, base64: &str) -> String {

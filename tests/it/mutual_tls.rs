@@ -24,7 +24,7 @@ use http::StatusCode;
 use rcgen::CertificateParams;
 use time::OffsetDateTime;
 use time::macros::datetime;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
 use crate::attempt_log::{Sent, read_any_request};
@@ -182,7 +182,11 @@ impl World {
         let server = Server::start(move |stream, _| {
             let (acceptor, tell) = (acceptor.clone(), tell.clone());
             async move {
-                let mut stream = acceptor.accept(stream).await?;
+                let mut stream = match acceptor.accept(stream).into_fallible().await {
+                    Ok(stream) => stream,
+                    // The alert is sent. The request that is on its way is read, so that closing is no reset.
+                    Err((_, mut stream)) => return stream.read_to_end(&mut Vec::new()).await.map(drop),
+                };
                 loop {
                     read_any_request(&mut stream).await?;
                     let leaf = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();

@@ -135,7 +135,7 @@ fn every_number_is_described_and_every_counter_begins_at_zero() {
         ("hookwire_attempt_failures_total", 8),
         ("hookwire_attempts_total", 3),
         ("hookwire_expired_deliveries_total", 1),
-        ("hookwire_own_faults_total", 15),
+        ("hookwire_own_faults_total", 19),
         ("hookwire_pruned_rows_total", 1),
         ("hookwire_stale_settlements_total", 1),
         ("hookwire_store_errors_total", 9),

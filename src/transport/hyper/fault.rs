@@ -116,7 +116,10 @@ pub(in crate::transport) fn of_handshake(error: &io::Error) -> FailureReason {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 FailureReason::CertificateWrongName
             }
-            CertificateError::UnknownIssuer => FailureReason::CertificateUnknownIssuer,
+            // An authority of a trusted one's name has another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                FailureReason::CertificateUnknownIssuer
+            }
             CertificateError::Revoked => FailureReason::CertificateRevoked,
             _ => FailureReason::CertificateInvalid,
         },
