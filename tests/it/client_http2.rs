@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::Reason;
+use hookwire::transport::OwnFault;
 use hookwire::transport::hyper::SystemResolver;
 use hookwire::{FailureReason, HttpClient, HyperClient, ReqwestClient};
 use http::{Response, StatusCode};
@@ -77,6 +78,26 @@ async fn no_connection_gets_more_requests_at_a_time_than_its_server_takes() {
         assert!(all.into_iter().all(|ended| ended.is_ok()));
     }
     assert!(most.load(Ordering::SeqCst) <= 10, "{most:?} streams at once");
+}
+
+/// reqwest has one connection to a host. Requests that got no stream of it cost no attempt.
+#[tokio::test]
+async fn requests_that_wait_for_a_stream_of_reqwest_are_told_from_those_that_are_not_answered() {
+    let identity = Identity::of(&["127.0.0.1"]);
+    let (server, _) = with_streams(&identity, 1).await;
+    let client = ReqwestClient::trusting(&identity.root, SystemResolver::new());
+    let url = server.https("127.0.0.1");
+    client.send(post(&url), &lax()).await.unwrap();
+    let (hang, short) = (format!("{url}hang"), within(Duration::from_secs(2)));
+    let all = futures_util::future::join_all((0..5).map(|_| client.send(post(&hang), &short))).await;
+    let told: Vec<_> = all
+        .into_iter()
+        .map(|ended| ended.unwrap_err())
+        .map(|error| (error.reason(), error.own_fault()))
+        .collect();
+    assert!(told.contains(&(FailureReason::ResponseTimeout, None)), "{told:?}");
+    let waiting = (FailureReason::Streams, Some(OwnFault::Streams));
+    assert!(told.iter().filter(|told| **told == waiting).count() >= 3, "{told:?}");
 }
 
 /// A server that allows no stream at all: the request waits for it, and its deadline passes.

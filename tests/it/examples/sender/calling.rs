@@ -132,6 +132,21 @@ fn a_command_line_that_makes_no_sense_is_refused_without_repeating_what_is_secre
 }
 
 #[tokio::test]
+async fn a_network_that_is_allowed_is_reached_and_a_metadata_address_is_not() {
+    let endpoint = Endpoint::start([]).await;
+    let networks = ["--allow-network", "127.0.0.0/8", "--allow-network=169.254.0.0/16"];
+    let sender = Sender::start_for_the_public("allison", "memory", &networks);
+    let (_, _) = sender.subscribe(json!({"url": endpoint.url().as_str(), "events": ["*"]})).await;
+    let event = json!({"type": "call.ended", "data": {"call_id": "c-1"}});
+    sender.post(EVENTS, event).await;
+    endpoint.arrived(1).await;
+    for url in ["http://169.254.169.254/", "http://10.0.0.1/"] {
+        let refused = sender.post(SUBSCRIPTIONS, json!({"url": url, "events": ["*"]})).await;
+        assert_eq!((refused.status(), &refused.json()["field"]), (400, &json!("url")), "{url}");
+    }
+}
+
+#[tokio::test]
 async fn endpoints_of_this_machine_are_for_development_alone() {
     let sender = Sender::start_for_the_public("allison", "memory", &[]);
     for (url, rule) in [("http://127.0.0.1:9/", "scheme"), ("https://127.0.0.1/", "address:loopback")] {
