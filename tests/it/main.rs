@@ -20,6 +20,8 @@ mod contract;
 mod contracts;
 #[cfg(feature = "endpoint")]
 mod delivery;
+#[cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]
+mod deployments;
 #[cfg(all(feature = "dispatch", feature = "memory", feature = "reqwest"))]
 mod descriptors;
 #[cfg(all(feature = "dispatch", feature = "hyper", feature = "sqlite"))]
@@ -28,6 +30,16 @@ mod dispatcher;
 mod dispatcher_faults;
 #[cfg(all(feature = "dispatch", feature = "memory", feature = "testing"))]
 mod dispatcher_time;
+#[cfg(all(
+    feature = "dispatch",
+    feature = "postgres",
+    any(feature = "testing", all(feature = "hyper", feature = "sqlite"))
+))]
+#[cfg_attr(
+    not(all(feature = "hyper", feature = "sqlite", feature = "testing")),
+    allow(dead_code, reason = "its functions are those of all the tests together")
+)]
+mod door;
 #[cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]
 mod driver_log;
 #[cfg(feature = "ed25519")]
@@ -98,6 +110,8 @@ mod outbox;
 mod own_faults;
 #[cfg(all(feature = "endpoint", feature = "memory", feature = "sqlite"))]
 mod paging;
+#[cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]
+mod pgbouncer;
 #[cfg(all(feature = "dispatch", feature = "postgres", feature = "testing"))]
 mod postgres_order;
 #[cfg(all(

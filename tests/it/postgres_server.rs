@@ -65,6 +65,68 @@ impl Server {
     }
 
     fn start_with(settings: &str, small: Option<&'static str>) -> Self {
+        Self::start_from(settings, small, |bin, data| {
+            run(as_owner(&bin.join("initdb"))
+                .args([
+                    "--auth=trust",
+                    "--username=postgres",
+                    "--encoding=UTF8",
+                    "--locale=C",
+                    "--no-sync",
+                    "-D",
+                ])
+                .arg(data));
+        })
+    }
+
+    /// Starts a standby that replicates this server. From then on a commit here waits for the standby.
+    pub(crate) fn start_standby(&self) -> Self {
+        let port = self.port.to_string();
+        let standby = Self::start_from("", None, |bin, data| {
+            run(as_owner(&bin.join("pg_basebackup"))
+                .args([
+                    "-h",
+                    "127.0.0.1",
+                    "-U",
+                    "postgres",
+                    "-R",
+                    "-X",
+                    "stream",
+                    "-c",
+                    "fast",
+                    "--no-sync",
+                    "-p",
+                ])
+                .args([&*port, "-D"])
+                .arg(data));
+        });
+        // The standby has its own copy of the file.
+        self.configure("synchronous_standby_names = '*'\n");
+        standby
+    }
+
+    /// Makes a standby the primary.
+    pub(crate) fn promote(&self) {
+        run(self.pg_ctl().args(["-w", "promote"]));
+    }
+
+    /// Adds settings that the running server takes over.
+    pub(crate) fn configure(&self, settings: &str) {
+        let file = self.directory.join("data/postgresql.conf");
+        write!(fs::OpenOptions::new().append(true).open(file).unwrap(), "{settings}").unwrap();
+        run(self.pg_ctl().arg("reload"));
+    }
+
+    /// Has the server ask this role for its password.
+    pub(crate) fn ask_for_password(&self, role: &str) {
+        let file = self.directory.join("data/pg_hba.conf");
+        let rules = fs::read_to_string(&file).unwrap();
+        // The first rule that fits counts.
+        fs::write(&file, format!("host all {role} 127.0.0.1/32 scram-sha-256\n{rules}")).unwrap();
+        run(self.pg_ctl().arg("reload"));
+    }
+
+    fn start_from(settings: &str, small: Option<&'static str>, make: impl FnOnce(&Path, &Path)) -> Self {
         let bin = binaries();
         let name = format!("hookwire-postgres-{}-{}", std::process::id(), prefix());
         let directory = std::env::temp_dir().join(name);
@@ -84,9 +146,7 @@ impl Server {
             .process_group(0)
             .spawn()
             .unwrap();
-        run(as_owner(&bin.join("initdb"))
-            .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"])
-            .arg(&data));
+        make(&bin, &data);
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let mut file = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).unwrap();
         // If a setting stands twice, the last one counts.
@@ -101,6 +161,10 @@ impl Server {
 
     pub(crate) fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
     }
 
     /// Ends every session and the server, as an administrator would.
@@ -194,7 +258,7 @@ fn binaries() -> PathBuf {
 
 /// A command that runs as the current user, or as `postgres` for root, because PostgreSQL refuses to run as
 /// root.
-fn as_owner(program: &Path) -> Command {
+pub(crate) fn as_owner(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);
     }
@@ -217,12 +281,12 @@ fn state_and_parent(id: &str) -> Option<(String, String)> {
     Some((words.next()?, words.next()?))
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     static IS_ROOT: OnceLock<bool> = OnceLock::new();
     *IS_ROOT.get_or_init(|| Command::new("id").arg("-u").output().unwrap().stdout == b"0\n")
 }
 
-fn run(command: &mut Command) {
+pub(crate) fn run(command: &mut Command) {
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -38,7 +38,7 @@ mod shared {
 }
 
 /// A handler that writes in transactions of its own.
-struct Handler(PgConnection);
+pub(crate) struct Handler(pub(crate) PgConnection);
 
 impl Application<PgConnection> for Handler {
     async fn begin(&mut self) {
@@ -839,8 +839,7 @@ mod faults {
             )
         });
         let pool = pool.connect(postgres_server::url()).await.unwrap();
-        let store = store.open_pool(pool).await.unwrap();
-        let error = store.insert(&[event(1)]).await.unwrap_err();
+        let error = store.clone().open_pool(pool).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     }
 

@@ -48,6 +48,7 @@ mod clocks;
 mod commits;
 mod database;
 mod disk;
+mod failover;
 mod hand_over;
 mod proxy;
 mod rows;

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool};
 
-use super::connections::{Connections, failed};
+use super::connections::Connections;
 use super::insert_queue::InsertQueue;
+use super::pool::Identity;
+use super::refusal::options_of;
 use super::schema::{self, parse_prefix};
+use super::session::PoolMode;
 use super::statements::{OWN_WORDING, Statements};
 use super::store::{PostgresStore, Shared};
 use super::values::DIALECT;
@@ -65,6 +68,8 @@ impl PostgresStore {
 #[derive(Clone, Debug)]
 pub struct PostgresStoreBuilder {
     prefix: String,
+    schema: Option<String>,
+    pool_mode: PoolMode,
     connections: u32,
     acquire_timeout: Duration,
     call_timeout: Duration,
@@ -75,6 +80,8 @@ impl Default for PostgresStoreBuilder {
     fn default() -> Self {
         Self {
             prefix: DEFAULT_PREFIX.to_owned(),
+            schema: None,
+            pool_mode: PoolMode::Detect,
             connections: DEFAULT_CONNECTIONS,
             acquire_timeout: DEFAULT_ACQUIRE_TIMEOUT,
             call_timeout: DEFAULT_CALL_TIMEOUT,
@@ -92,7 +99,28 @@ impl PostgresStoreBuilder {
         self
     }
 
+    /// Sets the schema of the tables, which has to exist. By default they are where the search path finds
+    /// them, or else in its first schema.
+    ///
+    /// Name the schema if the search path differs between roles, or if a pooler lends out sessions whose
+    /// search path another client has changed. The name is taken as it is, upper case included.
+    #[must_use]
+    pub fn with_schema(mut self, schema: impl Into<String>) -> Self {
+        self.schema = Some(schema.into());
+        self
+    }
+
+    /// Sets how a pooler between the store and the database lends out sessions. By default the store finds
+    /// out when it is opened.
+    #[must_use]
+    pub fn with_pool_mode(mut self, mode: PoolMode) -> Self {
+        self.pool_mode = mode;
+        self
+    }
+
     /// Sets how many connections the store opens at most; at least one. Default 10.
+    ///
+    /// If the server allows fewer, the store works with those that it gets, and tries one more every 10 s.
     #[must_use]
     pub fn with_connections(mut self, connections: u32) -> Self {
         self.connections = connections.max(1);
@@ -128,11 +156,17 @@ impl PostgresStoreBuilder {
     ///
     /// # Errors
     ///
-    /// [`StoreErrorKind::Unavailable`] when the database cannot be reached; [`StoreErrorKind::Schema`] when
-    /// its tables need newer code; [`StoreErrorKind::Backend`] when the URL cannot be parsed, when the prefix
-    /// is not an identifier, and when the tables do not exist and the role may not create them.
+    /// The cause of an error ([`source`](std::error::Error::source)) says what to change.
+    ///
+    /// - [`StoreErrorKind::Unavailable`] when no server that can be written to is reached within the
+    ///   [time-out](Self::with_acquire_timeout), or when it has no connection left.
+    /// - [`StoreErrorKind::Schema`] when the tables need newer code, when the schema for them does not exist,
+    ///   and when it was renamed and the role does not own the functions in it.
+    /// - [`StoreErrorKind::Backend`] when the URL is none of PostgreSQL's, when the database, the role or a
+    ///   right does not exist, when the database's encoding is neither `UTF8` nor `SQL_ASCII`, when a pooler
+    ///   allows no transactions, and when the prefix is not an identifier.
     pub async fn connect(self, url: &str) -> Result<PostgresStore, StoreError> {
-        self.connect_with(url.parse().map_err(failed)?).await
+        self.connect_with(options_of(url)?).await
     }
 
     /// Does [`connect`](Self::connect) with options of the driver, for example for certificates.
@@ -142,8 +176,14 @@ impl PostgresStoreBuilder {
     /// As [`connect`](Self::connect).
     pub async fn connect_with(self, options: PgConnectOptions) -> Result<PostgresStore, StoreError> {
         let prefix = parse_prefix(&self.prefix)?;
-        let connections =
-            Connections::connect(options, self.connections, self.acquire_timeout, self.call_timeout).await?;
+        let connections = Connections::connect(
+            options,
+            self.connections,
+            self.acquire_timeout,
+            self.call_timeout,
+            self.pool_mode,
+        );
+        let connections = connections.await?;
         self.open(&prefix, connections).await
     }
 
@@ -159,22 +199,27 @@ impl PostgresStoreBuilder {
     /// As [`connect`](Self::connect).
     pub async fn open_pool(self, pool: PgPool) -> Result<PostgresStore, StoreError> {
         let prefix = parse_prefix(&self.prefix)?;
-        let connections = Connections::on(pool, self.call_timeout).await?;
+        let connections = Connections::on(pool, self.call_timeout, self.pool_mode).await?;
         self.open(&prefix, connections).await
     }
 
     async fn open(self, prefix: &Prefix, connections: Connections) -> Result<PostgresStore, StoreError> {
-        let mut connection = connections.pool().acquire().await.map_err(failed)?;
-        let schema = schema::migrate(&mut connection, prefix).await?;
-        drop(connection);
+        let mut call = connections.begin().await?.closes();
+        let place = schema::migrate(call.connection(), prefix, self.schema.as_deref()).await?;
+        call.give_back();
+        let prefix_within = prefix.within(&place.schema);
+        connections.recognize(Identity {
+            sql: prefix_within.apply("SELECT identity::text AS identity FROM {p}schema"),
+            identity: place.identity,
+        });
         let mut random = [0; 16];
         getrandom::fill(&mut random)
             .map_err(|error| StoreError::new(StoreErrorKind::Unavailable, error.to_string()))?;
         Ok(PostgresStore {
             shared: Arc::new(Shared {
                 id: StoreId::unique(),
-                sql: Statements::new(&DIALECT, &prefix.within(&schema)),
-                common: CommonStatements::new(&DIALECT, &prefix.within(&schema), OWN_WORDING),
+                sql: Statements::new(&DIALECT, &prefix_within),
+                common: CommonStatements::new(&DIALECT, &prefix_within, OWN_WORDING),
                 connections,
                 caller_time: self.caller_time,
                 inserts: InsertQueue::new(),

@@ -9,7 +9,7 @@ use sqlx::{Row as _, SqlStr};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::connections::failed;
+use super::errors::failed;
 use super::store::PostgresStore;
 use super::values::indexed;
 use crate::contract::ContractId;

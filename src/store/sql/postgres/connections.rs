@@ -1,81 +1,141 @@
-//! [`Connections`]: the pool, and how a statement is run on one of its connections.
+//! [`Connections`]: how a statement is run on a connection of the store's own or of the application's pool.
 
 use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use sqlx::Executor as _;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow, Postgres};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgRow, Postgres};
 use sqlx::query::Query;
-use sqlx::{Connection as _, Executor as _, Row as _};
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::store::sql::columns::fault;
-use crate::store::{StoreError, StoreErrorKind};
+use super::errors::{failed, is_clash, is_conflict, is_lost, is_of_connection, leaves_usable};
+use super::pool::{Held as OwnHeld, Identity, Pool};
+use super::refusal::Refusal;
+use super::session::{PoolMode, Session, check_transactions, shares_sessions};
+use crate::store::StoreError;
 
-/// The pool, and whether its transactions have the isolation level that the functions need.
+/// The connections of a store, and how their sessions may be used.
 pub(super) struct Connections {
-    pool: PgPool,
-    /// Each statement of a function has to see everything that was committed before it. Only `READ COMMITTED`
-    /// gives that.
-    is_read_committed: bool,
+    source: Source,
+    /// Whether a pooler gives each transaction a session that others use as well.
+    is_shared: Arc<AtomicBool>,
     call_timeout: Duration,
+    /// Held while one call asks whether its session still exists.
+    scouting: Mutex<()>,
+}
+
+enum Source {
+    Own(Arc<Pool>),
+    Application {
+        pool: PgPool,
+        /// Whether its transactions are `READ COMMITTED` by default. Each statement of a function has to see
+        /// everything that was committed before it, and no other level gives that.
+        is_read_committed: bool,
+    },
 }
 
 impl Connections {
     /// Opens a pool of the store's own.
     pub(super) async fn connect(
         options: PgConnectOptions,
-        max_connections: u32,
+        most: u32,
         acquire_timeout: Duration,
         call_timeout: Duration,
+        mode: PoolMode,
     ) -> Result<Self, StoreError> {
+        // Poolers refuse parameters that they do not know, and nothing here is a floating point number.
+        let options = options.extra_float_digits(None);
         let options = match options.get_application_name() {
             Some(_) => options,
             None => options.application_name("hookwire"),
         };
-        let pool = PgPoolOptions::new()
-            .max_connections(max_connections)
-            .acquire_timeout(acquire_timeout)
-            // A ping is a round trip, so only a connection that was idle for a while gets one.
-            .test_before_acquire(false)
-            .before_acquire(|connection, metadata| {
-                Box::pin(async move {
-                    if metadata.idle_for >= PING_AFTER_IDLE {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    connection.execute("SET default_transaction_isolation = 'read committed'").await?;
-                    Ok(())
-                })
-            })
-            .connect_with(options)
-            .await
-            .map_err(failed)?;
-        Ok(Self { pool, is_read_committed: true, call_timeout })
+        let is_shared = Arc::new(AtomicBool::new(false));
+        let pool = Arc::new(Pool::new(options, most, acquire_timeout, Arc::clone(&is_shared)));
+        Self::new(Source::Own(pool), is_shared, call_timeout, mode).await
     }
 
     /// Takes a pool of the application.
-    pub(super) async fn on(pool: PgPool, call_timeout: Duration) -> Result<Self, StoreError> {
-        let row = sqlx::query("SHOW default_transaction_isolation").fetch_one(&pool).await.map_err(failed)?;
-        let level: &str = row.try_get(0).map_err(failed)?;
-        let is_read_committed = level == "read committed";
-        Ok(Self { pool, is_read_committed, call_timeout })
+    pub(super) async fn on(pool: PgPool, call_timeout: Duration, mode: PoolMode) -> Result<Self, StoreError> {
+        let source = Source::Application { pool, is_read_committed: false };
+        Self::new(source, Arc::default(), call_timeout, mode).await
     }
 
-    pub(super) const fn pool(&self) -> &PgPool {
-        &self.pool
+    async fn new(
+        source: Source,
+        is_shared: Arc<AtomicBool>,
+        call_timeout: Duration,
+        mode: PoolMode,
+    ) -> Result<Self, StoreError> {
+        let mut connections = Self { source, is_shared, call_timeout, scouting: Mutex::default() };
+        let mut call = Call::new(connections.acquire().await?, call_timeout);
+        let is_shared = match mode {
+            PoolMode::Detect => {
+                let options = connections.options();
+                shares_sessions(call.connection(), &options).await.map_err(Refusal::of_driver)?
+            }
+            PoolMode::Session => false,
+            PoolMode::Transaction => true,
+        };
+        if is_shared {
+            check_transactions(call.connection()).await?;
+        }
+        connections.is_shared.store(is_shared, Ordering::Relaxed);
+        if let Source::Application { is_read_committed, .. } = &mut connections.source {
+            *is_read_committed = Session::read(call.connection()).await?.is_read_committed;
+        }
+        call.give_back();
+        Ok(connections)
+    }
+
+    /// Sets how connections that are opened from now on prove that they lead to the store's tables. Those of
+    /// an application's pool do not.
+    pub(super) fn recognize(&self, identity: Identity) {
+        if let Source::Own(pool) = &self.source {
+            pool.recognize(identity);
+        }
+    }
+
+    /// Returns the options of the connections.
+    pub(super) fn options(&self) -> PgConnectOptions {
+        match &self.source {
+            Source::Own(pool) => pool.options().clone(),
+            Source::Application { pool, .. } => pool.connect_options().as_ref().clone(),
+        }
+    }
+
+    /// Returns whether a pooler gives each transaction a session that others use as well. Then nothing may be
+    /// left behind in one: no prepared statement, no setting, no `LISTEN`.
+    pub(super) fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::Relaxed)
     }
 
     pub(super) async fn close(&self) {
-        self.pool.close().await;
+        match &self.source {
+            Source::Own(pool) => pool.close().await,
+            Source::Application { pool, .. } => pool.close().await,
+        }
     }
 
-    /// Runs a statement in a transaction of its own, and repeats it after a deadlock or a serialization
-    /// failure.
+    /// Waits until the store is closed.
+    pub(super) async fn closed(&self) {
+        match &self.source {
+            Source::Own(pool) => pool.closed().await,
+            Source::Application { pool, .. } => pool.close_event().await,
+        }
+    }
+
+    /// Takes a connection, for the statements by which a store is opened.
+    pub(super) async fn begin(&self) -> Result<Call, StoreError> {
+        Ok(Call::new(self.acquire().await?, self.call_timeout))
+    }
+
+    /// Runs a statement in a transaction of its own. Repeats it after a deadlock, after a serialization
+    /// failure, and on another connection if the fault is the connection's.
     pub(super) async fn rows(
         &self,
         query: impl Fn() -> Query<'static, Postgres, PgArguments> + Send,
@@ -83,36 +143,109 @@ impl Connections {
         let mut left = TRIES;
         loop {
             left -= 1;
-            match self.once(query()).await {
+            let call = Call::new(self.acquire().await?, self.call_timeout);
+            match self.once(query(), call).await {
+                Err(error) if left > 0 && is_of_connection(&error) => self.note(&error, left),
                 Err(error) if left > 0 && is_conflict(&error) => {}
                 result => return result.map_err(failed),
             }
         }
     }
 
-    async fn once(&self, query: Query<'static, Postgres, PgArguments>) -> Result<Vec<PgRow>, sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
-        if self.is_read_committed {
-            // A single statement is a transaction that ends with it, also when nobody waits for it any more.
-            let answer = timeout(self.call_timeout, query.fetch_all(&mut *connection)).await;
-            return answer.unwrap_or_else(|_elapsed| {
-                // A ping would hang as well, so close it.
-                connection.close_on_drop();
-                Err(silent())
-            });
+    /// Draws the conclusion from prepared statements that clash: a pooler that was not there when the store
+    /// was opened, or not noticed.
+    fn note(&self, error: &sqlx::Error, left: u32) {
+        let is_lost_again = left < TRIES - 1 && is_lost(error);
+        if is_clash(error) || is_lost_again {
+            self.is_shared.store(true, Ordering::Relaxed);
         }
-        let mut guard = TransactionGuard(Some(connection));
-        let connection = guard.connection();
-        let answer = async {
-            connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
-            let rows = query.fetch_all(&mut **connection).await?;
-            connection.execute("COMMIT").await?;
-            Ok(rows)
-        };
-        let rows = timeout(self.call_timeout, answer).await.unwrap_or_else(|_elapsed| Err(silent()))?;
-        guard.0 = None;
-        Ok(rows)
     }
+
+    async fn once(
+        &self,
+        query: Query<'static, Postgres, PgArguments>,
+        mut call: Call,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        let session = call.session().cloned();
+        let is_shared = self.is_shared();
+        let is_read_committed = match (&self.source, &session) {
+            (Source::Application { is_read_committed, .. }, _) => *is_read_committed,
+            (Source::Own(_), session) => session.as_ref().is_some_and(|session| session.is_read_committed),
+        };
+        let answer = if is_read_committed && !is_shared {
+            // A single statement is a transaction that ends with it, also when nobody waits for it any more.
+            self.answered(query.fetch_all(call.connection()), session).await
+        } else {
+            // Nobody else may get the transaction if nobody waits for this call any more.
+            call.closes = true;
+            let query = query.persistent(!is_shared);
+            let answer = in_transaction(call.connection(), query);
+            self.answered(answer, session.filter(|_| !is_shared)).await
+        };
+        match &answer {
+            Err(error) if !leaves_usable(error) => call.close(),
+            Err(_) if call.closes => call.roll_back().await,
+            _ => call.give_back(),
+        }
+        answer
+    }
+
+    /// Waits for an answer as long as one can come.
+    async fn answered<T>(
+        &self,
+        answer: impl Future<Output = Result<T, sqlx::Error>>,
+        session: Option<Session>,
+    ) -> Result<T, sqlx::Error> {
+        let mut answer = pin!(timeout(self.call_timeout, answer));
+        let Some(session) = session else { return answer.await.unwrap_or_else(|_elapsed| Err(silent())) };
+        loop {
+            let asked = async {
+                sleep(SCOUT_AFTER).await;
+                // If several calls wait, one asks at a time.
+                let _scouting = self.scouting.lock().await;
+                session.exists(&self.options()).await
+            };
+            tokio::select! {
+                biased;
+                answer = answer.as_mut() => return answer.unwrap_or_else(|_elapsed| Err(silent())),
+                exists = asked => if exists == Some(false) { return Err(silent()) },
+            }
+        }
+    }
+
+    async fn acquire(&self) -> Result<Held, StoreError> {
+        let pool = match &self.source {
+            Source::Own(pool) => return Ok(Held::Own(pool.acquire().await?)),
+            Source::Application { pool, .. } => pool,
+        };
+        let deadline = Instant::now() + pool.options().get_acquire_timeout();
+        let mut patience = FIRST_PATIENCE;
+        loop {
+            // While the server has no room for one connection more, the driver keeps asking for it. Another
+            // call may find a connection that became free meanwhile.
+            let is_last = Instant::now() + patience >= deadline;
+            match timeout(patience, pool.acquire()).await {
+                Ok(Ok(connection)) => return Ok(Held::Application(connection)),
+                Ok(Err(error @ (sqlx::Error::Database(_) | sqlx::Error::Io(_)))) => {
+                    return Err(Refusal::of_connecting(error, &pool.connect_options()).into());
+                }
+                Ok(Err(error)) => return Err(failed(error)),
+                Err(_elapsed) if is_last => return Err(failed(sqlx::Error::PoolTimedOut)),
+                Err(_elapsed) => patience = (2 * patience).min(deadline - Instant::now()),
+            }
+        }
+    }
+}
+
+/// A transaction around one statement.
+async fn in_transaction(
+    connection: &mut PgConnection,
+    query: Query<'static, Postgres, PgArguments>,
+) -> Result<Vec<PgRow>, sqlx::Error> {
+    connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+    let rows = query.fetch_all(&mut *connection).await?;
+    connection.execute("COMMIT").await?;
+    Ok(rows)
 }
 
 /// The error of a call without an answer. When the server's machine has failed, no answer ever comes and no
@@ -121,56 +254,94 @@ fn silent() -> sqlx::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the database gave no answer").into()
 }
 
-/// Closes the connection on drop unless the transaction has ended. A pool that got it back would hand it out
-/// with the transaction open: dropping a transaction of sqlx 0.9 in the middle of `BEGIN` does not roll it
-/// back.
-struct TransactionGuard(Option<PoolConnection<Postgres>>);
+/// A connection in use.
+enum Held {
+    Own(OwnHeld),
+    Application(PoolConnection<Postgres>),
+}
 
-impl TransactionGuard {
-    fn connection(&mut self) -> &mut PoolConnection<Postgres> {
-        self.0.as_mut().expect("invariant: it is taken at the end")
+/// A connection that a call uses. If the call is dropped, the connection is given back or closed.
+pub(super) struct Call {
+    held: Option<Held>,
+    /// Whether the connection is closed on drop: a pool that got it back would hand it out with a transaction
+    /// open. Dropping a transaction of sqlx 0.9 in the middle of `BEGIN` does not roll it back.
+    closes: bool,
+    patience: Duration,
+}
+
+impl Call {
+    const fn new(held: Held, patience: Duration) -> Self {
+        Self { held: Some(held), closes: false, patience }
+    }
+
+    pub(super) fn connection(&mut self) -> &mut PgConnection {
+        match self.held.as_mut().expect("invariant: it is taken at the end") {
+            Held::Own(held) => held.connection(),
+            Held::Application(connection) => connection,
+        }
+    }
+
+    /// Closes the connection unless it is given back.
+    pub(super) const fn closes(mut self) -> Self {
+        self.closes = true;
+        self
+    }
+
+    fn session(&self) -> Option<&Session> {
+        match self.held.as_ref()? {
+            Held::Own(held) => Some(held.session()),
+            Held::Application(_) => None,
+        }
+    }
+
+    pub(super) fn give_back(mut self) {
+        match self.held.take() {
+            Some(Held::Own(held)) => held.give_back(),
+            // The driver gives it back.
+            Some(Held::Application(connection)) => drop(connection),
+            None => {}
+        }
+    }
+
+    fn close(mut self) {
+        self.closes = true;
+    }
+
+    /// Ends a transaction in which a statement failed.
+    async fn roll_back(mut self) {
+        let ended = timeout(self.patience, self.connection().execute("ROLLBACK")).await;
+        if ended.is_ok_and(|ended| ended.is_ok()) {
+            self.give_back();
+        }
     }
 }
 
-impl Drop for TransactionGuard {
+impl Drop for Call {
     fn drop(&mut self) {
-        if let Some(mut connection) = self.0.take() {
-            connection.close_on_drop();
+        match self.held.take() {
+            Some(Held::Own(held)) if self.closes => held.close(),
+            Some(Held::Own(held)) => held.give_back_after_answer(self.patience),
+            Some(Held::Application(mut connection)) if self.closes => connection.close_on_drop(),
+            _ => {}
         }
     }
 }
 
-fn is_conflict(error: &sqlx::Error) -> bool {
-    code(error).is_some_and(|code| [DEADLOCK, SERIALIZATION_FAILURE].contains(&code.as_str()))
-}
-
-pub(super) fn failed(error: sqlx::Error) -> StoreError {
-    fault(error, kind_of)
-}
-
-/// The kind of an error by its code: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-fn kind_of(code: &str) -> StoreErrorKind {
-    match code {
-        DEADLOCK | SERIALIZATION_FAILURE => StoreErrorKind::Unavailable,
-        // Read-only after a failover; a lock or a statement that took too long.
-        "25006" | "55P03" | "57014" => StoreErrorKind::Unavailable,
-        // A table, schema or function that does not exist.
-        "42P01" | "3F000" | "42883" => StoreErrorKind::Schema,
-        // Connection failure; out of memory, disk or connections; shutdown or start; I/O error.
-        _ if ["08", "53", "57P", "58"].iter().any(|class| code.starts_with(class)) => {
-            StoreErrorKind::Unavailable
-        }
-        _ => StoreErrorKind::Backend,
+impl std::fmt::Debug for Connections {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = f.debug_struct("Connections");
+        match &self.source {
+            Source::Own(pool) => debug.field("pool", pool),
+            Source::Application { pool, .. } => debug.field("pool", pool),
+        };
+        debug.field("is_shared", &self.is_shared()).finish_non_exhaustive()
     }
 }
 
-fn code(error: &sqlx::Error) -> Option<String> {
-    Some(error.as_database_error()?.code()?.into_owned())
-}
-
-const DEADLOCK: &str = "40P01";
-const SERIALIZATION_FAILURE: &str = "40001";
 /// How often a statement is run before its conflict is reported.
 const TRIES: u32 = 5;
-/// A connection that was idle for less is taken to be alive.
-const PING_AFTER_IDLE: Duration = Duration::from_secs(1);
+/// A call that waits for longer asks whether its session still exists, and asks again after as long.
+const SCOUT_AFTER: Duration = Duration::from_secs(2);
+/// How long a call waits in an application's pool before it asks again; then twice as long, and so on. It
+/// leaves enough time for a connection that takes long.
+const FIRST_PATIENCE: Duration = Duration::from_millis(250);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{PgConnection, Row as _};
 use time::OffsetDateTime;
 
-use super::connections::failed;
+use super::errors::failed;
 use super::store::PostgresStore;
 use super::values::{indexed, query};
 use crate::store::built_in::ABANDONED_KEPT;
@@ -70,7 +70,8 @@ impl TransactionalInbox for PostgresStore {
         now: OffsetDateTime,
     ) -> Result<bool, StoreError> {
         let Some(values) = inbox::committing(self, key, lease, keep, now) else { return Ok(false) };
-        let committed = query(&self.shared.common.commit, &values).fetch_optional(connection).await;
+        let statement = self.on_application(query(&self.shared.common.commit, &values));
+        let committed = statement.fetch_optional(connection).await;
         Ok(committed.map_err(failed)?.is_some())
     }
 }

@@ -8,7 +8,7 @@ use sqlx::query::Query;
 use sqlx::{PgConnection, Row as _};
 use tokio::sync::oneshot;
 
-use super::connections::failed;
+use super::errors::failed;
 use super::event_rows::EventRows;
 use super::insert_queue::QueuedInsert;
 use super::store::PostgresStore;
@@ -48,7 +48,8 @@ impl PostgresStore {
         let mut written = Vec::new();
         while !events.is_empty() {
             let rows = EventRows::new(&events)?.without_leases();
-            let reply = self.insert_query(&rows, false).fetch_all(&mut *connection).await.map_err(failed)?;
+            let query = self.on_application(self.insert_query(&rows, false));
+            let reply = query.fetch_all(&mut *connection).await.map_err(failed)?;
             match inserted(&events, &rows, &reply)? {
                 Reply::Stale(stale) => {
                     events = stale.rest(&events);

@@ -14,6 +14,9 @@
 //! clear unless a key ring sealed them (module `keyring`). Without one, anybody who can read the table, the
 //! server's log of writes or a backup can sign. Payloads and extra headers are always in the clear.
 //!
+//! Poolers, failovers, restricted roles, schemas, encodings: see the section "Deployment" of
+//! `docs/operations.md`.
+//!
 //! # Order
 //!
 //! Deliveries of one ordering key to one subscription form an *order group*. Its *head* is the delivery that
@@ -34,17 +37,21 @@
 mod builder;
 mod changes;
 mod connections;
+mod errors;
 mod event_rows;
 mod inbox;
 mod insert;
 mod insert_queue;
 mod intake;
 mod notifications;
+mod pool;
 mod pruning;
 mod queue;
 mod records;
+mod refusal;
 mod request_rows;
 mod schema;
+mod session;
 mod settlement_rows;
 mod statements;
 mod store;
@@ -53,6 +60,7 @@ mod values;
 
 pub use builder::PostgresStoreBuilder;
 pub use notifications::PostgresNotifications;
+pub use session::PoolMode;
 #[cfg(test)]
 pub(super) use statements::{own_statements, shared_statements};
 pub use store::PostgresStore;

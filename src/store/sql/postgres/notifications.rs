@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::Executor as _;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::connections::failed;
+use super::refusal::options_of;
 use super::store::{PostgresStore, Shared};
-use crate::store::{Notifications, StoreError};
+use crate::store::{Notifications, StoreError, StoreErrorKind};
 
 /// Notifies other processes that use the same tables of work, by `NOTIFY`, and receives their notifications,
 /// by `LISTEN`.
@@ -18,10 +19,14 @@ use crate::store::{Notifications, StoreError};
 /// It listens on a connection of its own, beside the store's, which it opens when it is first waited for. A
 /// lost connection is opened again after pauses that grow to 30 s; waiting does not fail meanwhile.
 ///
-/// `LISTEN` needs a session of its own: behind a pooler that shares sessions between transactions, no
-/// notification arrives.
+/// `LISTEN` needs a session of its own. Behind a pooler that shares sessions between transactions
+/// ([`PoolMode::Transaction`](super::PoolMode::Transaction)) it does not listen: dispatchers find the work of
+/// other processes when they look for it, every 5 s by default. To be notified at once, give it a connection
+/// past the pooler ([`listen_at`](Self::listen_at)).
 pub struct PostgresNotifications {
     shared: Arc<Shared>,
+    /// Where it listens, if not where the store's connections lead.
+    direct: Option<PgConnectOptions>,
     /// Locked while a call waits, so of several calls at once one receives a notification.
     listening: Mutex<Listening>,
 }
@@ -39,23 +44,39 @@ impl PostgresStore {
     /// Returns how the processes that use this store's tables notify each other of work: by `LISTEN` and
     /// `NOTIFY`, on a connection of its own.
     pub fn notifications(&self) -> PostgresNotifications {
-        PostgresNotifications { shared: Arc::clone(&self.shared), listening: Mutex::default() }
+        PostgresNotifications { shared: Arc::clone(&self.shared), direct: None, listening: Mutex::default() }
     }
 }
 
 impl PostgresNotifications {
+    /// Sets the URL of the server itself, for a store whose connections go through a pooler that shares
+    /// sessions.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreErrorKind::Backend`] when the URL is none of PostgreSQL's.
+    pub fn listen_at(mut self, url: &str) -> Result<Self, StoreError> {
+        self.direct = Some(options_of(url)?.extra_float_digits(None));
+        Ok(self)
+    }
+
     async fn listen(&self) -> Result<PgListener, sqlx::Error> {
-        let options = self.shared.connections.pool().connect_options();
+        let options = self.direct.clone().unwrap_or_else(|| self.shared.connections.options());
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(CONNECT_TIMEOUT)
             .max_lifetime(None)
             .idle_timeout(None)
-            .connect_lazy_with(options.as_ref().clone());
+            .connect_lazy_with(options);
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
         listener.listen(&self.shared.channel).await?;
         Ok(listener)
+    }
+
+    /// Returns whether listening would take place in a session that others use.
+    fn is_deaf(&self) -> bool {
+        self.direct.is_none() && self.shared.connections.is_shared()
     }
 }
 
@@ -68,12 +89,18 @@ impl Notifications for PostgresNotifications {
     }
 
     async fn notified(&self) -> Result<(), StoreError> {
-        let mut closed = self.shared.connections.pool().close_event();
-        let received = closed.do_until(self.receive()).await;
-        if received.is_err() {
-            self.listening.lock().await.listener = None;
+        let closed = self.shared.connections.closed();
+        if self.is_deaf() {
+            closed.await;
+        } else {
+            tokio::select! {
+                biased;
+                () = closed => {}
+                () = self.receive() => return Ok(()),
+            }
         }
-        received.map_err(failed)
+        self.listening.lock().await.listener = None;
+        Err(StoreError::new(StoreErrorKind::Unavailable, "the store was closed"))
     }
 }
 
@@ -99,7 +126,15 @@ impl PostgresNotifications {
                     }
                 }
             };
-            match listener.try_recv().await {
+            let received = match timeout(CHECK_AFTER, listener.try_recv()).await {
+                Ok(received) => received,
+                // A server that has died without a word sends no notification either.
+                Err(_elapsed) => match timeout(CHECK_TIMEOUT, listener.execute("SELECT 1")).await {
+                    Ok(Ok(_)) => continue,
+                    _ => Ok(None),
+                },
+            };
+            match received {
                 Ok(Some(notification)) if notification.payload() == self.shared.tag => {}
                 Ok(Some(_)) => {
                     // Notifications that came meanwhile count as one.
@@ -118,6 +153,9 @@ impl fmt::Debug for PostgresNotifications {
     }
 }
 
+/// A connection that has been silent for so long is tested.
+const CHECK_AFTER: Duration = Duration::from_secs(30);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(30);

@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use time::OffsetDateTime;
 
-use super::connections::failed;
+use super::errors::failed;
 use super::store::PostgresStore;
 use crate::store::sql::columns::{Columns as _, corrupt, reach};
 use crate::store::{Pruning, Retention, StoreError};

@@ -9,7 +9,7 @@ use sqlx::{PgConnection, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::connections::failed;
+use super::errors::failed;
 use super::settlement_rows::SettlementRows;
 use super::store::PostgresStore;
 use super::values::{indexed, places, query};
@@ -195,7 +195,7 @@ impl TransactionalStore for PostgresStore {
         let Ok(organization) = indexed("organization", organization) else {
             return Ok(Subscribed::new(Vec::new()));
         };
-        let statement = query(&self.shared.common.subscriptions, &[organization.into()]);
+        let statement = self.on_application(query(&self.shared.common.subscriptions, &[organization.into()]));
         subscriptions::subscribed(&statement.fetch_all(connection).await.map_err(failed)?)
     }
 

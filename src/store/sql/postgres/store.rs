@@ -83,6 +83,18 @@ impl PostgresStore {
     }
 }
 
+impl PostgresStore {
+    /// A statement on a connection of the application. Where sessions are shared, it is not prepared under a
+    /// name, which another client's statement might have.
+    pub(super) fn on_application(
+        &self,
+        query: Query<'static, Postgres, PgArguments>,
+    ) -> Query<'static, Postgres, PgArguments> {
+        let keeps = !self.shared.connections.is_shared();
+        query.persistent(keeps)
+    }
+}
+
 impl Database for PostgresStore {
     type Row = PgRow;
 
@@ -113,7 +125,7 @@ impl fmt::Debug for PostgresStore {
         f.debug_struct("PostgresStore")
             .field("channel", &self.shared.channel)
             .field("caller_time", &self.shared.caller_time)
-            .field("pool", self.shared.connections.pool())
+            .field("connections", &self.shared.connections)
             .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use sqlx::query::Query;
 use sqlx::{Row as _, SqlStr};
 use uuid::Uuid;
 
-use super::connections::failed;
+use super::errors::failed;
 use crate::bounds;
 use crate::store::StoreError;
 use crate::store::sql::columns::{Columns, Unread};

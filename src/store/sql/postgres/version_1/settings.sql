@@ -28,5 +28,3 @@ BEGIN
   END LOOP;
 END
 $body$;
-
-INSERT INTO {p}schema (id, version, min_code_version) VALUES (1, 1, 1);

@@ -7,10 +7,13 @@
 -- no harm. The head of an order group is the pending delivery that was begun already, or else the one that
 -- was inserted first: ORDER BY (lease = 0), seq. The others are blocked until the head has finished.
 
+-- identity tells these tables from others of the same names in another database. A replica and a restored
+-- dump have the same.
 CREATE TABLE {p}schema (
   id smallint PRIMARY KEY CHECK (id = 1),
   version bigint NOT NULL,
-  min_code_version bigint NOT NULL
+  min_code_version bigint NOT NULL,
+  identity uuid NOT NULL DEFAULT gen_random_uuid()
 );
 
 -- paused_since is when the last pause began. Pauses with less than a day between them count as one.
