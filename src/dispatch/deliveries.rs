@@ -258,7 +258,7 @@ impl Deliveries {
         scheduler.tick(now);
         scheduler.found(look.ready.iter().copied(), now);
         for details in &look.details {
-            scheduler.know(details.subscription, Some(&details.organization), details.is_failing, now);
+            scheduler.know(details.subscription, Some(&details.organization), Some(details.is_failing), now);
         }
         Ok(look)
     }

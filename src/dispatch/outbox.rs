@@ -14,6 +14,7 @@ use crate::contract::{Contract, VersionError, Versions};
 use crate::dispatch::Wake;
 use crate::dispatch::clock::SharedClock;
 use crate::dispatch::routes::{Route, RouteCache, Routes};
+use crate::dispatch::scheduling::Known;
 use crate::dispatch::telemetry;
 use crate::error::Error;
 use crate::event::{DataError, DataOf, Envelope, EventData, EventId, EventType, RawEvent, TraceParent};
@@ -429,7 +430,7 @@ impl<S: Store> Outbox<S> {
                 batch.events.push(event);
                 batch.sources.push(source);
             } else {
-                let result = self.emitted(event, Arc::clone(&routes.all), inserted, left_out);
+                let result = self.emitted(event, routes, inserted, left_out);
                 batch.results[source.0] = Some(result);
             }
         }
@@ -495,7 +496,7 @@ impl<S: Store> Outbox<S> {
         let place = |version: &str| self.versions.place(version).unwrap_or(0);
         let shared = organization.into();
         let all = read.subscriptions.iter().filter_map(|scanned| Route::of(scanned, name, place, &shared));
-        let mut routes = Routes { all: all.collect(), edition: read.edition };
+        let mut routes = Routes { all: all.collect(), edition: read.edition, is_cached: false };
         match self.while_disabled {
             WhileDisabled::Keep => self.routes.cache(organization, &routes),
             WhileDisabled::Drop => routes.edition = None,
@@ -580,7 +581,7 @@ impl<S: Store> Outbox<S> {
     fn emitted(
         &self,
         event: NewEvent,
-        routes: Arc<[Route]>,
+        routes: &Routes,
         inserted: &Inserted,
         left_out: usize,
     ) -> Result<Emitted, EmitError> {
@@ -594,11 +595,12 @@ impl<S: Store> Outbox<S> {
             }
         };
         let (mut made, left_out) = if duplicate { (Vec::new(), 0) } else { (event.deliveries, left_out) };
-        let unknown = routes.iter().filter(|route| route.is_unknown());
+        let unknown = routes.all.iter().filter(|route| route.is_unknown());
         let unreadable = unknown.map(|route| route.subscription).collect();
         let (deliveries, wake) = (made.len(), self.wake.clone());
         // Those that have a lease were handed over.
         made.retain(|delivery| delivery.lease.is_none());
+        let routes = routes.clone();
         Ok(Emitted { id: event.id, deliveries, left_out, duplicate, unreadable, made, routes, wake })
     }
 }
@@ -718,7 +720,7 @@ pub struct Emitted {
     pub unreadable: Vec<SubscriptionId>,
     made: Vec<NewDelivery>,
     /// The routes of the organization, in whose order the deliveries were made.
-    routes: Arc<[Route]>,
+    routes: Routes,
     wake: Wake,
 }
 
@@ -726,11 +728,13 @@ impl Emitted {
     /// Wakes the dispatcher. Call it after the commit of the transaction that [`Outbox::emit_in`] joined.
     pub fn wake(&self) {
         if !self.made.is_empty() {
-            let mut routes = self.routes.iter();
+            let Routes { all, is_cached, .. } = &self.routes;
+            let mut routes = all.iter();
             self.wake.wake_for_known(self.made.iter().map(|delivery| {
                 let id = delivery.subscription;
                 let known = routes.find(|route| route.subscription == id).map(|route| route.known.clone());
-                (id, known.unwrap_or_default())
+                let known = known.unwrap_or_default();
+                (id, Known { is_failing: known.is_failing.filter(|_| !is_cached), ..known })
             }));
         }
     }

@@ -34,10 +34,10 @@ impl Route {
         place: impl Fn(&str) -> usize,
         organization: &Arc<str>,
     ) -> Option<Self> {
-        let mut known = Known { organization: Some(Arc::clone(organization)), is_failing: false };
+        let mut known = Known { organization: Some(Arc::clone(organization)), is_failing: None };
         let (spoken, is_enabled, filter) = match (&scanned.subscription, &scanned.routing) {
             (Ok(read), _) => {
-                known.is_failing = read.health.failing_since().is_some();
+                known.is_failing = Some(read.health.failing_since().is_some());
                 (&read.contract, read.status == SubscriptionStatus::Enabled, &read.filter)
             }
             (Err(_), Some(parts)) => (&parts.contract, !parts.is_disabled, &parts.filter),
@@ -72,6 +72,8 @@ pub(super) struct Routes {
     pub(super) all: Arc<[Route]>,
     /// The edition of the subscriptions that they were made of, in a store that has editions.
     pub(super) edition: Option<Edition>,
+    /// Whether they were read for an earlier event, so that endpoints may have failed or recovered since.
+    pub(super) is_cached: bool,
 }
 
 /// The routes of organizations that emitted lately. Clones share them.
@@ -151,7 +153,8 @@ impl RouteCache {
 
     /// The cached routes of an organization.
     pub(super) fn find(&self, organization: &str) -> Option<Routes> {
-        self.cached().organizations.get(organization).cloned()
+        let routes = self.cached().organizations.get(organization).cloned();
+        routes.map(|routes| Routes { is_cached: true, ..routes })
     }
 
     /// Caches routes, if their edition is known.

@@ -127,7 +127,11 @@ impl Scheduler {
             self.add(id);
             self.know(id, known.organization.as_deref(), known.is_failing, now);
             let is_new = self.lanes.get(&id).is_some_and(|lane| {
-                lane.held == 0 && lane.endpoint.is_untried() && !lane.endpoint.is_fresh && !known.is_failing
+                let endpoint = &lane.endpoint;
+                lane.held == 0
+                    && endpoint.is_untried()
+                    && !endpoint.is_fresh
+                    && !endpoint.is_failing_by_record
             });
             let mut is_fresh = false;
             if is_new {
@@ -265,7 +269,7 @@ impl Scheduler {
     pub(in crate::dispatch) fn learn(&mut self, subscription: &Subscription, now: OffsetDateTime) {
         let limits = self.limits.lowered_by(&subscription.options);
         let is_failing = subscription.health.failing_since().is_some();
-        self.know(subscription.id, Some(&subscription.organization), is_failing, now);
+        self.know(subscription.id, Some(&subscription.organization), Some(is_failing), now);
         self.change(subscription.id, now, |lane| lane.limit(limits, now));
     }
 
@@ -407,10 +411,11 @@ impl Scheduler {
         &mut self,
         id: SubscriptionId,
         organization: Option<&str>,
-        is_failing: bool,
+        is_failing: Option<bool>,
         now: OffsetDateTime,
     ) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let is_failing = is_failing.unwrap_or(lane.endpoint.is_failing_by_record);
         let old = lane.organization;
         let other = organization.filter(|name| !self.organizations.is(old, name));
         let new = other.map(|name| self.organizations.join(name));

@@ -246,7 +246,7 @@ fn an_endpoint_that_is_woken_for_is_tried_at_once_beside_a_thousand_that_hang() 
     let held = fill(&mut scheduler, NOON);
     assert_eq!(held.values().sum::<u32>(), 56);
     for (round, number) in (0..8).zip(2_000..) {
-        let known = Known { organization: Some("healthy".into()), is_failing: false };
+        let known = Known { organization: Some("healthy".into()), is_failing: Some(false) };
         scheduler.woken([(id(number), known)], NOON);
         assert!(scheduler.is_ready(NOON), "after {round} others");
         assert_eq!(claim(&mut scheduler, NOON, 100, 1), HashMap::from([(number, 1)]));
@@ -256,7 +256,8 @@ fn an_endpoint_that_is_woken_for_is_tried_at_once_beside_a_thousand_that_hang() 
 #[test]
 fn an_event_for_a_thousand_endpoints_leaves_room_for_the_next_event() {
     let mut scheduler = scheduler(64);
-    let known = |organization: &str| Known { organization: Some(organization.into()), is_failing: false };
+    let known =
+        |organization: &str| Known { organization: Some(organization.into()), is_failing: Some(false) };
     scheduler.woken((1..=1_000).map(|number| (id(number), known("large"))), NOON);
     let held = fill(&mut scheduler, NOON);
     assert!(held.values().sum::<u32>() < 64, "{} slots", held.values().sum::<u32>());
@@ -269,7 +270,7 @@ fn an_event_for_a_thousand_endpoints_leaves_room_for_the_next_event() {
 #[test]
 fn an_endpoint_that_fails_by_its_record_waits_behind_those_that_do_not() {
     let mut scheduler = scheduler(64);
-    let known = |is_failing| Known { organization: Some("org".into()), is_failing };
+    let known = |is_failing| Known { organization: Some("org".into()), is_failing: Some(is_failing) };
     scheduler.woken((1..=9_000).map(|number| (id(number), known(number % 10 != 0))), NOON);
     let mut sound = HashMap::new();
     while scheduler.is_ready(NOON) && sound.len() < 900 {
@@ -280,6 +281,18 @@ fn an_endpoint_that_fails_by_its_record_waits_behind_those_that_do_not() {
         }
     }
     assert_eq!(sound.len(), 900, "all that are sound were tried while the others hang");
+}
+
+#[test]
+fn a_wake_without_the_record_leaves_what_is_known_of_it() {
+    let mut scheduler = scheduler(64);
+    let known = |is_failing| Known { organization: Some("org".into()), is_failing };
+    scheduler.woken([(id(1), known(Some(true)))], NOON);
+    scheduler.woken([(id(1), known(None)), (id(2), known(None))], NOON);
+    let class = |number| scheduler.lanes[&id(number)].endpoint.class();
+    assert_eq!((class(1), class(2)), (Class::Silent, Class::Fresh));
+    scheduler.woken([(id(1), known(Some(false)))], NOON);
+    assert_eq!(scheduler.lanes[&id(1)].endpoint.class(), Class::Fresh);
 }
 
 #[test]
@@ -443,7 +456,7 @@ fn a_lane_claims_its_retries_when_they_are_due_without_a_look() {
 fn lanes_at_rest_are_forgotten_when_there_are_many() {
     let mut scheduler = scheduler(4);
     for number in 0..REMEMBERED as u128 + 50 {
-        let known = Known { organization: Some(format!("org_{number}").into()), is_failing: false };
+        let known = Known { organization: Some(format!("org_{number}").into()), is_failing: Some(false) };
         scheduler.woken([(id(number), known)], NOON);
         claim(&mut scheduler, NOON, 1, 0);
     }
