@@ -297,7 +297,7 @@ impl<S: Store> Outbox<S> {
         asked: Instant,
     ) -> Result<EmittedAll, EmitError> {
         loop {
-            let routes = batch.check(self.routes_of(organization).await?);
+            let routes = batch.check(self.routes_of(organization, &batch).await?);
             let left_out = self.fan_out_all(&mut batch, &routes)?;
             let inserted = self.insert(&mut batch.events, asked).await?;
             self.collect(&mut batch, &routes, inserted, left_out)?;
@@ -319,7 +319,7 @@ impl<S: Store> Outbox<S> {
         S: TransactionalStore,
     {
         loop {
-            let routes = batch.check(self.routes_in(connection, organization).await?);
+            let routes = batch.check(self.routes_in(connection, organization, &batch).await?);
             let left_out = self.fan_out_all(&mut batch, &routes)?;
             let inserted = self.store.insert_in(connection, &batch.events).await?;
             self.collect(&mut batch, &routes, inserted, left_out)?;
@@ -330,34 +330,47 @@ impl<S: Store> Outbox<S> {
         }
     }
 
-    async fn routes_of(&self, organization: &str) -> Result<Routes, StoreError> {
-        if let Some(routes) = self.cached(organization) {
+    async fn routes_of<T>(&self, organization: &str, batch: &Batch<'_, T>) -> Result<Routes, StoreError> {
+        if let Some(routes) = self.cached(organization, batch) {
             return Ok(routes);
         }
-        let read = || async { Ok(self.learn(organization, self.store.subscriptions(organization).await?)) };
+        let read = || async {
+            let read_at = Instant::now();
+            let routes = self.learn(organization, self.store.subscriptions(organization).await?);
+            self.routes.cache(organization, &routes, read_at);
+            Ok(routes)
+        };
         self.routes.read(organization, read).await
     }
 
-    async fn routes_in(
+    async fn routes_in<T>(
         &self,
         connection: &mut S::Connection,
         organization: &str,
+        batch: &Batch<'_, T>,
     ) -> Result<Routes, StoreError>
     where
         S: TransactionalStore,
     {
-        if let Some(routes) = self.cached(organization) {
+        if let Some(routes) = self.cached(organization, batch) {
             return Ok(routes);
         }
+        let read_at = Instant::now();
         // On the same connection, because the transaction may hold the last one of the pool. If it rolls back
         // what it changed, the edition of that never returns.
-        Ok(self.learn(organization, self.store.subscriptions_in(connection, organization).await?))
+        let routes = self.learn(organization, self.store.subscriptions_in(connection, organization).await?);
+        // After a stale insert, the transaction has an older snapshot, or changes that nobody else sees yet.
+        if batch.inserts == 0 {
+            self.routes.cache(organization, &routes, read_at);
+        }
+        Ok(routes)
     }
 
     /// The cached routes of an organization.
-    fn cached(&self, organization: &str) -> Option<Routes> {
+    fn cached<T>(&self, organization: &str, batch: &Batch<'_, T>) -> Option<Routes> {
         // The status of a subscription has no part in its edition.
-        (self.while_disabled == WhileDisabled::Keep).then(|| self.routes.find(organization)).flatten()
+        let may_be_cached = self.while_disabled == WhileDisabled::Keep && batch.inserts < MOST_STALE;
+        may_be_cached.then(|| self.routes.find(organization)).flatten()
     }
 
     /// Inserts events, and hands over the deliveries for which the dispatcher has a slot. The others have no
@@ -497,9 +510,8 @@ impl<S: Store> Outbox<S> {
         let shared = organization.into();
         let all = read.subscriptions.iter().filter_map(|scanned| Route::of(scanned, name, place, &shared));
         let mut routes = Routes { all: all.collect(), edition: read.edition, is_cached: false };
-        match self.while_disabled {
-            WhileDisabled::Keep => self.routes.cache(organization, &routes),
-            WhileDisabled::Drop => routes.edition = None,
+        if self.while_disabled == WhileDisabled::Drop {
+            routes.edition = None;
         }
         routes
     }
@@ -744,7 +756,7 @@ impl Emitted {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct EmittedAll {
-    /// The result of each event, in the order given. The only error is [`EmitError::Conflict`]: the
+    /// The result of each event, in the order given. The error of an event is [`EmitError::Conflict`]: the
     /// organization has another event of this id, and nothing of this one was written.
     pub events: Vec<Result<Emitted, EmitError>>,
 }

@@ -4,8 +4,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::dispatch::scheduling::Known;
 use crate::id::SubscriptionId;
@@ -78,8 +80,8 @@ pub(super) struct Routes {
 
 /// The routes of organizations that emitted lately. Clones share them.
 ///
-/// An insert tells whether the routes are those of the organization's subscriptions still, so they have no
-/// age.
+/// An insert tells whether the routes are still those of the organization's subscriptions. They are read
+/// again after a while nevertheless, in case a database is restored or replicated without its triggers.
 #[derive(Clone, Default)]
 pub(super) struct RouteCache {
     cached: Arc<Mutex<Cached>>,
@@ -89,7 +91,8 @@ pub(super) struct RouteCache {
 
 #[derive(Default)]
 struct Cached {
-    organizations: HashMap<String, Routes>,
+    /// The routes of each, and when their read began.
+    organizations: HashMap<String, (Routes, Instant)>,
     /// How many routes they have together.
     routes: usize,
 }
@@ -153,31 +156,33 @@ impl RouteCache {
 
     /// The cached routes of an organization.
     pub(super) fn find(&self, organization: &str) -> Option<Routes> {
-        let routes = self.cached().organizations.get(organization).cloned();
-        routes.map(|routes| Routes { is_cached: true, ..routes })
+        let cached = self.cached();
+        let (routes, read_at) = cached.organizations.get(organization)?;
+        (read_at.elapsed() < MOST_AGE).then(|| Routes { is_cached: true, ..routes.clone() })
     }
 
-    /// Caches routes, if their edition is known.
-    pub(super) fn cache(&self, organization: &str, routes: &Routes) {
+    /// Caches routes whose read began at `read_at`, if their edition is known.
+    pub(super) fn cache(&self, organization: &str, routes: &Routes, read_at: Instant) {
         if routes.edition.is_none() {
             return;
         }
         let mut cached = self.cached();
         cached.forget(organization);
         let more = routes.all.len();
+        if more > MOST_ROUTES {
+            return;
+        }
         if cached.organizations.len() >= MOST_CACHED || cached.routes + more > MOST_ROUTES {
             *cached = Cached::default();
         }
-        if more <= MOST_ROUTES {
-            cached.routes += more;
-            cached.organizations.insert(organization.to_owned(), routes.clone());
-        }
+        cached.routes += more;
+        cached.organizations.insert(organization.to_owned(), (routes.clone(), read_at));
     }
 
     /// Forgets the cached routes of an organization, if they are of this edition.
     pub(super) fn forget(&self, organization: &str, edition: Option<Edition>) {
         let mut cached = self.cached();
-        if cached.organizations.get(organization).is_some_and(|routes| routes.edition == edition) {
+        if cached.organizations.get(organization).is_some_and(|(routes, _)| routes.edition == edition) {
             cached.forget(organization);
         }
     }
@@ -195,7 +200,7 @@ impl RouteCache {
 impl Cached {
     fn forget(&mut self, organization: &str) {
         if let Some(old) = self.organizations.remove(organization) {
-            self.routes -= old.all.len();
+            self.routes -= old.0.all.len();
         }
     }
 }
@@ -279,4 +284,7 @@ impl Drop for Turn {
 const MOST_CACHED: usize = 10_000;
 
 /// How many routes they may have together.
-const MOST_ROUTES: usize = 200_000;
+const MOST_ROUTES: usize = 50_000;
+
+/// After how long routes are read again, although no change of them was seen.
+const MOST_AGE: Duration = Duration::from_secs(60);

@@ -7,6 +7,6 @@ use std::sync::Arc;
 pub(in crate::dispatch) struct Known {
     /// Its organization. Without one, it shares the turn of all subscriptions of which nothing is known.
     pub(in crate::dispatch) organization: Option<Arc<str>>,
-    /// Whether the store's record says that its endpoint fails. `None` where the record was not read just now.
+    /// Whether the store's record says that its endpoint fails, if the record was read just now.
     pub(in crate::dispatch) is_failing: Option<bool>,
 }

@@ -195,6 +195,9 @@ pub(in crate::store) fn subscribed(rows: &[impl Columns]) -> Result<Subscribed, 
     let edition = first.number("edition").map_err(corrupt)?;
     // Every subscription has a time.
     let is_there = |row: &&_| !matches!(Columns::optional_number(*row, "created_at"), Ok(None));
-    let found = rows.iter().filter(is_there).map(columns::scanned).collect::<Result<_, _>>()?;
-    Ok(Subscribed::new(found).with_edition(Edition::new(edition.cast_unsigned())))
+    let found: Vec<Scanned> = rows.iter().filter(is_there).map(columns::scanned).collect::<Result<_, _>>()?;
+    // Subscriptions have an edition, unless somebody deleted it.
+    let is_known = edition != 0 || found.is_empty();
+    let read = Subscribed::new(found);
+    Ok(if is_known { read.with_edition(Edition::new(edition.cast_unsigned())) } else { read })
 }

@@ -111,3 +111,9 @@ RETURNING source, id;
 DELETE FROM {p}intake WHERE pk = ANY (ARRAY(
   SELECT pk FROM {p}intake WHERE keep_until <= (SELECT {now(?1)}) ORDER BY keep_until LIMIT ?2{skip_locked}))
 RETURNING pk;
+
+-- name: subscriptions
+-- An edition is the sum of its rows.
+SELECT o.number AS edition, s.* FROM (
+  SELECT coalesce(sum(e.edition) % 4611686018427387904, 0)::bigint AS number FROM {p}editions e WHERE e.organization = ?1) AS o
+LEFT JOIN {p}subscriptions s ON s.organization = ?1 ORDER BY s.created_at, s.id;

@@ -80,9 +80,10 @@ SELECT json_group_array(hex(p.id)) FROM json_each(?) j CROSS JOIN {p}pending p O
 SELECT * FROM {p}subscriptions WHERE id IN (SELECT unhex(value) FROM json_each(?));
 
 -- name: known_events
--- Returns the row number of each event by its place, and whether the payloads are the same in every version
--- that both have.
-SELECT j.key AS place, e.pk, NOT EXISTS (
+-- Returns the row number of each event by its place, the edition of its organization's subscriptions, and
+-- whether the payloads are the same in every version that both have.
+SELECT j.key AS place, e.pk,
+  coalesce((SELECT n.edition FROM {p}editions n WHERE n.organization = e.organization), 0) AS edition, NOT EXISTS (
   SELECT 1 FROM json_each(j.value, '$.digests') v
   WHERE v.value ->> 0 = e.version AND unhex(v.value ->> 1) <> e.digest OR EXISTS (
     SELECT 1 FROM {p}payloads p

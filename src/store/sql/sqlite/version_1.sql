@@ -40,6 +40,17 @@ CREATE TABLE {p}editions (
   organization TEXT NOT NULL PRIMARY KEY,
   edition INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+-- REPLACE deletes a row of the same id, which may be another organization's, and fires no trigger for that.
+CREATE TRIGGER {p}edition_before_insert BEFORE INSERT ON {p}subscriptions BEGIN
+  INSERT INTO {p}editions (organization, edition)
+  SELECT s.organization, random() FROM {p}subscriptions s WHERE s.id = new.id AND s.organization <> new.organization
+  ON CONFLICT (organization) DO UPDATE SET edition = excluded.edition;
+END;
+CREATE TRIGGER {p}edition_before_update BEFORE UPDATE OF id ON {p}subscriptions WHEN old.id <> new.id BEGIN
+  INSERT INTO {p}editions (organization, edition)
+  SELECT s.organization, random() FROM {p}subscriptions s WHERE s.id = new.id
+  ON CONFLICT (organization) DO UPDATE SET edition = excluded.edition;
+END;
 CREATE TRIGGER {p}edition_after_insert AFTER INSERT ON {p}subscriptions BEGIN
   INSERT INTO {p}editions (organization, edition) VALUES (new.organization, random())
   ON CONFLICT (organization) DO UPDATE SET edition = excluded.edition;

@@ -190,7 +190,7 @@ impl Writer {
         match written {
             Ok(_) => {
                 begun.is_over = true;
-                kept.0 = begun.connection.take().filter(|_| self.owns_pool);
+                kept.0 = begun.connection.take().filter(|_| self.owns_pool && !self.pool.is_closed());
             }
             Err(_) => begun.roll_back().await,
         }

@@ -114,8 +114,9 @@ $body$;
 CREATE FUNCTION {p}stale_1(p_organizations text[], p_editions bigint[]) RETURNS smallint[] LANGUAGE plpgsql AS $body$
 DECLARE
   v_outcomes smallint[] := ARRAY(
-    SELECT CASE WHEN u.edition <> coalesce(
-      (SELECT e.edition FROM {p}editions e WHERE e.organization = ANY (ARRAY[u.organization])), 0) THEN 3 ELSE 4 END
+    SELECT CASE WHEN u.edition <> (
+      SELECT coalesce(sum(e.edition) % 4611686018427387904, 0)
+      FROM {p}editions e WHERE e.organization = ANY (ARRAY[u.organization])) THEN 3 ELSE 4 END
     FROM unnest(p_organizations, p_editions) WITH ORDINALITY AS u (organization, edition, no) ORDER BY u.no);
 BEGIN
   RETURN CASE WHEN 3 = ANY (v_outcomes) THEN v_outcomes END;

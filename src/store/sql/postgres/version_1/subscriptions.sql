@@ -30,20 +30,28 @@ BEGIN
 END
 $body$;
 
--- Gives an organization's subscriptions another edition. The schema is that of the table, whatever the search
--- path of the application is. Organizations come sorted, so that two transactions cannot deadlock here.
-CREATE FUNCTION {p}change_editions_1() RETURNS trigger LANGUAGE plpgsql AS $body$
+-- Gives an organization's subscriptions another edition, and deletes what former changes added and nobody has
+-- locked. Under other isolation levels than READ COMMITTED a deletion could fail, so later changes do it. The
+-- function runs with the rights of its owner, so that a role needs rights on the subscriptions alone. The
+-- schema is that of the table, whatever the search path of the application is.
+CREATE FUNCTION {p}change_editions_1() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $body$
 DECLARE
   v_organizations text[] := CASE TG_OP
     WHEN 'INSERT' THEN ARRAY[NEW.organization] WHEN 'DELETE' THEN ARRAY[OLD.organization]
     ELSE ARRAY[OLD.organization, NEW.organization] END;
+  v_edition bigint := ('x' || left(replace(gen_random_uuid()::text, '-', ''), 15))::bit(60)::bigint;
 BEGIN
   EXECUTE format($sql$
-    INSERT INTO %I.{p}editions (organization, edition)
-    SELECT u.organization, ('x' || left(replace(gen_random_uuid()::text, '-', ''), 16))::bit(64)::bigint
-    FROM (SELECT DISTINCT unnest($1) COLLATE "C" AS organization) AS u ORDER BY 1
-    ON CONFLICT (organization) DO UPDATE SET edition = excluded.edition $sql$, TG_TABLE_SCHEMA)
-  USING v_organizations;
+    INSERT INTO %I.{p}editions (organization, edition) SELECT DISTINCT o, $2 FROM unnest($1) AS u (o) $sql$, TG_TABLE_SCHEMA)
+  USING v_organizations, v_edition;
+  IF current_setting('transaction_isolation') = 'read committed' THEN
+    EXECUTE format($sql$
+      DELETE FROM %1$I.{p}editions WHERE ctid = ANY (ARRAY(
+        SELECT e.ctid FROM %1$I.{p}editions e WHERE e.organization = ANY ($1) AND e.edition <> $2
+        LIMIT 100 FOR UPDATE SKIP LOCKED)) $sql$, TG_TABLE_SCHEMA)
+    USING v_organizations, v_edition;
+  END IF;
   RETURN NULL;
 END
 $body$;
@@ -51,7 +59,7 @@ $body$;
 CREATE TRIGGER {p}edition_after_change AFTER INSERT OR DELETE ON {p}subscriptions
 FOR EACH ROW EXECUTE FUNCTION {p}change_editions_1();
 
-CREATE TRIGGER {p}edition_after_update AFTER UPDATE OF id, organization, contract, version, filter ON {p}subscriptions
+CREATE TRIGGER {p}edition_after_update AFTER UPDATE ON {p}subscriptions
 FOR EACH ROW WHEN ((OLD.id, OLD.organization, OLD.contract, OLD.version, OLD.filter)
   IS DISTINCT FROM (NEW.id, NEW.organization, NEW.contract, NEW.version, NEW.filter))
 EXECUTE FUNCTION {p}change_editions_1();

@@ -37,12 +37,14 @@ CREATE INDEX {p}subscriptions_organization ON {p}subscriptions (organization, cr
 CREATE INDEX {p}subscriptions_disabled ON {p}subscriptions (disabled_at) WHERE disabled_at IS NOT NULL;
 CREATE INDEX {p}subscriptions_paused ON {p}subscriptions (paused_since) WHERE paused_since IS NOT NULL;
 
--- The edition of an organization's subscriptions, which triggers change. It is a random number, because a
--- counter could be set back by a backup.
+-- An organization's edition is the sum of its rows here. Each change of a subscription adds a row with a
+-- random number. So no change waits for another, as it would for a row that all of them update, and no
+-- edition returns, as that of a counter could after a backup.
 CREATE TABLE {p}editions (
-  organization text COLLATE "C" PRIMARY KEY,
+  organization text COLLATE "C" NOT NULL,
   edition bigint NOT NULL
 );
+CREATE INDEX {p}editions_organization ON {p}editions (organization) INCLUDE (edition);
 
 -- Digests of secrets, so that no two subscriptions use one secret. place is the order in which a subscription
 -- got its secrets; those before the secrets that it has are deleted.

@@ -102,8 +102,9 @@ impl Parts {
 
 /// Returns the row number and the outcome of each event, for an insert that did not write all of them.
 ///
-/// An event is new if its row number is above `before` and no earlier event of the batch has that row. An
-/// event that has no row is stale.
+/// An event is new if its row number is above `before`, its edition is that of the organization, and no
+/// earlier event of the batch has that row. An event is stale if it has no row, or if it has another edition
+/// and shares the row of a new one.
 async fn known(
     sql: &Statements,
     connection: &mut SqliteConnection,
@@ -133,17 +134,24 @@ async fn known(
         .fetch_all(connection)
         .await
         .map_err(failed)?;
-    let read = |row: &SqliteRow| Ok((row.try_get("place")?, row.try_get("pk")?, row.try_get("is_same")?));
-    let mut found: Vec<(i64, i64, bool)> =
+    let read = |row: &SqliteRow| {
+        Ok((row.try_get("place")?, row.try_get("pk")?, row.try_get("is_same")?, row.try_get("edition")?))
+    };
+    let mut found: Vec<(i64, i64, bool, i64)> =
         found.iter().map(read).collect::<Result<_, sqlx::Error>>().map_err(failed)?;
     found.sort_unstable();
     let mut seen = HashSet::new();
     let mut found = found.into_iter().peekable();
     let outcome =
         |(place, event): (i64, &&NewEvent)| match (found.next_if(|(of, ..)| *of == place), event.edition) {
-            (Some((_, pk, _)), _) if pk > before && seen.insert(pk) => Ok((pk, InsertOutcome::New)),
-            (Some((_, pk, true)), _) => Ok((pk, InsertOutcome::Duplicate)),
-            (Some((_, pk, false)), _) => Ok((pk, InsertOutcome::Conflict)),
+            (Some((_, pk, _, edition)), Some(own))
+                if pk > before && own.number().cast_signed() != edition =>
+            {
+                Ok((0, InsertOutcome::Stale))
+            }
+            (Some((_, pk, ..)), _) if pk > before && seen.insert(pk) => Ok((pk, InsertOutcome::New)),
+            (Some((_, pk, true, _)), _) => Ok((pk, InsertOutcome::Duplicate)),
+            (Some((_, pk, false, _)), _) => Ok((pk, InsertOutcome::Conflict)),
             (None, Some(_)) => Ok((0, InsertOutcome::Stale)),
             (None, None) => Err(corrupt("an event that was written is not there")),
         };
