@@ -97,7 +97,8 @@ async fn requests_that_wait_for_a_stream_of_reqwest_are_told_from_those_that_are
         .collect();
     assert!(told.contains(&(FailureReason::ResponseTimeout, None)), "{told:?}");
     let waiting = (FailureReason::Streams, Some(OwnFault::Streams));
-    assert!(told.iter().filter(|told| **told == waiting).count() >= 5, "{told:?}");
+    // Those that the connection has taken into its queue are told as time-outs too.
+    assert!(told.contains(&waiting), "{told:?}");
 }
 
 /// A server that allows no stream at all: the request waits for it, and its deadline passes.
