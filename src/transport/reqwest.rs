@@ -75,7 +75,7 @@ use crate::outcome::{ErrorClass, FailureReason, Timings};
 ///   [`HyperClient`](crate::HyperClient), which has
 ///   [one](crate::transport::hyper::HyperClientBuilder::with_max_connection_age).
 /// - Each host has one HTTP/2 connection. A request for which it has no stream until the deadline fails with
-///   [`OwnFault::Streams`]: it costs no attempt, and the subscription slows down. The first two that wait are
+///   [`OwnFault::Streams`]: it costs no attempt, and the subscription slows down. The first few that wait are
 ///   told as time-outs of the endpoint, because the connection has taken them already.
 /// - There is no proxy and no certificate for each subscription: reqwest's pool divides connections by
 ///   neither. A request whose [`Limits`] name a client certificate is refused with

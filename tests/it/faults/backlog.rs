@@ -81,7 +81,7 @@ impl Poison {
 
 async fn endpoints_that_answer_poison_hold_up_nobody_else<S: Opens>(mut site: Site<S>) {
     let retry = RetryPolicy::delays([Duration::from_millis(10); 100]).unwrap();
-    site.contract = site.contract.clone().with_timeout(Duration::from_millis(300)).with_retry(retry);
+    site.contract = site.contract.clone().with_timeout(Duration::from_secs(2)).with_retry(retry);
     let kinds = [Poison::Garbage, Poison::Endless, Poison::Dripping, Poison::Nothing];
     let mut poisoned = Vec::new();
     for kind in kinds {
