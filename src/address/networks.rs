@@ -50,6 +50,8 @@ pub(super) fn embedded_v4(ip: IpAddr, nat64: &[Ipv6Addr]) -> Option<Ipv4Addr> {
     match segments {
         // IPv4-mapped and IPv4-compatible (RFC 4291 section 2.5.5), NAT64 (RFC 6052).
         [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => Some(low),
+        // SIIT (RFC 7915), and the local prefix of NAT64 (RFC 8215).
+        [0, 0, 0, 0, 0xffff, 0, ..] | [0x64, 0xff9b, 1, ..] => Some(low),
         // Not the loopback address.
         [0, 0, 0, 0, 0, 0, high, _] if high != 0 => Some(low),
         _ if nat64.binary_search(&prefix).is_ok() => Some(low),

@@ -86,7 +86,7 @@ impl AddressPolicy {
         self
     }
 
-    /// Allows the well-known NAT64 prefix `64:ff9b::/96` (RFC 6052) where the IPv4 address inside is allowed.
+    /// Allows the well-known NAT64 prefix `64:ff9b::/96` (RFC 6052) where the IPv4 address inside is public.
     ///
     /// For hosts with IPv6 alone behind a DNS64 resolver.
     #[must_use]
@@ -208,6 +208,7 @@ impl AddressPolicy {
         };
         let embedded = embedded_v4(ip, &self.nat64).map(IpAddr::V4);
         let is_never = [Some(ip), embedded].into_iter().flatten().any(is_never_allowed);
+        let rule = rule.or(is_never.then_some("address:embedded"));
         let is_in = |networks: &[IpNet], ip: IpAddr| networks.iter().any(|network| network.contains(&ip));
         let is_allowed = is_trusted || self.loopback && ip.is_loopback() || is_in(&self.allowed, ip);
         if let Some(rule) = rule.filter(|_| is_never || !is_allowed) {

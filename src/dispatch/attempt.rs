@@ -94,7 +94,8 @@ impl Sender {
         let began = Instant::now();
         // The client may be the caller's own: it may panic, and it may forget its deadline.
         let guarded = AssertUnwindSafe(self.send(claimed, terms, time, headers)).catch_unwind();
-        let sent = match tokio::time::timeout(terms.limits.deadline.saturating_add(GRACE), guarded).await {
+        let most = terms.limits.deadline.saturating_add(token_wait(terms)).saturating_add(GRACE);
+        let sent = match tokio::time::timeout(most, guarded).await {
             Ok(Ok(sent)) => sent,
             Ok(Err(_panic)) => Err(Fault::of_delivery(FaultKind::Panic, "a part of the sender panicked")),
             Err(_elapsed) => Ok(AttemptResult::failed(FailureReason::TimedOut)),
@@ -288,7 +289,7 @@ impl Sender {
         };
         // The source is the caller's own. Its words may hold what is secret.
         let asked = AssertUnwindSafe(tokens.token_dyn(subscription.id)).catch_unwind();
-        match tokio::time::timeout(terms.limits.deadline, asked).await {
+        match tokio::time::timeout(token_wait(terms), asked).await {
             Ok(Ok(Ok(token))) => Ok(Some(token)),
             Ok(Ok(Err(_))) => Err(fault("token source gave no token")),
             Ok(Err(_panic)) => Err(fault("token source panicked")),
@@ -421,6 +422,14 @@ fn excerpt(body: &[u8], cap: usize) -> String {
     // PostgreSQL stores no NUL in text, and no reader of a log needs one.
     text.replace('\0', "\u{fffd}")
 }
+
+/// How long a token is waited for. It does not take from the time of the request, so that a slow source of
+/// tokens makes no endpoint seem slow.
+fn token_wait(terms: &Terms) -> Duration {
+    terms.limits.deadline.min(MOST_TOKEN_WAIT)
+}
+
+const MOST_TOKEN_WAIT: Duration = Duration::from_secs(15);
 
 /// W3C Trace Context, section 3.2.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

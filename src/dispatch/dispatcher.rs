@@ -181,8 +181,9 @@ impl Dispatcher {
     }
 
     /// Sets the source of bearer tokens, for subscriptions that want them
-    /// ([`Authentication::BearerFromSource`](crate::subscription::Authentication::BearerFromSource)). The
-    /// attempt's deadline covers the wait for a token.
+    /// ([`Authentication::BearerFromSource`](crate::subscription::Authentication::BearerFromSource)). An
+    /// attempt waits for a token as long as for the endpoint, and at most 15 s. The endpoint has its whole
+    /// time after that.
     pub fn with_token_source(mut self, tokens: impl TokenSource + 'static) -> Self {
         self.sender_mut().tokens = Some(Arc::new(tokens));
         self

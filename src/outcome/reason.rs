@@ -193,7 +193,8 @@ impl FailureReason {
     /// The reason for the same failure after the response's status.
     pub const fn after_status(self) -> Self {
         match self {
-            Self::Reset => Self::ResetAfterStatus,
+            // A status proves that the request was processed.
+            Self::Reset | Self::RefusedStream => Self::ResetAfterStatus,
             Self::NotHttp | Self::HeadTooLarge => Self::MalformedAfterStatus,
             Self::ResponseTimeout => Self::BodyTimeout,
             other => other,

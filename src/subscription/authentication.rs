@@ -214,8 +214,8 @@ impl fmt::Debug for Authentication {
 /// Provides the bearer tokens of subscriptions with [`Authentication::BearerFromSource`], such as an OAuth
 /// client.
 ///
-/// The dispatcher calls it before each attempt, so cache tokens in it. An error costs the attempt and is not
-/// held against the endpoint. Its text is logged, so it must not contain a token.
+/// The dispatcher calls it before each attempt, so cache tokens in it. An error costs no attempt and is
+/// not held against the endpoint. Its text is logged, so it must not contain a token.
 ///
 /// ```
 /// use std::error::Error;

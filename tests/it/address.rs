@@ -127,6 +127,9 @@ fn networks_that_are_allowed_are_and_metadata_addresses_never_are() {
         "2002:a9fe:a9fe::1",
         "::169.254.169.254",
         "fd12::5efe:a9fe:a9fe",
+        "2a00:1:2:3:0:5efe:a9fe:a9fe",
+        "64:ff9b:1::a9fe:a9fe",
+        "::ffff:0:a9fe:a9fe",
     ] {
         let error = everything.check_resolved("metadata.google.internal", ip.parse().unwrap()).unwrap_err();
         assert_eq!((error.kind(), error.setting()), (AddressErrorKind::Address, None), "{ip}: {error}");
@@ -271,6 +274,7 @@ fn of_ipv6_only_public_unicast_is_allowed() {
         ("::ffff:10.0.0.1", "address:private"),
         ("::ffff:8.8.8.8", "address:v4-mapped"),
         ("64:ff9b:1::1", "address:outside 2000::/3"),
+        ("2a00:1:2:3:0:5efe:a9fe:a9fe", "address:embedded"),
         ("1fff:ffff::", "address:outside 2000::/3"),
         ("2001:1ff:ffff::", "address:ietf/teredo"),
         ("2001:db8:ffff::1", "address:doc"),

@@ -96,11 +96,9 @@ async fn a_proxy_that_does_not_connect_to_the_endpoint_costs_an_attempt_with_its
 #[tokio::test]
 async fn a_proxy_that_lies_costs_no_attempt() {
     let endless = b"HTTP/1.1 200 OK\r\n".iter().copied().chain(b"x: y\r\n".repeat(10_000)).collect();
-    let connect: [Vec<u8>; 9] = [
-        b"".to_vec(),
+    let connect: [Vec<u8>; 7] = [
         b"SSH-2.0-OpenSSH_9.6\r\n\r\n".to_vec(),
         b"HTTP/1.1 407 Who\r\n\r\n".to_vec(),
-        b"HTTP/1.1 200 OK\r\n\r\nbytes that the endpoint never sent".to_vec(),
         b"HTTP/1.1 100 Continue\r\n\r\n".to_vec(),
         b"HTTP/1.1 2000 OK\r\n\r\n".to_vec(),
         b"HTTP/9.9 200 OK\r\n\r\n".to_vec(),
@@ -132,6 +130,20 @@ async fn a_proxy_that_lies_costs_no_attempt() {
     let unknown = HyperClient::builder().with_resolver(Table(vec![]));
     let unknown = unknown.with_proxy(Proxy::socks5("proxy.internal", 1080).unwrap()).build().unwrap();
     costs_no_attempt(unknown, b"no such name").await;
+}
+
+/// An endpoint behind a proxy cannot make its failures those of the proxy.
+#[tokio::test]
+async fn an_endpoint_behind_a_proxy_answers_for_itself() {
+    for (answer, reason) in [
+        (&b"HTTP/1.1 200 OK\r\n\r\nSSH-2.0-OpenSSH_9.6\r\n"[..], FailureReason::NotHttp),
+        (b"", FailureReason::ProxyRefused),
+    ] {
+        let proxy = lying(answer.to_vec()).await;
+        let client = through(Proxy::http_connect("127.0.0.1", proxy.address.port()).unwrap());
+        let sent = Sent::to(client, "https://hooks.example.com/", &loopback()).await;
+        assert_eq!(sent.failure().await, (reason, None), "{}", answer.escape_ascii());
+    }
 }
 
 /// A proxy that takes the endpoint's place has no certificate for it.

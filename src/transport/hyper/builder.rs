@@ -9,6 +9,7 @@ use http::header::HeaderValue;
 use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
+use tokio::sync::Semaphore;
 
 use super::bounds::{DEFAULT_MAX_IDLE, DEFAULT_USER_AGENT, MAX_AGE, default_max_connections};
 use super::budget::Budget;
@@ -197,6 +198,7 @@ impl HyperClientBuilder {
                 local_v4: self.local_v4,
                 local_v6: self.local_v6,
                 proxy: self.proxy,
+                extra_dials: Semaphore::new((self.max_connections / 8).clamp(1, Semaphore::MAX_PERMITS)),
             }),
             user_agent,
             pools: Arc::new(Pools::new(

@@ -171,10 +171,13 @@ impl Sending {
                         }
                         return Err(error.into());
                     }
-                    // If a fresh connection takes no request, neither would another fresh one.
-                    if self.watch.is_sent || !is_reused {
+                    // If a fresh connection takes no request, neither would another fresh one, unless its
+                    // server was about to end it (HTTP/2).
+                    let may_try = is_reused || self.watch.poison.is_some() && resends < MAX_RESENDS;
+                    if self.watch.is_sent || !may_try {
                         return Err(error.into());
                     }
+                    resends += u32::from(!is_reused);
                     self.watch.poison.take().iter().for_each(Poison::poison);
                 }
             }

@@ -138,14 +138,20 @@ impl Proxy {
             }
             let mut piece = [0; 512];
             match stream.read(&mut piece).await.map_err(broken)? {
+                // Some proxies close the connection when the endpoint cannot be reached.
+                0 if head.is_empty() => {
+                    let message = "proxy closed the connection without an answer";
+                    return Err(DialError::new(FailureReason::ProxyRefused, message));
+                }
                 0 => return Err(DialError::proxy("proxy closed the connection before it answered")),
                 read => head.extend_from_slice(&piece[..read]),
             }
         };
         match status_of(&head) {
-            // The endpoint sends nothing before it is spoken to, so these bytes are the proxy's own.
+            // A server of TLS or HTTP sends nothing before it is spoken to. Another one may.
             Some(200..=299) if end != head.len() => {
-                Err(DialError::proxy("proxy sent more than the head of its answer"))
+                let message = "bytes came through the proxy before the endpoint was asked";
+                Err(DialError::new(FailureReason::NotHttp, message))
             }
             Some(200..=299) => Ok(()),
             Some(407) => Err(DialError::proxy("proxy does not take the credentials, or wants some")),

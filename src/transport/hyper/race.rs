@@ -10,19 +10,23 @@ use tokio::time::sleep;
 
 use super::bounds::STAGGER;
 
-/// Returns the first result that is `Ok`, and the last error if there is none. The next of `dials` begins as
-/// soon as one has failed, and after 250 ms at the latest. `None` if there are no dials.
-pub(super) async fn race<F, T, E>(dials: impl IntoIterator<Item = F>) -> Option<Result<T, E>>
+/// Returns the first result that is `Ok`. If there is none, returns the first error that `outranks` the
+/// others, or the first of all. The next of `dials` begins as soon as one has failed, and after 250 ms at the
+/// latest. `None` if there are no dials.
+pub(super) async fn race<F, T, E>(
+    dials: impl IntoIterator<Item = F>,
+    outranks: impl Fn(&E) -> bool,
+) -> Option<Result<T, E>>
 where
     F: Future<Output = Result<T, E>> + Send,
 {
     let mut waiting = dials.into_iter().peekable();
     let mut running: Vec<Pin<Box<F>>> = Vec::new();
-    let mut last = None;
+    let mut told: Option<E> = None;
     loop {
         running.extend(waiting.next().map(Box::pin));
         if running.is_empty() {
-            return last;
+            return told.map(Err);
         }
         let is_more = waiting.peek().is_some();
         loop {
@@ -33,7 +37,9 @@ where
             };
             match ended {
                 Some(Ok(won)) => return Some(Ok(won)),
-                Some(Err(error)) => last = Some(Err(error)),
+                Some(Err(error)) if told.as_ref().is_some_and(|told| outranks(told) || !outranks(&error)) => {
+                }
+                Some(Err(error)) => told = Some(error),
                 None => break,
             }
             if is_more || running.is_empty() {
@@ -92,7 +98,7 @@ mod tests {
                 result
             }
         };
-        let won = race(dials.iter().map(dial)).await;
+        let won = race(dials.iter().map(dial), |error| *error >= 100).await;
         (won, starts.into_inner().unwrap())
     }
 
@@ -104,7 +110,8 @@ mod tests {
         assert_eq!(run(&[(10, Err(1)), (5, Ok(2)), (0, Ok(3))]).await, (Some(Ok(2)), vec![0, 10]));
         assert_eq!(run(&[(DEAD, Ok(1)), (DEAD, Ok(2)), (5, Ok(3))]).await, (Some(Ok(3)), vec![0, 250, 500]));
         assert_eq!(run(&[(300, Ok(1)), (DEAD, Ok(2))]).await, (Some(Ok(1)), vec![0, 250]), "it goes on");
-        assert_eq!(run(&[(10, Err(1)), (20, Err(2))]).await, (Some(Err(2)), vec![0, 10]));
+        assert_eq!(run(&[(10, Err(1)), (20, Err(2))]).await, (Some(Err(1)), vec![0, 10]));
+        assert_eq!(run(&[(10, Err(1)), (9, Err(100)), (0, Err(101)), (0, Err(2))]).await.0, Some(Err(100)));
         assert_eq!(run(&[(600, Err(1)), (20, Err(2)), (5_000, Ok(3))]).await.0, Some(Ok(3)));
     }
 

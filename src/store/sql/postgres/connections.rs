@@ -23,7 +23,7 @@ use crate::store::StoreError;
 pub(super) struct Connections {
     source: Source,
     /// Whether a pooler gives each transaction a session that others use as well.
-    is_shared: Arc<AtomicBool>,
+    is_shared: AtomicBool,
     call_timeout: Duration,
     /// Held while one call asks whether its session still exists.
     scouting: Mutex<()>,
@@ -50,27 +50,18 @@ impl Connections {
     ) -> Result<Self, StoreError> {
         // Poolers refuse parameters that they do not know, and nothing here is a floating point number.
         let options = options.extra_float_digits(None);
-        let options = match options.get_application_name() {
-            Some(_) => options,
-            None => options.application_name("hookwire"),
-        };
-        let is_shared = Arc::new(AtomicBool::new(false));
-        let pool = Arc::new(Pool::new(options, most, acquire_timeout, Arc::clone(&is_shared)));
-        Self::new(Source::Own(pool), is_shared, call_timeout, mode).await
+        let pool = Arc::new(Pool::new(options, most, acquire_timeout));
+        Self::new(Source::Own(pool), call_timeout, mode).await
     }
 
     /// Takes a pool of the application.
     pub(super) async fn on(pool: PgPool, call_timeout: Duration, mode: PoolMode) -> Result<Self, StoreError> {
         let source = Source::Application { pool, is_read_committed: false };
-        Self::new(source, Arc::default(), call_timeout, mode).await
+        Self::new(source, call_timeout, mode).await
     }
 
-    async fn new(
-        source: Source,
-        is_shared: Arc<AtomicBool>,
-        call_timeout: Duration,
-        mode: PoolMode,
-    ) -> Result<Self, StoreError> {
+    async fn new(source: Source, call_timeout: Duration, mode: PoolMode) -> Result<Self, StoreError> {
+        let is_shared = AtomicBool::new(false);
         let mut connections = Self { source, is_shared, call_timeout, scouting: Mutex::default() };
         let mut call = Call::new(connections.acquire().await?, call_timeout);
         let is_shared = match mode {

@@ -5,7 +5,6 @@
 //! back to a server that has died.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,8 +23,6 @@ pub(super) struct Pool {
     options: PgConnectOptions,
     most: usize,
     acquire_timeout: Duration,
-    /// Whether a pooler shares sessions.
-    is_shared: Arc<AtomicBool>,
     /// One for each connection that the pool may have at the moment.
     permits: Arc<Semaphore>,
     state: Mutex<State>,
@@ -126,12 +123,7 @@ impl Held {
 }
 
 impl Pool {
-    pub(super) fn new(
-        options: PgConnectOptions,
-        most: u32,
-        acquire_timeout: Duration,
-        is_shared: Arc<AtomicBool>,
-    ) -> Self {
+    pub(super) fn new(options: PgConnectOptions, most: u32, acquire_timeout: Duration) -> Self {
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         let state = State {
             idle: Vec::new(),
@@ -144,7 +136,6 @@ impl Pool {
             options,
             most,
             acquire_timeout,
-            is_shared,
             permits: Arc::new(Semaphore::new(most)),
             state: Mutex::new(state),
             open: Arc::new(watch::Sender::new(0)),
@@ -177,10 +168,10 @@ impl Pool {
             let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_closed| closed())?;
             let mut pause = FIRST_PAUSE;
             loop {
+                refusal.get_or_insert_with(|| Refusal::no_answer(&self.options));
                 if let Some(link) = self.usable().await {
                     return Ok(Held { link, permit, pool: Arc::clone(self) });
                 }
-                refusal.get_or_insert_with(|| Refusal::no_answer(&self.options));
                 let refused = match self.dial().await {
                     Ok(link) => return Ok(Held { link, permit, pool: Arc::clone(self) }),
                     Err(refused) => refused,
@@ -237,25 +228,10 @@ impl Pool {
             if let Some(identity) = identity {
                 check_identity(&mut connection, &identity).await?;
             }
-            let mut link = Link { connection, session, opened: Instant::now(), _counted: counted };
-            if self.state().identity.is_some() {
-                self.prepare(&mut link).await?;
-            }
+            let link = Link { connection, session, opened: Instant::now(), _counted: counted };
             Ok(link)
         };
         timeout_at(deadline, dialling).await.unwrap_or_else(|_elapsed| Err(Refusal::no_answer(&self.options)))
-    }
-
-    /// Sets the isolation level that the functions need, where the default is another. A session that others
-    /// share is left as it is.
-    async fn prepare(&self, link: &mut Link) -> Result<(), Refusal> {
-        if link.session.is_read_committed || self.is_shared.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        let set = sqlx::raw_sql("SET default_transaction_isolation = 'read committed'");
-        set.execute(&mut link.connection).await.map_err(Refusal::of_driver)?;
-        link.session.is_read_committed = true;
-        Ok(())
     }
 
     /// Makes do with the connections that there are, if there are any.
@@ -270,11 +246,13 @@ impl Pool {
     }
 
     fn put(&self, link: Link) {
-        if *self.closed.borrow() {
-            return link.close(None);
-        }
         let now = Instant::now();
         let mut state = self.state();
+        // Under the lock, so that `close` finds what is put here.
+        if *self.closed.borrow() {
+            drop(state);
+            return link.close(None);
+        }
         state.idle.push(Idle { link, since: now });
         if now - state.idle[0].since >= MAX_IDLE {
             state.idle.remove(0).link.close(None);

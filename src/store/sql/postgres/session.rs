@@ -103,11 +103,23 @@ pub(super) async fn shares_sessions(
     first: &mut PgConnection,
     options: &PgConnectOptions,
 ) -> Result<bool, sqlx::Error> {
-    // A server that refuses a second connection has no pooler before it: those allow many.
-    let Ok(Ok(mut second)) = timeout(SCOUT_TIMEOUT, options.connect()).await else { return Ok(false) };
+    // Where it is not known, sessions count as shared, which is slower and never wrong.
+    let mut second = match timeout(SCOUT_TIMEOUT, options.connect()).await {
+        Ok(Ok(second)) => second,
+        // The server itself has no room for another connection. A pooler words it otherwise.
+        Ok(Err(error)) if is_full(&error) => return Ok(false),
+        _ => return Ok(true),
+    };
+    let shares = timeout(SCOUT_TIMEOUT, meet(first, &mut second)).await;
+    _ = timeout(SCOUT_TIMEOUT, second.close()).await;
+    shares.unwrap_or(Ok(true))
+}
+
+/// Returns whether two connections meet in one session.
+async fn meet(first: &mut PgConnection, second: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let mut sessions = [BTreeSet::new(), BTreeSet::new()];
     for _ in 0..ROUNDS {
-        for (connection, sessions) in [&mut *first, &mut second].into_iter().zip(&mut sessions) {
+        for (connection, sessions) in [&mut *first, &mut *second].into_iter().zip(&mut sessions) {
             for _ in 0..2 {
                 let row = one(connection, "SELECT pg_backend_pid() AS process").await?;
                 sessions.insert(row.try_get::<i32, _>("process")?);
@@ -118,8 +130,11 @@ pub(super) async fn shares_sessions(
             return Ok(true);
         }
     }
-    _ = second.close().await;
     Ok(false)
+}
+
+fn is_full(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == TOO_MANY_CONNECTIONS)
 }
 
 /// Refuses a pooler in whose mode a transaction has no session until its end.
@@ -157,6 +172,8 @@ const ENCODINGS: [&str; 2] = ["UTF8", "SQL_ASCII"];
 
 /// How often each of the two connections is asked, twice in a row.
 const ROUNDS: u32 = 4;
+
+const TOO_MANY_CONNECTIONS: &str = "53300";
 
 /// How long a connection beside the others may take.
 const SCOUT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -32,10 +32,9 @@ $body$;
 
 -- Gives an organization's subscriptions another edition, and deletes what former changes added and nobody has
 -- locked. Under other isolation levels than READ COMMITTED a deletion could fail, so later changes do it. The
--- function runs with the rights of its owner, so that a role needs rights on the subscriptions alone. The
--- schema is that of the table, whatever the search path of the application is.
-CREATE FUNCTION {p}change_editions_1() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $body$
+-- schema is that of the table, whatever the search path of the application is. The function runs with the
+-- rights of its caller, because anybody can make a trigger of it on a table of their own.
+CREATE FUNCTION {p}change_editions_1() RETURNS trigger LANGUAGE plpgsql AS $body$
 DECLARE
   v_organizations text[] := CASE TG_OP
     WHEN 'INSERT' THEN ARRAY[NEW.organization] WHEN 'DELETE' THEN ARRAY[OLD.organization]

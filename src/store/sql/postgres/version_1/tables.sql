@@ -41,10 +41,10 @@ CREATE INDEX {p}subscriptions_paused ON {p}subscriptions (paused_since) WHERE pa
 -- random number. So no change waits for another, as it would for a row that all of them update, and no
 -- edition returns, as that of a counter could after a backup.
 CREATE TABLE {p}editions (
-  organization text COLLATE "C" NOT NULL,
-  edition bigint NOT NULL
+  organization text COLLATE "C",
+  edition bigint,
+  PRIMARY KEY (organization, edition)
 );
-CREATE INDEX {p}editions_organization ON {p}editions (organization) INCLUDE (edition);
 
 -- Digests of secrets, so that no two subscriptions use one secret. place is the order in which a subscription
 -- got its secrets; those before the secrets that it has are deleted.
