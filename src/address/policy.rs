@@ -208,7 +208,7 @@ impl AddressPolicy {
         };
         let embedded = embedded_v4(ip, &self.nat64).map(IpAddr::V4);
         let is_never = [Some(ip), embedded].into_iter().flatten().any(is_never_allowed);
-        let rule = rule.or(is_never.then_some("address:embedded"));
+        let rule = rule.or_else(|| is_never.then_some("address:embedded"));
         let is_in = |networks: &[IpNet], ip: IpAddr| networks.iter().any(|network| network.contains(&ip));
         let is_allowed = is_trusted || self.loopback && ip.is_loopback() || is_in(&self.allowed, ip);
         if let Some(rule) = rule.filter(|_| is_never || !is_allowed) {

@@ -2,6 +2,7 @@
 //! isolation level, and with errors that say what to change.
 
 mod connections;
+mod editions;
 mod pooler;
 mod settings;
 mod start;
