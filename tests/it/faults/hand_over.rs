@@ -61,6 +61,8 @@ impl<S: Opens> Process<S> {
             if stage.store.claims() == claims {
                 return;
             }
+            // After a claim of as many as it asked for, the dispatcher asks once more.
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         panic!("nothing was handed over");
     }
