@@ -58,6 +58,6 @@ SELECT * FROM {p}subscriptions WHERE id = ?1;
 -- name: subscriptions
 -- Returns the subscriptions of an organization, each with their edition. One row without a subscription is
 -- returned if there is none.
-SELECT o.number AS edition, s.* FROM (
-  SELECT coalesce((SELECT e.edition FROM {p}editions e WHERE e.organization = ?1), 0) AS number) AS o
+SELECT a.number AS edition, s.* FROM (
+  SELECT coalesce((SELECT e.edition FROM {p}editions e WHERE e.organization = ?1), 0) AS number) AS a
 LEFT JOIN {p}subscriptions s ON s.organization = ?1 ORDER BY s.created_at, s.id;

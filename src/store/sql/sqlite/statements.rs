@@ -208,8 +208,9 @@ mod tests {
         (connection, Statements::new(&prefix), Shared::new(&DIALECT, &prefix, OWN_WORDING))
     }
 
-    /// The statements that sort the rows they have found: no more than a page reads or a period counts.
-    const SORTED: [&str; 9] = [
+    /// The statements that sort the rows they have found: no more than a page reads, a period counts or
+    /// an organization has.
+    const SORTED: [&str; 10] = [
         "attempts",
         "backlog_by_contract",
         "cancelling_of_subscription",
@@ -219,6 +220,7 @@ mod tests {
         "deliveries_of_event",
         "deliveries_that",
         "latency_of_period",
+        "subscriptions",
     ];
 
     /// Returns whether a plan walks no table and sorts nothing. It may walk hops and rows that were found
