@@ -2,6 +2,7 @@
 #![cfg(feature = "dispatch")]
 
 mod attempt;
+mod batch;
 pub(crate) mod clock;
 mod contracts;
 mod deliveries;

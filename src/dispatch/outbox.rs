@@ -12,6 +12,7 @@ use crate::bounds::Excess;
 use crate::clock::{Clock, SystemClock};
 use crate::contract::{Contract, VersionError, Versions};
 use crate::dispatch::Wake;
+use crate::dispatch::batch::Batch;
 use crate::dispatch::clock::SharedClock;
 use crate::dispatch::routes::{Route, RouteCache, Routes};
 use crate::dispatch::scheduling::Known;
@@ -293,16 +294,18 @@ impl<S: Store> Outbox<S> {
     async fn write<T: EventData>(
         &self,
         organization: &str,
-        mut batch: Batch<'_, T>,
+        mut batch: Emitting<'_, T>,
         asked: Instant,
     ) -> Result<EmittedAll, EmitError> {
         loop {
             let routes = batch.check(self.routes_of(organization, &batch).await?);
             let left_out = self.fan_out_all(&mut batch, &routes)?;
             let inserted = self.insert(&mut batch.events, asked).await?;
-            self.collect(&mut batch, &routes, inserted, left_out)?;
+            batch.collect(inserted, left_out, |event, inserted, left_out| {
+                self.emitted(event, &routes, inserted, left_out)
+            })?;
             match batch.events.is_empty() {
-                true => return Ok(batch.end()),
+                true => return Ok(EmittedAll { events: batch.end() }),
                 false => self.routes.forget(organization, routes.edition),
             }
         }
@@ -313,7 +316,7 @@ impl<S: Store> Outbox<S> {
         &self,
         connection: &mut S::Connection,
         organization: &str,
-        mut batch: Batch<'_, T>,
+        mut batch: Emitting<'_, T>,
     ) -> Result<EmittedAll, EmitError>
     where
         S: TransactionalStore,
@@ -322,15 +325,17 @@ impl<S: Store> Outbox<S> {
             let routes = batch.check(self.routes_in(connection, organization, &batch).await?);
             let left_out = self.fan_out_all(&mut batch, &routes)?;
             let inserted = self.store.insert_in(connection, &batch.events).await?;
-            self.collect(&mut batch, &routes, inserted, left_out)?;
+            batch.collect(inserted, left_out, |event, inserted, left_out| {
+                self.emitted(event, &routes, inserted, left_out)
+            })?;
             match batch.events.is_empty() {
-                true => return Ok(batch.end()),
+                true => return Ok(EmittedAll { events: batch.end() }),
                 false => self.routes.forget(organization, routes.edition),
             }
         }
     }
 
-    async fn routes_of<T>(&self, organization: &str, batch: &Batch<'_, T>) -> Result<Routes, StoreError> {
+    async fn routes_of<T>(&self, organization: &str, batch: &Emitting<'_, T>) -> Result<Routes, StoreError> {
         if let Some(routes) = self.cached(organization, batch) {
             return Ok(routes);
         }
@@ -347,7 +352,7 @@ impl<S: Store> Outbox<S> {
         &self,
         connection: &mut S::Connection,
         organization: &str,
-        batch: &Batch<'_, T>,
+        batch: &Emitting<'_, T>,
     ) -> Result<Routes, StoreError>
     where
         S: TransactionalStore,
@@ -360,16 +365,16 @@ impl<S: Store> Outbox<S> {
         // what it changed, the edition of that never returns.
         let routes = self.learn(organization, self.store.subscriptions_in(connection, organization).await?);
         // After a stale insert, the transaction has an older snapshot, or changes that nobody else sees yet.
-        if batch.inserts == 0 {
+        if batch.is_first() {
             self.routes.cache(organization, &routes, read_at);
         }
         Ok(routes)
     }
 
     /// The cached routes of an organization.
-    fn cached<T>(&self, organization: &str, batch: &Batch<'_, T>) -> Option<Routes> {
+    fn cached<T>(&self, organization: &str, batch: &Emitting<'_, T>) -> Option<Routes> {
         // The status of a subscription has no part in its edition.
-        let may_be_cached = self.while_disabled == WhileDisabled::Keep && batch.inserts < MOST_STALE;
+        let may_be_cached = self.while_disabled == WhileDisabled::Keep && batch.compares();
         may_be_cached.then(|| self.routes.find(organization)).flatten()
     }
 
@@ -401,12 +406,10 @@ impl<S: Store> Outbox<S> {
         &self,
         organization: &str,
         events: impl IntoIterator<Item = (&'e Envelope<T>, Routing)>,
-    ) -> Result<Batch<'e, T>, EmitError> {
-        let mut batch = Batch { events: Vec::new(), sources: Vec::new(), results: Vec::new(), inserts: 0 };
-        for (place, (envelope, routing)) in events.into_iter().enumerate() {
-            batch.events.push(self.new_event(organization, envelope, routing)?);
-            batch.sources.push((place, envelope));
-            batch.results.push(None);
+    ) -> Result<Emitting<'e, T>, EmitError> {
+        let mut batch = Emitting::default();
+        for (envelope, routing) in events {
+            batch.push(self.new_event(organization, envelope, routing)?, envelope);
         }
         Ok(batch)
     }
@@ -414,7 +417,7 @@ impl<S: Store> Outbox<S> {
     /// Does [`fan_out`](Self::fan_out) for each event.
     fn fan_out_all<T: EventData>(
         &self,
-        batch: &mut Batch<'_, T>,
+        batch: &mut Emitting<'_, T>,
         routes: &Routes,
     ) -> Result<Vec<usize>, EmitError> {
         let fan_out = |(event, (_, envelope)): (&mut NewEvent, &(usize, &Envelope<T>))| {
@@ -422,33 +425,6 @@ impl<S: Store> Outbox<S> {
             self.fan_out(event, envelope, &routes.all)
         };
         batch.events.iter_mut().zip(&batch.sources).map(fan_out).collect()
-    }
-
-    /// Takes the results of an insert. Events that were stale stay in the batch.
-    fn collect<T: EventData>(
-        &self,
-        batch: &mut Batch<'_, T>,
-        routes: &Routes,
-        inserted: Vec<Inserted>,
-        left_out: Vec<usize>,
-    ) -> Result<(), StoreError> {
-        if inserted.len() != batch.events.len() {
-            let error = "the store returned fewer or more outcomes than events";
-            return Err(StoreError::new(StoreErrorKind::Backend, error));
-        }
-        let (events, sources) = (std::mem::take(&mut batch.events), std::mem::take(&mut batch.sources));
-        let events = events.into_iter().zip(sources);
-        for ((event, source), (inserted, left_out)) in events.zip(inserted.iter().zip(left_out)) {
-            if inserted.outcome == InsertOutcome::Stale && event.edition.is_some() {
-                batch.events.push(event);
-                batch.sources.push(source);
-            } else {
-                let result = self.emitted(event, routes, inserted, left_out);
-                batch.results[source.0] = Some(result);
-            }
-        }
-        batch.inserts += 1;
-        Ok(())
     }
 
     fn new_event<T: EventData>(
@@ -617,29 +593,8 @@ impl<S: Store> Outbox<S> {
     }
 }
 
-/// Events that are being written.
-struct Batch<'e, T> {
-    /// Those that are not written yet, and the place and the envelope of each.
-    events: Vec<NewEvent>,
-    sources: Vec<(usize, &'e Envelope<T>)>,
-    /// The results by place.
-    results: Vec<Option<Result<Emitted, EmitError>>>,
-    /// The number of inserts.
-    inserts: u32,
-}
-
-impl<T> Batch<'_, T> {
-    /// Gives up comparing editions for an organization whose subscriptions change all the time. Then an event
-    /// goes by what was read just before.
-    fn check(&self, routes: Routes) -> Routes {
-        let edition = routes.edition.filter(|_| self.inserts < MOST_STALE);
-        Routes { edition, ..routes }
-    }
-
-    fn end(self) -> EmittedAll {
-        EmittedAll { events: self.results.into_iter().flatten().collect() }
-    }
-}
+/// The events of a call.
+type Emitting<'e, T> = Batch<'e, T, Result<Emitted, EmitError>>;
 
 /// The ordering key and the attributes of an event.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -830,8 +785,5 @@ fn new_ids(count: usize) -> impl Iterator<Item = DeliveryId> {
     getrandom::fill(random.as_flattened_mut()).expect("invariant: the operating system gives random bytes");
     random.into_iter().map(move |random| DeliveryId::from_parts(now, random))
 }
-
-/// How many times an event is inserted for subscriptions that have changed since they were read.
-const MOST_STALE: u32 = 4;
 
 const DEFAULT_MAX_PAYLOAD: usize = 1024 * 1024;

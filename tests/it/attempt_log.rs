@@ -19,6 +19,7 @@ use time::macros::datetime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::client_peers::*;
+use crate::client_rules::{Tested, with_each_client};
 use crate::endpoint::loopback;
 
 /// One event for an endpoint, and what the log of its attempts says.
@@ -76,18 +77,6 @@ impl Sent {
     }
 }
 
-/// Runs a test with each client of this crate.
-macro_rules! with_each_client {
-    ($($test:ident)*) => {
-        mod hyper {
-            $(#[tokio::test] async fn $test() { super::$test(super::HyperClient::new()).await; })*
-        }
-        mod reqwest {
-            $(#[tokio::test] async fn $test() { super::$test(super::ReqwestClient::new()).await; })*
-        }
-    };
-}
-
 with_each_client! {
     a_connection_that_ends_says_whether_a_status_came
     what_is_no_http_says_so_and_keeps_none_of_it
@@ -96,7 +85,8 @@ with_each_client! {
     a_complete_response_has_no_reason
 }
 
-async fn a_connection_that_ends_says_whether_a_status_came<C: HttpClient + Clone + 'static>(client: C) {
+async fn a_connection_that_ends_says_whether_a_status_came<C: Tested + 'static>() {
+    let client = C::fresh();
     for (part, expected) in [
         ("", (FailureReason::Reset, None)),
         ("HTTP/1.1 200", (FailureReason::Reset, None)),
@@ -110,7 +100,8 @@ async fn a_connection_that_ends_says_whether_a_status_came<C: HttpClient + Clone
     }
 }
 
-async fn what_is_no_http_says_so_and_keeps_none_of_it<C: HttpClient + Clone + 'static>(client: C) {
+async fn what_is_no_http_says_so_and_keeps_none_of_it<C: Tested + 'static>() {
+    let client = C::fresh();
     for (answer, reason) in [
         ("SSH-2.0-OpenSSH_9.6\r\n\r\n".to_owned(), FailureReason::NotHttp),
         (format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(500_000)), FailureReason::HeadTooLarge),
@@ -121,7 +112,8 @@ async fn what_is_no_http_says_so_and_keeps_none_of_it<C: HttpClient + Clone + 's
     }
 }
 
-async fn an_endpoint_that_cannot_be_connected_to_says_why<C: HttpClient + Clone + 'static>(client: C) {
+async fn an_endpoint_that_cannot_be_connected_to_says_why<C: Tested + 'static>() {
+    let client = C::fresh();
     let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let sent = Sent::to(client.clone(), &format!("http://{nobody}/"), &loopback()).await;
     assert_eq!(sent.failure().await, (FailureReason::Refused, None));
@@ -132,7 +124,8 @@ async fn an_endpoint_that_cannot_be_connected_to_says_why<C: HttpClient + Clone 
     assert!(matches!(reason, FailureReason::NoSuchHost | FailureReason::DnsFailed), "{reason}");
 }
 
-async fn a_refusal_by_the_policy_names_its_part<C: HttpClient + Clone + 'static>(client: C) {
+async fn a_refusal_by_the_policy_names_its_part<C: Tested + 'static>() {
+    let client = C::fresh();
     for (url, reason) in [
         ("https://10.0.0.1/", FailureReason::AddressRefused),
         ("https://crm/", FailureReason::NameRefused),
@@ -145,7 +138,8 @@ async fn a_refusal_by_the_policy_names_its_part<C: HttpClient + Clone + 'static>
     }
 }
 
-async fn a_complete_response_has_no_reason<C: HttpClient + Clone + 'static>(client: C) {
+async fn a_complete_response_has_no_reason<C: Tested + 'static>() {
+    let client = C::fresh();
     let server = closing_after_any_request("HTTP/1.1 500 No\r\ncontent-length: 5\r\n\r\nwords").await;
     let attempt = Sent::to(client, &server.url("/"), &loopback()).await.attempt().await;
     assert_eq!((attempt.reason, attempt.head_status), (None, None));

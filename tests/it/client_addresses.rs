@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hookwire::transport::hyper::Resolve;
-use hookwire::{AddressPolicy, FailureReason, HttpClient, HyperClient, ReqwestClient};
+use hookwire::{AddressPolicy, FailureReason, HttpClient, HyperClient};
 use http::StatusCode;
 #[cfg(target_os = "linux")]
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::attempt_log::{Sent, closing_after_any_request};
 use crate::client_peers::*;
-use crate::client_rules::Tested;
+use crate::client_rules::{Tested, with_each_client};
 use crate::endpoint::loopback;
 
 /// Two addresses that take no connection stand before the one that does. The log says how the attempt ended,
@@ -118,18 +118,6 @@ async fn a_name_that_leads_to_a_denied_address_by_then_is_refused() {
     *moved.lock().unwrap() = [10, 0, 0, 1].into();
     let sent = Sent::to(client, &url, &loopback()).await;
     assert_eq!(sent.failure().await, (FailureReason::AddressRefused, None));
-}
-
-/// Runs a test with each client of this crate.
-macro_rules! with_each_client {
-    ($($test:ident)*) => {
-        mod hyper {
-            $(#[tokio::test] async fn $test() { super::$test::<super::HyperClient>().await; })*
-        }
-        mod reqwest {
-            $(#[tokio::test] async fn $test() { super::$test::<super::ReqwestClient>().await; })*
-        }
-    };
 }
 
 with_each_client! {

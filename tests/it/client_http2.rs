@@ -17,20 +17,8 @@ use tokio::sync::mpsc;
 
 use crate::attempt_log::Sent;
 use crate::client_peers::*;
-use crate::client_rules::Tested;
+use crate::client_rules::{Tested, with_each_client};
 use crate::endpoint::loopback;
-
-/// Runs a test with each client of this crate.
-macro_rules! with_each_client {
-    ($($test:ident)*) => {
-        mod hyper {
-            $(#[tokio::test] async fn $test() { super::$test::<super::HyperClient>().await; })*
-        }
-        mod reqwest {
-            $(#[tokio::test] async fn $test() { super::$test::<super::ReqwestClient>().await; })*
-        }
-    };
-}
 
 with_each_client! {
     streams_that_a_server_refuses_are_sent_again_and_cost_no_attempt
@@ -38,6 +26,7 @@ with_each_client! {
     a_request_above_the_last_stream_of_a_server_that_goes_away_is_sent_again
     a_request_that_a_server_may_have_processed_before_it_went_away_is_not_sent_again
     a_server_that_goes_away_late_still_answers
+    a_stream_that_is_refused_after_its_status_is_not_sent_again
 }
 
 /// A server of ten streams holds ten requests for ever. Those behind them are answered all the same.
@@ -167,6 +156,27 @@ async fn a_server_that_goes_away_late_still_answers<C: Tested + 'static>() {
     assert_eq!(server.accepted(), 2);
 }
 
+/// A status proves that the request was processed, whatever follows it.
+async fn a_stream_that_is_refused_after_its_status_is_not_sent_again<C: Tested + 'static>() {
+    let identity = Identity::of(&["127.0.0.1"]);
+    let mut server = scripted(&identity, [Act::StatusAndRefuse, Act::Answer]).await;
+    let client = C::trusting(&identity.root, SystemResolver::new());
+    let sent = Sent::to(client, &server.https("127.0.0.1"), &loopback()).await;
+    assert_eq!(sent.failure().await, (FailureReason::ResetAfterStatus, Some(200)));
+    assert!(server.requests.try_recv().is_ok() && server.requests.try_recv().is_err());
+}
+
+/// A server that is about to end says so before it is asked. Another connection gets the request.
+#[tokio::test]
+async fn a_server_that_goes_away_before_it_is_asked_costs_no_attempt() {
+    let identity = Identity::of(&["127.0.0.1"]);
+    let server = scripted(&identity, [Act::GoAwayAtOnce, Act::GoAwayAtOnce, Act::Answer]).await;
+    let client = HyperClient::trusting(&identity.root, SystemResolver::new());
+    let attempt = Sent::to(client, &server.https("127.0.0.1"), &loopback()).await.attempt().await;
+    assert_eq!((attempt.number, attempt.status()), (1, Some(StatusCode::OK)), "{attempt:?}");
+    assert_eq!(server.accepted(), 3);
+}
+
 /// A server that takes `streams` requests at a time on each connection, and the most that it had at once.
 async fn with_streams(identity: &Identity, streams: u32) -> (Server, Arc<AtomicUsize>) {
     let most = Arc::new(AtomicUsize::new(0));
@@ -215,6 +225,10 @@ enum Act {
     /// Sends GOAWAY whose last stream is this request's, and closes the connection.
     GoAwayAtAndClose,
     GoAwayAtAndAnswer,
+    /// Sends GOAWAY before any request, and closes the connection.
+    GoAwayAtOnce,
+    /// Sends a status, and resets the stream with REFUSED_STREAM.
+    StatusAndRefuse,
     Close,
 }
 
@@ -241,6 +255,9 @@ async fn serve(
     // The client's preface, RFC 9113 section 3.4.
     stream.read_exact(&mut [0; 24]).await?;
     write_frame(stream, SETTINGS, 0, 0, &[]).await?;
+    if acts.lock().unwrap().pop_front_if(|act| matches!(act, Act::GoAwayAtOnce)).is_some() {
+        return go_away(stream, 0).await;
+    }
     loop {
         let mut head = [0; 9];
         stream.read_exact(&mut head).await?;
@@ -259,13 +276,15 @@ async fn serve(
         let act = acts.lock().unwrap().pop_front().unwrap();
         match act {
             Act::Answer => answer(stream, id).await?,
-            Act::Refuse => {
-                let reason = u32::from(Reason::REFUSED_STREAM).to_be_bytes();
-                write_frame(stream, RST_STREAM, 0, id, &reason).await?;
+            Act::Refuse => refuse(stream, id).await?,
+            Act::StatusAndRefuse => {
+                write_frame(stream, HEADERS, END_HEADERS, id, STATUS_200).await?;
+                settle().await;
+                refuse(stream, id).await?;
             }
             Act::GoAwayBefore | Act::GoAwayBeforeAndClose => go_away(stream, id.saturating_sub(2)).await?,
             Act::GoAwayAtAndClose | Act::GoAwayAtAndAnswer => go_away(stream, id).await?,
-            Act::Close => {}
+            Act::Close | Act::GoAwayAtOnce => {}
         }
         match act {
             Act::GoAwayBeforeAndClose | Act::GoAwayAtAndClose | Act::Close => return Ok(()),
@@ -273,14 +292,17 @@ async fn serve(
                 settle().await;
                 answer(stream, id).await?;
             }
-            Act::Answer | Act::Refuse | Act::GoAwayBefore => {}
+            Act::Answer | Act::Refuse | Act::StatusAndRefuse | Act::GoAwayBefore | Act::GoAwayAtOnce => {}
         }
     }
 }
 
 async fn answer(stream: &mut (impl AsyncWrite + Unpin), id: u32) -> io::Result<()> {
-    // ":status: 200" of HPACK's static table, RFC 7541 appendix A.
-    write_frame(stream, HEADERS, END_STREAM | END_HEADERS, id, &[0x88]).await
+    write_frame(stream, HEADERS, END_STREAM | END_HEADERS, id, STATUS_200).await
+}
+
+async fn refuse(stream: &mut (impl AsyncWrite + Unpin), id: u32) -> io::Result<()> {
+    write_frame(stream, RST_STREAM, 0, id, &u32::from(Reason::REFUSED_STREAM).to_be_bytes()).await
 }
 
 async fn go_away(stream: &mut (impl AsyncWrite + Unpin), last: u32) -> io::Result<()> {
@@ -303,6 +325,9 @@ async fn write_frame(
     stream.write_all(&frame).await?;
     stream.flush().await
 }
+
+/// ":status: 200" of HPACK's static table, RFC 7541 appendix A.
+const STATUS_200: &[u8] = &[0x88];
 
 // RFC 9113 section 6.
 const DATA: u8 = 0;

@@ -46,6 +46,19 @@ pub(crate) trait Tested: HttpClient + Clone {
     fn trusting(root: &CertificateDer<'static>, resolver: impl Resolve + 'static) -> Self;
 }
 
+/// Writes each test once with `HyperClient` and once with `ReqwestClient`, as a type parameter.
+macro_rules! with_each_client {
+    ($($test:ident)*) => {
+        mod hyper {
+            $(#[tokio::test] async fn $test() { super::$test::<hookwire::HyperClient>().await; })*
+        }
+        mod reqwest {
+            $(#[tokio::test] async fn $test() { super::$test::<hookwire::ReqwestClient>().await; })*
+        }
+    };
+}
+pub(crate) use with_each_client;
+
 /// Writes a test for every rule of this module, for one client.
 macro_rules! client_rules {
     ($client:ty) => {

@@ -1,5 +1,6 @@
 //! A running dispatcher in paused time, with a clock that follows it.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,10 +8,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use hookwire::dispatch::Dispatcher;
 use hookwire::store::implement::NewEvent;
+use hookwire::subscription::{Authentication, TokenSource};
 use hookwire::testing::{RecordingClient, Reply, TokioClock};
 use hookwire::{
-    AddressPolicy, Clock as _, Contract, DeliveryId, EndpointUrl, EventFilter, MemoryStore, Records, Secret,
-    Store as _, Subscription, Subscriptions,
+    AddressPolicy, Attempt, Clock as _, Contract, DeliveryId, EndpointUrl, EventFilter, MemoryStore, Records,
+    Secret, Store as _, Subscription, SubscriptionId, Subscriptions,
 };
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
@@ -76,6 +78,33 @@ async fn a_date_to_wait_for_is_a_wait_from_the_answer_and_not_from_the_request()
     dispatcher.run(tokio::time::sleep(Duration::from_secs(60))).await;
     let due_at = store.find_delivery("org_1", id).await.unwrap().unwrap().due_at;
     assert_eq!(due_at, Some(datetime!(2026-04-17 12:05 UTC)));
+}
+
+/// Gives a token after nine seconds.
+struct SlowTokens;
+
+impl TokenSource for SlowTokens {
+    async fn token(&self, _: SubscriptionId) -> Result<Secret, Box<dyn Error + Send + Sync>> {
+        tokio::time::sleep(Duration::from_secs(9)).await;
+        Ok(Secret::from_random([8; 32]))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_source_of_tokens_takes_no_time_from_the_endpoint() {
+    let (store, id) = store_with_a_delivery().await;
+    let mut subscription =
+        store.subscriptions("org_1").await.unwrap().subscriptions.remove(0).subscription.unwrap();
+    let bearer = Authentication::BearerFromSource;
+    subscription.options = subscription.options.with_authentication(bearer).unwrap();
+    store.put(&subscription).await.unwrap();
+    let contract = Contract::allison().with_timeout(Duration::from_secs(10));
+    let dispatcher = Dispatcher::new(Arc::clone(&store), slow(Duration::from_secs(9)), contract)
+        .with_clock(TokioClock::new(NOON))
+        .with_token_source(SlowTokens);
+    dispatcher.run(tokio::time::sleep(Duration::from_secs(60))).await;
+    let attempts = store.list_attempts(id).await.unwrap();
+    assert_eq!(attempts.iter().map(Attempt::status).collect::<Vec<_>>(), [Some(StatusCode::OK)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -106,3 +106,33 @@ async fn one_who_is_passed_the_asking_and_gives_up_passes_it_on() {
     assert_eq!((first, third), (1, 1));
     assert_eq!(store.readings(), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn cached_subscriptions_are_read_again_after_a_minute() {
+    let (store, outbox) = slow();
+    subscribe(&store).await;
+    for (after, readings) in [(0, 1), (0, 1), (58, 1), (3, 2), (0, 2)] {
+        sleep(after * SECOND).await;
+        assert_eq!(emit(&outbox, "org_1").await, 1);
+        assert_eq!(store.readings(), readings, "{after} s later");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_organization_whose_subscriptions_change_all_the_time_gets_its_events() {
+    let (store, outbox) = slow();
+    subscribe(&store).await;
+    let changing = async {
+        loop {
+            sleep(SECOND / 2).await;
+            subscribe(&store).await;
+        }
+    };
+    let deliveries = tokio::select! {
+        deliveries = emit(&outbox, "org_1") => deliveries,
+        () = changing => unreachable!(),
+    };
+    // Four inserts were stale. The fifth goes by what was read just before.
+    assert_eq!((store.inserts(), store.readings()), (5, 5));
+    assert!((8..=10).contains(&deliveries), "{deliveries}");
+}

@@ -33,6 +33,9 @@ pub(in crate::transport) const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 /// section 5 recommends.
 pub(in crate::transport) const STAGGER: Duration = Duration::from_millis(250);
 
+/// How long an address has where the next one cannot be dialled beside it: eight of them fit into 15 s.
+pub(in crate::transport) const GIVE_UP: Duration = Duration::from_millis(2_000);
+
 /// How often a request is sent again that its HTTP/2 peer certainly did not process.
 pub(in crate::transport) const MAX_RESENDS: u32 = 3;
 

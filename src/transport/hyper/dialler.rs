@@ -37,8 +37,8 @@ pub(super) struct Dialler {
     pub(super) local_v4: Option<Ipv4Addr>,
     pub(super) local_v6: Option<Ipv6Addr>,
     pub(super) proxy: Option<Proxy>,
-    /// The dials that may be under way for requests that have another one under way. Without a bound,
-    /// endpoints with many dead addresses would use up the descriptors of the process.
+    /// The dials that may be under way beside another one of the same request. Without a bound, endpoints
+    /// with many dead addresses would use up the descriptors of the process.
     pub(super) extra_dials: Semaphore,
 }
 
@@ -150,16 +150,14 @@ impl Dialler {
     /// Dials the addresses, each a quarter of a second after the one before it or when that one has failed.
     async fn connect(&self, addresses: &[IpAddr], port: u16) -> Result<TcpStream, DialError> {
         let usable = by_turns(addresses).into_iter().filter_map(|ip| Some((ip, self.local_for(ip)?)));
-        let dials = usable.take(MAX_DIALLED).enumerate().map(|(number, (ip, local))| async move {
-            // The permit is held until the dial has ended.
-            let _extra = if number == 0 { None } else { self.extra_dials.acquire().await.ok() };
+        let dials = usable.take(MAX_DIALLED).map(|(ip, local)| async move {
             let address = SocketAddr::new(ip, port);
             let dialled = dial(address, local).await;
             let is_full = matches!(&dialled, Err(error) if error.own_fault() == Some(OwnFault::Descriptors));
             if is_full && self.make_room().await { dial(address, local).await } else { dialled }
         });
         let is_ours = |error: &DialError| error.own_fault().is_some();
-        race(dials, is_ours).await.unwrap_or_else(|| {
+        race(dials, is_ours, || self.extra_dials.try_acquire().ok()).await.unwrap_or_else(|| {
             let message = "endpoint has no address of the local address's family";
             Err(DialError::new(FailureReason::NoUsableAddress, message))
         })

@@ -6,43 +6,53 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::Poll;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
-use super::bounds::STAGGER;
+use super::bounds::{GIVE_UP, STAGGER};
 
 /// Returns the first result that is `Ok`. If there is none, returns the first error that `outranks` the
-/// others, or the first of all. The next of `dials` begins as soon as one has failed, and after 250 ms at the
-/// latest. `None` if there are no dials.
-pub(super) async fn race<F, T, E>(
+/// others, or the first of all. `None` if there are no dials.
+///
+/// The next of `dials` begins when one has failed, and after 250 ms at the latest. To run beside another, it
+/// needs a permit of `beside`, which it holds until it has ended. Without a permit, the others are given up
+/// for it after 2 s, so that a request with one dial under way tries its other addresses all the same.
+pub(super) async fn race<F, T, E, P>(
     dials: impl IntoIterator<Item = F>,
     outranks: impl Fn(&E) -> bool,
+    beside: impl Fn() -> Option<P>,
 ) -> Option<Result<T, E>>
 where
     F: Future<Output = Result<T, E>> + Send,
 {
     let mut waiting = dials.into_iter().peekable();
-    let mut running: Vec<Pin<Box<F>>> = Vec::new();
+    let mut running: Vec<(Pin<Box<F>>, Option<P>)> = Vec::new();
     let mut told: Option<E> = None;
+    let mut permit = None;
     loop {
-        running.extend(waiting.next().map(Box::pin));
+        running.extend(waiting.next().map(|dial| (Box::pin(dial), permit.take())));
         if running.is_empty() {
             return told.map(Err);
         }
         let is_more = waiting.peek().is_some();
+        let began = Instant::now();
+        let mut patience = STAGGER;
         loop {
             let ended = tokio::select! {
                 biased;
                 ended = any(&mut running) => Some(ended),
-                () = sleep(STAGGER), if is_more => None,
+                () = sleep_until(began + patience), if is_more => None,
             };
             match ended {
                 Some(Ok(won)) => return Some(Ok(won)),
                 Some(Err(error)) if told.as_ref().is_some_and(|told| outranks(told) || !outranks(&error)) => {
                 }
                 Some(Err(error)) => told = Some(error),
-                None => break,
+                None if patience < GIVE_UP => patience += STAGGER,
+                None => running.clear(),
             }
-            if is_more || running.is_empty() {
+            // Without a permit, the next dial waits until it is alone.
+            permit = if is_more && !running.is_empty() { beside() } else { None };
+            if running.is_empty() || permit.is_some() {
                 break;
             }
         }
@@ -50,10 +60,10 @@ where
 }
 
 /// Waits until one of them ends, and removes it.
-async fn any<F: Future>(running: &mut Vec<Pin<Box<F>>>) -> F::Output {
+async fn any<F: Future, P>(running: &mut Vec<(Pin<Box<F>>, P)>) -> F::Output {
     poll_fn(|context| {
         for at in 0..running.len() {
-            if let Poll::Ready(ended) = running[at].as_mut().poll(context) {
+            if let Poll::Ready(ended) = running[at].0.as_mut().poll(context) {
                 drop(running.swap_remove(at));
                 return Poll::Ready(ended);
             }
@@ -82,12 +92,17 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
-    use tokio::time::Instant;
+    use tokio::sync::Semaphore;
+    use tokio::time::sleep;
 
     use super::*;
 
-    /// Runs dials that end after a number of milliseconds, and returns the result and when each began.
-    async fn run(dials: &[(u64, Result<u32, u32>)]) -> (Option<Result<u32, u32>>, Vec<u64>) {
+    /// Runs dials that end after a number of milliseconds, of which `beside` may be under way beside another,
+    /// and returns the result and when each began.
+    async fn run_beside(
+        beside: usize,
+        dials: &[(u64, Result<u32, u32>)],
+    ) -> (Option<Result<u32, u32>>, Vec<u64>) {
         let began = Instant::now();
         let starts = Mutex::new(Vec::new());
         let dial = |&(after, result): &(u64, Result<u32, u32>)| {
@@ -98,8 +113,25 @@ mod tests {
                 result
             }
         };
-        let won = race(dials.iter().map(dial), |error| *error >= 100).await;
+        let permits = Semaphore::new(beside);
+        let won = race(dials.iter().map(dial), |error| *error >= 100, || permits.try_acquire().ok()).await;
+        assert_eq!(permits.available_permits(), beside);
         (won, starts.into_inner().unwrap())
+    }
+
+    async fn run(dials: &[(u64, Result<u32, u32>)]) -> (Option<Result<u32, u32>>, Vec<u64>) {
+        run_beside(100, dials).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_permit_one_address_is_dialled_at_a_time_and_each_has_its_turn() {
+        const DEAD: u64 = 1_000_000;
+        assert_eq!(run_beside(0, &[(DEAD, Ok(1)), (5, Ok(2))]).await, (Some(Ok(2)), vec![0, 2_000]));
+        assert_eq!(run_beside(0, &[(900, Err(1)), (5, Ok(2))]).await, (Some(Ok(2)), vec![0, 900]));
+        assert_eq!(run_beside(0, &[(1_900, Ok(1)), (5, Ok(2))]).await, (Some(Ok(1)), vec![0]));
+        assert_eq!(run_beside(0, &[(DEAD, Ok(1)), (9_000, Ok(2))]).await.0, Some(Ok(2)), "the last has time");
+        let dead = [(DEAD, Ok(1)), (DEAD, Ok(2)), (DEAD, Ok(3)), (5, Ok(4))];
+        assert_eq!(run_beside(1, &dead).await, (Some(Ok(4)), vec![0, 250, 2_250, 2_500]));
     }
 
     #[tokio::test(start_paused = true)]
