@@ -92,14 +92,11 @@ impl Sender {
     ) -> Tried {
         let started_at = time.now();
         let began = Instant::now();
-        // The client may be the caller's own: it may panic, and it may forget its deadline.
+        // The client may be the caller's own, and may panic.
         let guarded = AssertUnwindSafe(self.send(claimed, terms, time, headers)).catch_unwind();
-        let most = terms.limits.deadline.saturating_add(token_wait(terms)).saturating_add(GRACE);
-        let sent = match tokio::time::timeout(most, guarded).await {
-            Ok(Ok(sent)) => sent,
-            Ok(Err(_panic)) => Err(Fault::of_delivery(FaultKind::Panic, "a part of the sender panicked")),
-            Err(_elapsed) => Ok(AttemptResult::failed(FailureReason::TimedOut)),
-        };
+        let sent = guarded.await.unwrap_or_else(|_panic| {
+            Err(Fault::of_delivery(FaultKind::Panic, "a part of the sender panicked"))
+        });
         let (result, fault) = match sent.and_then(|result| self.own_fault(claimed, result)) {
             Ok(result) => (result, None),
             Err(fault) => (AttemptResult::failed(fault.logged), Some(fault)),
@@ -208,7 +205,12 @@ impl Sender {
             Some(identity) => Cow::Owned(terms.limits.clone().with_identity(identity)),
             None => Cow::Borrowed(&terms.limits),
         };
-        match self.client.send_dyn(request, &limits).await {
+        // The client may be the caller's own, and may forget its deadline.
+        let most = terms.limits.deadline.saturating_add(GRACE);
+        let Ok(sent) = tokio::time::timeout(most, self.client.send_dyn(request, &limits)).await else {
+            return Ok(AttemptResult::failed(FailureReason::TimedOut));
+        };
+        match sent {
             Ok(exchange) => {
                 // If Retry-After is a date, the wait counts from the response and not from the attempt's
                 // beginning.
