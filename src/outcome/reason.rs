@@ -120,7 +120,8 @@ reasons! {
     /// The connection was closed or reset after the status, in the response's body.
     ResetAfterStatus = "reset_after_status", Reset,
         "the endpoint sent a status and closed the connection before the response was complete";
-    /// The HTTP/2 peer refused the request's stream each time that it was sent.
+    /// The HTTP/2 peer refused the request's stream each time that it was sent, or allowed no stream until
+    /// the deadline.
     RefusedStream = "refused_stream", Reset, "the endpoint took no request on its HTTP/2 connections";
     /// The deadline passed before a status came.
     ResponseTimeout = "response_timeout", Timeout, "the endpoint did not answer in time";

@@ -13,7 +13,7 @@ use hookwire::transport::hyper::SystemResolver;
 use hookwire::{FailureReason, HttpClient, HyperClient, ReqwestClient};
 use http::{Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::attempt_log::Sent;
 use crate::client_peers::*;
@@ -90,14 +90,122 @@ async fn requests_that_wait_for_a_stream_of_reqwest_are_told_from_those_that_are
     assert!(told.contains(&waiting), "{told:?}");
 }
 
-/// A server that allows no stream at all: the request waits for it, and its deadline passes.
+/// A server that allows no stream until the deadline: it took no request, and nothing was sent.
 #[tokio::test]
 async fn a_server_that_allows_no_stream_answers_nobody_and_the_log_says_so() {
     let identity = Identity::of(&["127.0.0.1"]);
     let (server, _) = with_streams(&identity, 0).await;
     let client = HyperClient::trusting(&identity.root, SystemResolver::new());
-    let error = client.send(post(&server.https("127.0.0.1")), &within(Duration::from_secs(2))).await;
-    assert_eq!(error.unwrap_err().reason(), FailureReason::ResponseTimeout);
+    let url = server.https("127.0.0.1");
+    let both = futures_util::future::join_all(
+        (0..2).map(async |_| client.send(post(&url), &within(Duration::from_secs(2))).await.unwrap_err()),
+    );
+    for error in both.await {
+        assert_eq!((error.reason(), error.own_fault()), (FailureReason::RefusedStream, None));
+        assert!(!error.maybe_sent() && error.to_string().contains("took no request"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_allows_streams_a_little_later_gets_the_request_then() {
+    let identity = Identity::of(&["127.0.0.1"]);
+    let server = scripted(&identity, [Act::AllowNoneAtFirst, Act::Answer]).await;
+    let client = HyperClient::trusting(&identity.root, SystemResolver::new());
+    let attempt = Sent::to(client, &server.https("127.0.0.1"), &loopback()).await.attempt().await;
+    assert_eq!((attempt.number, attempt.status()), (1, Some(StatusCode::OK)), "{attempt:?}");
+    assert_eq!(server.accepted(), 1);
+}
+
+/// An endpoint that takes one connection of one stream, and refuses every other connection. It is alive, so
+/// the requests wait in line, and what has waited in vain costs no attempt.
+#[tokio::test]
+async fn a_request_that_gets_no_further_connection_waits_for_a_stream_at_no_cost() {
+    let identity = Identity::of(&["127.0.0.1"]);
+    let (mut server, told) = of_one_connection(&identity, 1).await;
+    let client = HyperClient::trusting(&identity.root, SystemResolver::new());
+    let url = server.https("127.0.0.1");
+    client.send(post(&url), &lax()).await.unwrap();
+    server.requests.recv().await.unwrap();
+    let (slow, hang, limits) = (format!("{url}slow"), format!("{url}hang"), lax());
+    let others = async {
+        server.requests.recv().await.unwrap();
+        let all = futures_util::future::join_all((0..5).map(|_| client.send(post(&url), &limits)));
+        let answers = async {
+            settle().await;
+            told.answer.notify_one();
+        };
+        tokio::join!(all, answers).0
+    };
+    let (first, mut others) = tokio::join!(client.send(post(&slow), &limits), others);
+    others.push(first);
+    for ended in others {
+        assert_eq!(ended.unwrap().response.status(), StatusCode::OK);
+    }
+    while server.requests.try_recv().is_ok() {}
+    let forever = within(Duration::from_secs(86_400));
+    let _hanging = tokio::spawn({
+        let client = client.clone();
+        async move { client.send(post(&hang), &forever).await }
+    });
+    server.requests.recv().await.unwrap();
+    // The clock jumps to the deadline.
+    tokio::time::pause();
+    let error = client.send(post(&url), &limits).await.unwrap_err();
+    assert_eq!((error.reason(), error.own_fault()), (FailureReason::Streams, Some(OwnFault::Streams)));
+    assert!(!error.maybe_sent());
+    let sent = Sent::to(client, &url, &loopback()).await;
+    assert!(sent.attempts().await.is_empty());
+}
+
+/// A stream that is not answered keeps no request off a connection on which others are answered.
+#[tokio::test]
+async fn a_connection_that_answers_others_is_used_on_after_a_request_timed_out() {
+    let identity = Identity::of(&["127.0.0.1"]);
+    let (server, _told) = of_one_connection(&identity, 2).await;
+    let client = HyperClient::trusting(&identity.root, SystemResolver::new());
+    let (url, limits) = (server.https("127.0.0.1"), lax());
+    client.send(post(&url), &limits).await.unwrap();
+    let (hang, short) = (format!("{url}hang"), within(Duration::from_secs(1)));
+    let others = async {
+        loop {
+            client.send(post(&url), &limits).await.unwrap();
+        }
+    };
+    tokio::select! {
+        biased;
+        ended = client.send(post(&hang), &short) => {
+            assert_eq!(ended.unwrap_err().reason(), FailureReason::ResponseTimeout);
+        }
+        () = others => unreachable!(),
+    }
+    // No other connection could be opened.
+    client.send(post(&url), &limits).await.unwrap();
+}
+
+/// Once the connection that was full has ended, the endpoint refuses all of them, and that counts.
+#[tokio::test]
+async fn a_request_that_waits_for_a_stream_of_a_connection_that_ends_is_told_of_the_refusal() {
+    let identity = Identity::of(&["127.0.0.1"]);
+    let (mut server, told) = of_one_connection(&identity, 1).await;
+    let client = HyperClient::trusting(&identity.root, SystemResolver::new());
+    let url = server.https("127.0.0.1");
+    let hang = format!("{url}hang");
+    let forever = within(Duration::from_secs(86_400));
+    let _hanging = tokio::spawn({
+        let client = client.clone();
+        async move { client.send(post(&hang), &forever).await }
+    });
+    server.requests.recv().await.unwrap();
+    let policy = loopback();
+    let waiting = (0..3).map(|_| Sent::to(client.clone(), &url, &policy));
+    let waiting = futures_util::future::join_all(waiting).await;
+    let all = futures_util::future::join_all(waiting.iter().map(Sent::failure));
+    let ends = async {
+        settle().await;
+        told.end.notify_one();
+    };
+    let (failures, ()) = tokio::join!(all, ends);
+    assert_eq!(failures, [(FailureReason::Refused, None); 3]);
 }
 
 async fn streams_that_a_server_refuses_are_sent_again_and_cost_no_attempt<C: Tested + 'static>() {
@@ -213,6 +321,51 @@ async fn with_streams(identity: &Identity, streams: u32) -> (Server, Arc<AtomicU
     (server, most)
 }
 
+/// The signals of a test to a server of one connection.
+#[derive(Clone, Default)]
+struct Told {
+    /// To end the connection.
+    end: Arc<Notify>,
+    /// To answer a request to `/slow`.
+    answer: Arc<Notify>,
+}
+
+/// A server that takes one connection, with some streams at a time, and refuses every other one.
+async fn of_one_connection(identity: &Identity, streams: u32) -> (Server, Told) {
+    let acceptor = identity.acceptor(&[b"h2"]);
+    let told = Told::default();
+    let Told { end, answer } = told.clone();
+    let server = Server::of_one_connection(move |stream, requests| async move {
+        let stream = acceptor.accept(stream).await?;
+        let mut builder = h2::server::Builder::new();
+        let mut connection =
+            builder.max_concurrent_streams(streams).handshake(stream).await.map_err(io::Error::other)?;
+        let serve = async {
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                let (_, answer) = (requests.send(String::new()), Arc::clone(&answer));
+                tokio::spawn(async move {
+                    if request.uri().path() == "/hang" {
+                        let _ = std::future::poll_fn(|context| respond.poll_reset(context)).await;
+                    } else {
+                        if request.uri().path() == "/slow" {
+                            answer.notified().await;
+                        }
+                        let mut body = respond.send_response(Response::new(()), false).unwrap();
+                        let _ = body.send_data(Bytes::from_static(b"ok"), true);
+                    }
+                });
+            }
+        };
+        tokio::select! {
+            () = serve => {}
+            () = end.notified() => {}
+        }
+        Ok(())
+    })
+    .await;
+    (server, told)
+}
+
 /// The reaction of a server to a request.
 #[derive(Clone, Copy, Debug)]
 enum Act {
@@ -227,6 +380,8 @@ enum Act {
     GoAwayAtAndAnswer,
     /// Sends GOAWAY before any request, and closes the connection.
     GoAwayAtOnce,
+    /// Allows no stream before any request, and any number a little later.
+    AllowNoneAtFirst,
     /// Sends a status, and resets the stream with REFUSED_STREAM.
     StatusAndRefuse,
     Close,
@@ -254,7 +409,13 @@ async fn serve(
 ) -> io::Result<()> {
     // The client's preface, RFC 9113 section 3.4.
     stream.read_exact(&mut [0; 24]).await?;
-    write_frame(stream, SETTINGS, 0, 0, &[]).await?;
+    if acts.lock().unwrap().pop_front_if(|act| matches!(act, Act::AllowNoneAtFirst)).is_some() {
+        write_frame(stream, SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 0]).await?;
+        settle().await;
+        write_frame(stream, SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 9]).await?;
+    } else {
+        write_frame(stream, SETTINGS, 0, 0, &[]).await?;
+    }
     if acts.lock().unwrap().pop_front_if(|act| matches!(act, Act::GoAwayAtOnce)).is_some() {
         return go_away(stream, 0).await;
     }
@@ -284,7 +445,7 @@ async fn serve(
             }
             Act::GoAwayBefore | Act::GoAwayBeforeAndClose => go_away(stream, id.saturating_sub(2)).await?,
             Act::GoAwayAtAndClose | Act::GoAwayAtAndAnswer => go_away(stream, id).await?,
-            Act::Close | Act::GoAwayAtOnce => {}
+            Act::Close | Act::GoAwayAtOnce | Act::AllowNoneAtFirst => {}
         }
         match act {
             Act::GoAwayBeforeAndClose | Act::GoAwayAtAndClose | Act::Close => return Ok(()),
@@ -292,7 +453,12 @@ async fn serve(
                 settle().await;
                 answer(stream, id).await?;
             }
-            Act::Answer | Act::Refuse | Act::StatusAndRefuse | Act::GoAwayBefore | Act::GoAwayAtOnce => {}
+            Act::Answer
+            | Act::Refuse
+            | Act::StatusAndRefuse
+            | Act::GoAwayBefore
+            | Act::GoAwayAtOnce
+            | Act::AllowNoneAtFirst => {}
         }
     }
 }

@@ -89,6 +89,24 @@ impl Server {
         server
     }
 
+    /// Passes one connection to `handler`, and refuses every other one.
+    pub(crate) async fn of_one_connection<F>(
+        handler: impl FnOnce(TcpStream, mpsc::UnboundedSender<String>) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = io::Result<()>> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (sender, requests) = mpsc::unbounded_channel();
+        let server = Self { address: listener.local_addr().unwrap(), accepted: Arc::default(), requests };
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await?;
+            drop(listener);
+            handler(stream, sender).await
+        });
+        server
+    }
+
     /// Gives every request on a connection the same answer.
     pub(crate) async fn answering(answer: impl Into<String>) -> Self {
         let answer: Arc<str> = answer.into().into();

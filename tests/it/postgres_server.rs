@@ -37,6 +37,8 @@ pub(crate) struct Server {
     port: u16,
     /// The size of the server's own small file system, at `small` in the directory.
     small: Option<&'static str>,
+    /// Where the server finds its locales, if not where the system has them.
+    locales: Option<PathBuf>,
     // Stops the server and removes the directory when its standard input ends.
     warden: Child,
 }
@@ -154,9 +156,36 @@ impl Server {
         if small.is_some() {
             fs::create_dir(directory.join("small")).unwrap();
         }
-        let server = Self { directory, bin, port, small, warden };
+        let server = Self { directory, bin, port, small, locales: None, warden };
         server.restart();
         server
+    }
+
+    /// Starts a server that words its errors in German. Returns `None` if there is no such locale on this
+    /// machine and none can be made, or if the server has no translations.
+    pub(crate) fn start_in_german() -> Option<Self> {
+        let mut server = Self::start();
+        server.stop();
+        let locales = server.directory.join("locales");
+        fs::create_dir(&locales).unwrap();
+        let mut make = Command::new("localedef");
+        make.args(["--no-archive", "-i", "de_DE", "-f", "UTF-8"]).arg(locales.join("de_DE.UTF-8"));
+        // It warns of parts that it does not need.
+        let _ = make.stdout(Stdio::null()).stderr(Stdio::null()).status().ok()?;
+        server.locales = locales.join("de_DE.UTF-8/LC_MESSAGES").exists().then_some(locales);
+        let translations = Path::new("/usr/share/locale/de/LC_MESSAGES");
+        let has_translations = fs::read_dir(translations).ok()?.flatten().any(|file| {
+            let name = file.file_name();
+            name.to_string_lossy().starts_with("postgres-")
+        });
+        if server.locales.is_none() || !has_translations {
+            return None;
+        }
+        let file = server.directory.join("data/postgresql.conf");
+        let setting = "lc_messages = 'de_DE.UTF-8'\n";
+        write!(fs::OpenOptions::new().append(true).open(file).unwrap(), "{setting}").unwrap();
+        server.restart();
+        Some(server)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -230,6 +259,9 @@ impl Server {
                 command
             }
         };
+        if let Some(locales) = &self.locales {
+            command.env("LOCPATH", locales);
+        }
         command.arg("-D").arg(self.directory.join("data")).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }

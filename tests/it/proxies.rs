@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use hookwire::transport::OwnFault;
 use hookwire::transport::hyper::Proxy;
-use hookwire::{AddressPolicy, ErrorClass, FailureReason, HttpClient, HyperClient, Secret, TransportError};
+use hookwire::{
+    AddressPolicy, ErrorClass, FailureReason, HttpClient, HyperClient, Limits, Secret, TransportError,
+};
 use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
@@ -168,21 +170,31 @@ async fn a_proxy_that_pretends_to_be_the_endpoint_fails_the_handshake() {
     assert!(proxy.requests.try_recv().is_err(), "it saw nothing of the request");
 }
 
-/// A proxy that is silent may wait for an endpoint that is; a proxy that takes no connection does not.
+/// A proxy that says nothing, or breaks off its own part, costs no attempt. A SOCKS5 proxy that has greeted
+/// waits for the endpoint.
 #[tokio::test]
-async fn a_proxy_that_drips_or_is_silent_passes_the_deadline() {
+async fn a_proxy_that_drips_or_is_silent_costs_no_attempt_before_it_waits_for_the_endpoint() {
     for answer in [&b"HTTP/1.1 200 OK\r\nx"[..], b""] {
-        let proxy = Server::start(move |mut stream, _| async move {
-            read_head(&mut stream).await?;
-            stream.write_all(answer).await?;
-            settle().await;
-            tokio::time::pause();
-            std::future::pending().await
-        })
-        .await;
+        let proxy = hanging_after(answer).await;
         let client = through(Proxy::http_connect("127.0.0.1", proxy.address.port()).unwrap());
-        let sent = Sent::to(client, "https://hooks.example.com/", &loopback()).await;
-        assert_eq!(sent.failure().await, (FailureReason::ConnectTimeout, None));
+        costs_no_attempt(client, answer).await;
+        tokio::time::resume();
+    }
+    for answer in [&b""[..], b"\x05"] {
+        let proxy = hanging_after(answer).await;
+        let client = through(Proxy::socks5("127.0.0.1", proxy.address.port()).unwrap());
+        costs_no_attempt(client, answer).await;
+        tokio::time::resume();
+    }
+    for (answer, is_endpoints) in [(&b"\x05\0"[..], true), (b"\x05\0\x05", false)] {
+        let proxy = hanging_after(answer).await;
+        let client = through(Proxy::socks5("127.0.0.1", proxy.address.port()).unwrap());
+        if is_endpoints {
+            let sent = Sent::to(client, "https://hooks.example.com/", &loopback()).await;
+            assert_eq!(sent.failure().await, (FailureReason::ConnectTimeout, None));
+        } else {
+            costs_no_attempt(client, answer).await;
+        }
         tokio::time::resume();
     }
     tokio::time::pause();
@@ -191,6 +203,35 @@ async fn a_proxy_that_drips_or_is_silent_passes_the_deadline() {
     let error = hanging.send(post("https://hooks.example.com/"), &strict()).await.unwrap_err();
     assert_eq!((error.reason(), error.own_fault()), (FailureReason::Proxy, Some(OwnFault::Proxy)));
     assert!(!error.maybe_sent());
+}
+
+/// A proxy for HTTP CONNECT that is silent about one endpoint and answers about others waits for that one.
+#[tokio::test]
+async fn an_endpoint_about_which_a_proxy_alone_is_silent_answers_for_itself() {
+    let proxy = Server::start(|mut stream, _| async move {
+        if read_head(&mut stream).await?.contains("hanging.example.com") {
+            return std::future::pending().await;
+        }
+        stream.write_all(b"HTTP/1.1 502 No\r\n\r\n").await
+    })
+    .await;
+    let client = through(Proxy::http_connect("127.0.0.1", proxy.address.port()).unwrap());
+    let hanging = post("https://hanging.example.com/");
+    let limits = Limits::new(Duration::from_secs(1));
+    let hanging = client.send(hanging, &limits);
+    let others = async {
+        loop {
+            let error = client.send(post("https://hooks.example.com/"), &strict()).await.unwrap_err();
+            assert_eq!(error.reason(), FailureReason::ProxyRefused);
+        }
+    };
+    let error = tokio::select! {
+        biased;
+        ended = hanging => ended.unwrap_err(),
+        () = others => unreachable!(),
+    };
+    assert_eq!((error.reason(), error.own_fault()), (FailureReason::ConnectTimeout, None));
+    assert!(error.timings().connect.unwrap() >= Duration::from_millis(900), "{error:?}");
 }
 
 #[tokio::test]
@@ -325,6 +366,19 @@ async fn lying(answer: Vec<u8>) -> Server {
             tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut Vec::new())).await.ok();
             Ok(())
         }
+    })
+    .await
+}
+
+/// A proxy that reads something, answers with these bytes, and then does nothing. The clock jumps to the
+/// deadline.
+async fn hanging_after(answer: &'static [u8]) -> Server {
+    Server::start(move |mut stream, _| async move {
+        stream.read_u8().await?;
+        stream.write_all(answer).await?;
+        settle().await;
+        tokio::time::pause();
+        std::future::pending().await
     })
     .await
 }

@@ -1,7 +1,7 @@
 //! [`HyperClient`]: sends requests over a pool of connections.
 
 use std::fmt;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use super::bounds::{MAX_RESENDS, deadline_of};
 use super::connection::{Connection, Poison};
 use super::dial::Dial;
 use super::dialler::Dialler;
-use super::fault::{BoxError, unprocessed};
+use super::fault::{BoxError, may_wait, unprocessed};
 use super::origin::Origin;
 use super::pool::{Asked, Pools, Route};
 use super::watch::Watch;
@@ -115,7 +115,10 @@ impl Sending {
         let answered = tokio::select! {
             biased;
             answered = self.answer(client) => answered,
-            () = &mut expired => return Err(self.watch.timeout(limits)),
+            () = &mut expired => {
+                self.watch.is_queued = self.route.origin.is_full(Instant::now());
+                return Err(self.watch.timeout(limits));
+            }
         };
         let (response, connection) = answered.map_err(|error| self.watch.failure(error, limits))?;
         self.watch.status = Some(response.status());
@@ -151,12 +154,20 @@ impl Sending {
                     opened
                 }
             };
-            self.watch.is_sent = true;
             self.watch.poison = connection.poison();
+            if let Some(streams) = connection.barred() {
+                self.watch.is_barred = true;
+                streams.taking().await;
+                self.watch.is_barred = false;
+            }
+            self.watch.is_sent = true;
             // Only HTTP/2 tells which requests were not processed.
             let copy = self.watch.poison.as_ref().and_then(|_| self.request.clone());
             match connection.send(&mut self.request, &self.route.target).await {
-                Ok(response) => return Ok((response, connection)),
+                Ok(response) => {
+                    connection.answered();
+                    return Ok((response, connection));
+                }
                 Err(error) => {
                     self.watch.is_sent = self.request.is_none();
                     if self.watch.is_sent
@@ -185,44 +196,70 @@ impl Sending {
     }
 
     /// Opens a connection, unless one comes free before; the opened one then serves the next request.
+    ///
+    /// An endpoint whose HTTP/2 connection is full may take no further connection. Then the request waits for
+    /// a stream.
     async fn open(&mut self, client: &HyperClient) -> Result<Connection, BoxError> {
         client.pools.keep_swept();
-        let mut waiting = self.route.origin.wait();
-        // A connection may have come free just before the wait began.
-        if let Some(connection) = self.route.origin.take(Instant::now()) {
+        let origin = Arc::clone(&self.route.origin);
+        let mut waiting = origin.wait();
+        loop {
+            // A connection may have come free just before the wait began.
+            if let Some(connection) = origin.take(Instant::now()) {
+                self.watch.dial = None;
+                return Ok(connection);
+            }
+            let mut opening = self.dial(client);
+            let mut has_failed = false;
+            let came_free = loop {
+                // Made before the connections are looked at, so that none of them ends unnoticed.
+                let freed = origin.freed.notified();
+                if has_failed && !origin.is_full(Instant::now()) {
+                    break None;
+                }
+                tokio::select! {
+                    biased;
+                    Ok(connection) = &mut waiting.receiver => break Some(connection),
+                    opened = &mut opening, if !has_failed => match opened {
+                        Err(error) if may_wait(&*error) && origin.is_full(Instant::now()) => has_failed = true,
+                        opened => return opened,
+                    },
+                    // A stream of an HTTP/2 connection; another request may be faster.
+                    () = freed => {
+                        if let Some(connection) = origin.take(Instant::now()) {
+                            break Some(connection);
+                        }
+                    }
+                }
+            };
+            // The connection that the request waited for is gone, so it is dialled again.
+            let Some(came_free) = came_free else { continue };
+            if !has_failed {
+                tokio::spawn(async move {
+                    if let Ok(connection) = opening.await {
+                        origin.keep(connection, Instant::now());
+                    }
+                });
+            }
+            // A connection opened for another request cost this one nothing.
             self.watch.dial = None;
-            return Ok(connection);
+            return Ok(came_free);
         }
+    }
+
+    /// Begins to open a connection. Boxed because it is seldom needed, and has to move when another task
+    /// finishes it.
+    fn dial(
+        &mut self,
+        client: &HyperClient,
+    ) -> Pin<Box<impl Future<Output = Result<Connection, BoxError>> + use<>>> {
         let dial = Arc::new(Dial::new(self.watch.deadline));
         self.watch.dial = Some(Arc::clone(&dial));
         let (dialler, route) = (Arc::clone(&client.dialler), Arc::clone(&self.route));
-        // Boxed because it is seldom needed, and has to move when another task finishes it.
-        let mut opening = Box::pin(async move {
+        Box::pin(async move {
             let Origin { policy, tls, .. } = &*route.origin;
             let opened = dialler.open(&route.target.url, policy, tls.as_ref(), &dial).await?;
-            Ok::<_, BoxError>(route.origin.share(opened))
-        });
-        let origin = Arc::clone(&self.route.origin);
-        let came_free = loop {
-            tokio::select! {
-                biased;
-                Ok(connection) = &mut waiting.receiver => break connection,
-                opened = &mut opening => return opened,
-                // A stream of an HTTP/2 connection; another request may be faster.
-                () = origin.freed.notified() => {
-                    if let Some(connection) = origin.take(Instant::now()) {
-                        break connection;
-                    }
-                }
-            }
-        };
-        tokio::spawn(async move {
-            if let Ok(connection) = opening.await {
-                origin.keep(connection, Instant::now());
-            }
-        });
-        // A connection opened for another request cost this one nothing.
-        self.watch.dial = None;
-        Ok(came_free)
+            Ok(route.origin.share(opened))
+        })
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::bounds::{CONNECTION_WINDOW, MAX_HEAD, STREAM_WINDOW};
 use super::budget::Opened;
 use super::fault::Unprocessed;
-use super::streams::{SettingsTap, Stream, Streams};
+use super::streams::{EndOfStreams, SettingsTap, Stream, Streams};
 use super::target::Target;
 
 /// An open connection. A task of its own drives it, until it is closed, or all handles are dropped and all
@@ -50,11 +50,12 @@ impl Connection {
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .handshake(stream)
                 .await?;
-            let counted = opened.clone();
+            let (counted, end) = (opened.clone(), EndOfStreams(Arc::clone(&streams)));
             let task = tokio::spawn(async move {
+                // Dropped with the task, however that ends.
+                let _end = (counted, end);
                 // The peer's errors reach the requests that they concern.
                 drop(connection.await);
-                drop(counted);
             });
             let task = Arc::new(Task { handle: task.abort_handle(), opened, opened_at });
             // A peer's first frame tells how many requests it takes at a time (RFC 9113 section 3.4). A peer
@@ -122,6 +123,13 @@ impl Connection {
         }
     }
 
+    /// Takes note that the peer has answered a request.
+    pub(super) fn answered(&self) {
+        if let Self::Http2(shared) = self {
+            shared.streams.answered();
+        }
+    }
+
     /// Takes note that the peer did not process a request.
     pub(super) fn refused(&self, how: Unprocessed) {
         let Self::Http2(shared) = self else { return };
@@ -158,11 +166,28 @@ impl Connection {
         }
     }
 
+    /// Returns the streams if the peer takes no request at the moment: hyper would take the request, and keep
+    /// it until the peer takes some.
+    pub(super) fn barred(&self) -> Option<Arc<Streams>> {
+        let Self::Http2(shared) = self else { return None };
+        (!shared.streams.takes_some()).then(|| Arc::clone(&shared.streams))
+    }
+
+    /// Whether the connection is shared and its peer takes requests. If it has no stream for one more, other
+    /// requests have them.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Self::Http2(shared) if shared.streams.takes_some())
+    }
+
     /// Returns the means to keep other requests off the connection, where it is shared.
     pub(super) fn poison(&self) -> Option<Poison> {
         match self {
             Self::Http1(..) => None,
-            Self::Http2(shared) => Some(Poison(Arc::clone(&shared.is_poisoned))),
+            Self::Http2(shared) => Some(Poison {
+                is_poisoned: Arc::clone(&shared.is_poisoned),
+                streams: Arc::clone(&shared.streams),
+                since: Instant::now(),
+            }),
         }
     }
 }
@@ -230,11 +255,22 @@ impl Drop for Task {
 }
 
 /// Keeps further requests off a connection; requests that it carries go on.
-pub(super) struct Poison(Arc<AtomicBool>);
+pub(super) struct Poison {
+    is_poisoned: Arc<AtomicBool>,
+    streams: Arc<Streams>,
+    since: Instant,
+}
 
 impl Poison {
     pub(super) fn poison(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.is_poisoned.store(true, Ordering::Relaxed);
+    }
+
+    /// Keeps them off unless the peer has answered another request meanwhile, which proves that it can.
+    pub(super) fn poison_if_silent(&self) {
+        if !self.streams.has_answered_since(self.since) {
+            self.poison();
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
@@ -17,12 +17,16 @@ pub(in crate::transport) struct Dial {
 
 impl Dial {
     pub(in crate::transport) fn new(deadline: Instant) -> Self {
-        let progress = Progress { phase: Phase::Pool, since: Instant::now(), timings: Timings::default() };
+        let (since, timings) = (Instant::now(), Timings::default());
+        let progress = Progress { phase: Phase::Pool, since, asked: None, timings };
         Self { deadline, progress: Mutex::new(progress) }
     }
 
     pub(in crate::transport) fn phase(&self) -> Phase {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).phase
+        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_served = |asked: &Arc<LastAnswer>| asked.is_after_half(progress.since, Instant::now());
+        // A proxy that answers others is in order, so it waits for the endpoint.
+        if progress.asked.as_ref().is_some_and(is_served) { Phase::Connect } else { progress.phase }
     }
 
     /// The timings of the phases so far; the current one counts up to now.
@@ -31,36 +35,68 @@ impl Dial {
     }
 
     pub(in crate::transport) fn enter(&self, phase: Phase) {
+        self.go_on(phase, None);
+    }
+
+    /// Begins to wait for the first byte of a proxy that may connect to the endpoint before it sends one.
+    pub(in crate::transport) fn ask(&self, last_answer: &Arc<LastAnswer>) {
+        self.go_on(Phase::Proxy, Some(Arc::clone(last_answer)));
+    }
+
+    fn go_on(&self, phase: Phase, asked: Option<Arc<LastAnswer>>) {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        *progress = Progress { phase, since: now, timings: progress.timings_at(now) };
+        *progress = Progress { phase, since: now, asked, timings: progress.timings_at(now) };
     }
 }
 
 struct Progress {
     phase: Phase,
     since: Instant,
+    /// When the proxy last answered anybody, while it is waited for.
+    asked: Option<Arc<LastAnswer>>,
+    /// Those of the phases before.
     timings: Timings,
 }
 
 impl Progress {
     fn timings_at(&self, now: Instant) -> Timings {
         let mut timings = self.timings;
-        let took = Some(now.saturating_duration_since(self.since));
+        let took = now.saturating_duration_since(self.since);
         match self.phase {
-            Phase::Dns => timings.dns = took,
-            Phase::Connect => timings.connect = took,
-            Phase::Tls => timings.tls = took,
-            Phase::Pool | Phase::Proxy | Phase::Done => {}
+            Phase::Dns => timings.dns = Some(took),
+            // Through a proxy, connecting has two phases.
+            Phase::Proxy | Phase::Connect => {
+                timings.connect = Some(timings.connect.unwrap_or_default().saturating_add(took));
+            }
+            Phase::Tls => timings.tls = Some(took),
+            Phase::Pool | Phase::Done => {}
         }
         timings
+    }
+}
+
+/// When a proxy last answered, whichever endpoint it was asked for.
+#[derive(Default)]
+pub(in crate::transport) struct LastAnswer(Mutex<Option<Instant>>);
+
+impl LastAnswer {
+    pub(in crate::transport) fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether it answered in the second half of a wait. An answer in the first half proves less: the proxy
+    /// may have failed after it.
+    fn is_after_half(&self, since: Instant, now: Instant) -> bool {
+        let half = now.saturating_duration_since(since) / 2;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|last| last >= since + half)
     }
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(in crate::transport) enum Phase {
     Pool,
-    /// Opening a connection to the proxy.
+    /// Opening a connection to the proxy, and waiting for its own part of the way to the endpoint.
     Proxy,
     Dns,
     Connect,

@@ -114,8 +114,7 @@ impl Dialler {
                 Some(_) => error,
                 None => DialError::proxy("proxy could not be connected to").caused_by(error),
             })?;
-        dial.enter(Phase::Connect);
-        proxy.ask_for(&mut stream, host, literal, port).await?;
+        proxy.ask_for(&mut stream, host, literal, port, dial).await?;
         Ok((stream, opened))
     }
 

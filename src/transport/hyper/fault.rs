@@ -166,6 +166,13 @@ pub(in crate::transport) fn own_fault(error: &(dyn StdError + 'static)) -> Optio
     causes.find_map(|error| error.downcast_ref::<DialError>()?.own_fault())
 }
 
+/// Whether a request may wait for a connection that is open, after another one could not be opened: not if
+/// the policy refuses the endpoint by now, nor if this side lacks something that every request needs.
+pub(in crate::transport) fn may_wait(error: &(dyn StdError + 'static)) -> bool {
+    let is_theirs = matches!(own_fault(error), None | Some(OwnFault::Resolver));
+    is_theirs && diagnose(error).class() != ErrorClass::AddressDenied
+}
+
 /// The text of an error of `class`.
 pub(in crate::transport) fn message(class: ErrorClass) -> &'static str {
     match class {

@@ -80,6 +80,14 @@ impl Origin {
         connection.is_ready() && age < self.limits.max_age
     }
 
+    /// Whether a connection is open that takes requests, and other requests have all of its streams. Asked
+    /// after [`take`](Self::take) has found none.
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        let is_alive =
+            |connection: &Connection| Some(connection.is_shared() && self.is_good(connection, now));
+        self.lock().idle.iter().any(|idle| idle.slot.ask(is_alive).unwrap_or(false))
+    }
+
     /// Queues for a connection that comes free.
     pub(super) fn wait(self: &Arc<Self>) -> Waiting {
         let (waiter, receiver) = oneshot::channel();

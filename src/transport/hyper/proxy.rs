@@ -3,13 +3,14 @@
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
-use super::dial::DialError;
+use super::dial::{Dial, DialError, LastAnswer, Phase};
 use crate::error::{Error, ErrorKind};
 use crate::outcome::FailureReason;
 use crate::signature::Secret;
@@ -20,10 +21,16 @@ use crate::signature::Secret;
 /// The proxy gets the host and the port of an endpoint and passes bytes on. TLS is spoken with the endpoint
 /// through it, so it sees nothing of a request to `https`. The connection to the proxy itself is plain TCP.
 ///
-/// A proxy that cannot be reached, refuses the credentials or does not speak its protocol is a fault on the
-/// sender's side, and costs no attempt. A proxy that answers that it does not connect to the endpoint is
-/// taken at its word: the attempt fails with [`FailureReason::ProxyRefused`] or the reason that the proxy
-/// gave. None of its bytes are stored.
+/// A proxy that cannot be reached, refuses the credentials, does not speak its protocol or does not answer is
+/// a fault on the sender's side, and costs no attempt. A proxy that answers that it does not connect to the
+/// endpoint is taken at its word: the attempt fails with [`FailureReason::ProxyRefused`] or the reason that
+/// the proxy gave. None of its bytes are stored.
+///
+/// A SOCKS5 proxy greets before it connects to the endpoint, so a deadline that passes after the greeting is
+/// the endpoint's ([`FailureReason::ConnectTimeout`]). A proxy for HTTP CONNECT is silent until the endpoint
+/// has taken the connection. Its silence is the endpoint's if the proxy answered about another endpoint in
+/// the second half of the wait, and otherwise the proxy's own. So set the proxy's own time-out for endpoints
+/// below the contract's: then it answers, and the attempt counts.
 ///
 /// ```
 /// use hookwire::transport::hyper::Proxy;
@@ -41,6 +48,7 @@ pub struct Proxy {
     host: String,
     port: u16,
     credentials: Option<(String, Secret)>,
+    last_answer: Arc<LastAnswer>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +94,7 @@ impl Proxy {
             return Err(Error::new(ErrorKind::Address, "proxy has no usable host and port")
                 .with_expected("a name or an address, without a scheme, and a port from 1 up"));
         }
-        Ok(Self { kind, host: host.to_owned(), port, credentials: None })
+        Ok(Self { kind, host: host.to_owned(), port, credentials: None, last_answer: Arc::default() })
     }
 
     pub(super) fn place(&self) -> (&str, u16) {
@@ -100,10 +108,11 @@ impl Proxy {
         host: &str,
         literal: Option<IpAddr>,
         port: u16,
+        dial: &Dial,
     ) -> Result<(), DialError> {
         match self.kind {
-            Kind::Connect => self.connect(stream, host, literal, port).await,
-            Kind::Socks5 => self.socks(stream, host, literal, port).await,
+            Kind::Connect => self.connect(stream, host, literal, port, dial).await,
+            Kind::Socks5 => self.socks(stream, host, literal, port, dial).await,
         }
     }
 
@@ -113,6 +122,7 @@ impl Proxy {
         host: &str,
         literal: Option<IpAddr>,
         port: u16,
+        dial: &Dial,
     ) -> Result<(), DialError> {
         let authority = match literal {
             Some(IpAddr::V6(address)) => format!("[{address}]:{port}"),
@@ -128,6 +138,7 @@ impl Proxy {
         request.push_str("\r\n");
         stream.write_all(request.as_bytes()).await.map_err(broken)?;
         stream.flush().await.map_err(broken)?;
+        dial.ask(&self.last_answer);
         let mut head = Vec::new();
         let end = loop {
             if let Some(end) = head.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -144,7 +155,12 @@ impl Proxy {
                     return Err(DialError::new(FailureReason::ProxyRefused, message));
                 }
                 0 => return Err(DialError::proxy("proxy closed the connection before it answered")),
-                read => head.extend_from_slice(&piece[..read]),
+                read => {
+                    self.last_answer.note();
+                    // It has to finish the answer that it has begun.
+                    dial.enter(Phase::Proxy);
+                    head.extend_from_slice(&piece[..read]);
+                }
             }
         };
         match status_of(&head) {
@@ -168,6 +184,7 @@ impl Proxy {
         host: &str,
         literal: Option<IpAddr>,
         port: u16,
+        dial: &Dial,
     ) -> Result<(), DialError> {
         let method = if self.credentials.is_some() { PASSWORD } else { NO_AUTHENTICATION };
         stream.write_all(&[SOCKS_5, 1, method]).await.map_err(broken)?;
@@ -215,7 +232,10 @@ impl Proxy {
         request.extend(port.to_be_bytes());
         stream.write_all(&request).await.map_err(broken)?;
         stream.flush().await.map_err(broken)?;
-        let [version, reply, _, kind] = read(stream).await?;
+        dial.enter(Phase::Connect);
+        let [version] = read(stream).await?;
+        dial.enter(Phase::Proxy);
+        let [reply, _, kind] = read(stream).await?;
         if version != SOCKS_5 {
             return Err(DialError::proxy("proxy did not answer in SOCKS5"));
         }
@@ -245,7 +265,7 @@ impl Proxy {
 
 impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, host, port, credentials } = self;
+        let Self { kind, host, port, credentials, last_answer: _ } = self;
         f.debug_struct("Proxy")
             .field("kind", kind)
             .field("host", host)

@@ -14,8 +14,9 @@ use super::bounds::{GIVE_UP, STAGGER};
 /// others, or the first of all. `None` if there are no dials.
 ///
 /// The next of `dials` begins when one has failed, and after 250 ms at the latest. To run beside another, it
-/// needs a permit of `beside`, which it holds until it has ended. Without a permit, the others are given up
-/// for it after 2 s, so that a request with one dial under way tries its other addresses all the same.
+/// needs a permit of `beside`. There is a permit for each dial under way but one, so the last one of them
+/// holds none. Without a permit, the others are given up for the next after 2 s, so that a request with one
+/// dial under way tries its other addresses all the same.
 pub(super) async fn race<F, T, E, P>(
     dials: impl IntoIterator<Item = F>,
     outranks: impl Fn(&E) -> bool,
@@ -25,11 +26,11 @@ where
     F: Future<Output = Result<T, E>> + Send,
 {
     let mut waiting = dials.into_iter().peekable();
-    let mut running: Vec<(Pin<Box<F>>, Option<P>)> = Vec::new();
+    let mut running: Vec<Pin<Box<F>>> = Vec::new();
+    let mut permits: Vec<P> = Vec::new();
     let mut told: Option<E> = None;
-    let mut permit = None;
     loop {
-        running.extend(waiting.next().map(|dial| (Box::pin(dial), permit.take())));
+        running.extend(waiting.next().map(Box::pin));
         if running.is_empty() {
             return told.map(Err);
         }
@@ -50,9 +51,13 @@ where
                 None if patience < GIVE_UP => patience += STAGGER,
                 None => running.clear(),
             }
+            permits.truncate(running.len().saturating_sub(1));
+            if running.is_empty() {
+                break;
+            }
             // Without a permit, the next dial waits until it is alone.
-            permit = if is_more && !running.is_empty() { beside() } else { None };
-            if running.is_empty() || permit.is_some() {
+            if let Some(permit) = is_more.then(&beside).flatten() {
+                permits.push(permit);
                 break;
             }
         }
@@ -60,10 +65,10 @@ where
 }
 
 /// Waits until one of them ends, and removes it.
-async fn any<F: Future, P>(running: &mut Vec<(Pin<Box<F>>, P)>) -> F::Output {
+async fn any<F: Future>(running: &mut Vec<Pin<Box<F>>>) -> F::Output {
     poll_fn(|context| {
         for at in 0..running.len() {
-            if let Poll::Ready(ended) = running[at].0.as_mut().poll(context) {
+            if let Poll::Ready(ended) = running[at].as_mut().poll(context) {
                 drop(running.swap_remove(at));
                 return Poll::Ready(ended);
             }
@@ -132,6 +137,30 @@ mod tests {
         assert_eq!(run_beside(0, &[(DEAD, Ok(1)), (9_000, Ok(2))]).await.0, Some(Ok(2)), "the last has time");
         let dead = [(DEAD, Ok(1)), (DEAD, Ok(2)), (DEAD, Ok(3)), (5, Ok(4))];
         assert_eq!(run_beside(1, &dead).await, (Some(Ok(4)), vec![0, 250, 2_250, 2_500]));
+        // The second dial is alone after 300 ms, and the third gets its permit.
+        let fails = [(300, Err(1)), (DEAD, Ok(2)), (5, Ok(3))];
+        assert_eq!(run_beside(1, &fails).await, (Some(Ok(3)), vec![0, 250, 300]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dial_that_is_alone_holds_no_permit_and_a_race_that_is_dropped_holds_none() {
+        let (began, permits) = (Instant::now(), Semaphore::new(2));
+        let dial = |after: u64| async move {
+            sleep(Duration::from_millis(after)).await;
+            if after < 1_000 { Err::<u32, u32>(1) } else { Ok(2) }
+        };
+        let dials = [600, 700, 100_000].map(dial);
+        let mut race = Box::pin(race(dials, |_| false, || permits.try_acquire().ok()));
+        for (until, left) in [(200, 2), (400, 1), (550, 0), (650, 1), (1_000, 2)] {
+            tokio::select! {
+                biased;
+                _ = &mut race => panic!("it has ended"),
+                () = sleep_until(began + Duration::from_millis(until)) => {}
+            }
+            assert_eq!(permits.available_permits(), left, "after {until} ms");
+        }
+        drop(race);
+        assert_eq!(permits.available_permits(), 2);
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// The streams of an HTTP/2 connection.
 pub(super) struct Streams {
@@ -22,29 +23,66 @@ pub(super) struct Streams {
 
 struct Counts {
     open: usize,
+    is_over: bool,
+    /// When the peer last answered a request.
+    answered_at: Option<Instant>,
     /// As the peer's last settings have it.
     max: Option<usize>,
     /// A lower limit, which the peer showed by refusing streams.
     taken: usize,
 }
 
+impl Counts {
+    /// How many requests the peer takes at a time. Until its settings come, it gets one.
+    fn most(&self) -> usize {
+        self.max.unwrap_or(1).min(self.taken)
+    }
+}
+
 impl Streams {
     pub(super) fn new() -> Arc<Self> {
-        let counts = Mutex::new(Counts { open: 0, max: None, taken: usize::MAX });
+        let counts =
+            Mutex::new(Counts { open: 0, is_over: false, answered_at: None, max: None, taken: usize::MAX });
         Arc::new(Self { counts, is_known: Notify::new(), freed: OnceLock::new() })
     }
 
-    /// Waits until the peer has sent its settings.
+    /// Waits until the peer has sent its settings, or the connection has ended.
     pub(super) async fn known(&self) {
-        while self.counts().max.is_none() {
+        self.until(|counts| counts.max.is_some()).await;
+    }
+
+    /// Waits until the peer takes requests, or the connection has ended.
+    pub(super) async fn taking(&self) {
+        self.until(|counts| counts.most() > 0).await;
+    }
+
+    async fn until(&self, is_met: impl Fn(&Counts) -> bool) {
+        // One request waits at a time: the one that the connection was opened for.
+        while !{
+            let counts = self.counts();
+            counts.is_over || is_met(&counts)
+        } {
             self.is_known.notified().await;
         }
+    }
+
+    /// Whether the peer takes requests, however many it has.
+    pub(super) fn takes_some(&self) -> bool {
+        self.counts().most() > 0
+    }
+
+    /// Takes note that the connection has ended.
+    fn end(&self) {
+        self.counts().is_over = true;
+        self.is_known.notify_one();
+        // None of those that wait for a stream gets one of this connection.
+        self.freed.get().into_iter().for_each(|freed| freed.notify_waiters());
     }
 
     /// Opens a stream, unless the peer takes no more at a time.
     pub(super) fn open(self: &Arc<Self>) -> Option<Stream> {
         let mut counts = self.counts();
-        if counts.open >= counts.max.unwrap_or(1).min(counts.taken) {
+        if counts.open >= counts.most() {
             return None;
         }
         counts.open += 1;
@@ -55,6 +93,16 @@ impl Streams {
     pub(super) fn open_one(self: &Arc<Self>) -> Stream {
         self.counts().open += 1;
         Stream(Arc::clone(self))
+    }
+
+    /// Takes note that the peer has answered a request.
+    pub(super) fn answered(&self) {
+        self.counts().answered_at = Some(Instant::now());
+    }
+
+    /// Whether the peer has answered a request since an instant.
+    pub(super) fn has_answered_since(&self, since: Instant) -> bool {
+        self.counts().answered_at.is_some_and(|answered_at| answered_at >= since)
     }
 
     /// Whether other requests have streams beside the one that asks.
@@ -102,6 +150,15 @@ impl Drop for Stream {
     fn drop(&mut self) {
         self.0.counts().open -= 1;
         self.0.wake();
+    }
+}
+
+/// Ends the streams when it is dropped with the task that drives their connection.
+pub(super) struct EndOfStreams(pub(super) Arc<Streams>);
+
+impl Drop for EndOfStreams {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

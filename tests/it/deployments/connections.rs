@@ -102,8 +102,11 @@ async fn nothing_is_written_to_another_database_with_tables_of_the_same_names() 
 
 #[tokio::test]
 async fn a_session_that_lost_its_statements_or_whose_plans_are_outdated_is_replaced() {
-    let prefix = prefix();
-    let (url, mut server) = (postgres_server::url(), connect(postgres_server::url()).await);
+    replaced_when_plans_are_outdated(postgres_server::url()).await;
+}
+
+pub(super) async fn replaced_when_plans_are_outdated(url: &str) {
+    let (prefix, mut server) = (prefix(), connect(url).await);
     let store = PostgresStore::builder().with_prefix(&prefix).with_connections(1).with_caller_time();
     let store = store.connect(url).await.unwrap();
     store.put(&subscription()).await.unwrap();

@@ -5,16 +5,18 @@ mod connections;
 mod editions;
 mod pooler;
 mod settings;
+mod silence;
 mod start;
 
 use std::error::Error as _;
+use std::time::Duration;
 
 use hookwire::StoreError;
 use hookwire::sqlx::postgres::PgConnection;
 use hookwire::sqlx::{self, AssertSqlSafe, Connection as _, Row as _};
 use hookwire::store::postgres::{PostgresStore, PostgresStoreBuilder};
 
-use crate::postgres_server::prefix;
+use crate::postgres_server::{self, prefix};
 
 fn builder() -> PostgresStoreBuilder {
     PostgresStore::builder().with_prefix(prefix()).with_connections(4).with_caller_time()
@@ -32,6 +34,21 @@ async fn execute(connection: &mut PgConnection, sql: &str) {
 async fn text(connection: &mut PgConnection, sql: &str) -> String {
     let row = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_one(connection).await.unwrap();
     row.try_get_unchecked(0).unwrap()
+}
+
+/// Waits until as many statements of this prefix's store run as `expected`.
+async fn until_running(prefix: &str, expected: i64) {
+    let mut watcher = connect(postgres_server::url()).await;
+    let running = format!(
+        "SELECT count(*)::text FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%{prefix}%' \
+         AND pid <> pg_backend_pid()"
+    );
+    let watch = async {
+        while text(&mut watcher, &running).await != expected.to_string() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), watch).await.expect("other statements run");
 }
 
 /// The sentence of an error, with its causes.

@@ -8,14 +8,14 @@ use hookwire::sqlx::ConnectOptions as _;
 use hookwire::sqlx::postgres::{PgConnection, PgPoolOptions};
 use hookwire::store::implement::InsertOutcome;
 use hookwire::store::postgres::{PoolMode, PostgresStore};
-use hookwire::store::{Notifications as _, StoreErrorKind};
-use hookwire::{Store as _, Subscriptions as _, TransactionalStore as _};
+use hookwire::store::{InboxKey, Notifications as _, Reservation, StoreErrorKind, TransactionalInbox as _};
+use hookwire::{Inbox as _, Store as _, Subscriptions as _, TransactionalStore as _};
 use tokio::time::timeout;
 
 use super::{builder, connect, execute, reason, text, url_with};
 use crate::door::Door;
 use crate::pgbouncer::PgBouncer;
-use crate::postgres_server::{self, prefix};
+use crate::postgres_server::{self, Server, prefix};
 use crate::store_parts::{NOW, SUBSCRIPTION, deliver_all, event, subscription};
 use crate::store_postgres::Handler;
 
@@ -200,15 +200,65 @@ async fn a_pool_of_the_application_behind_a_pooler_will_do() {
     assert_eq!(deliver_all(store).await, 200);
 }
 
+/// The store goes past the pooler, for its notifications, and the application goes through it.
+#[tokio::test]
+async fn an_application_behind_a_pooler_beside_a_store_that_is_not_will_do_if_it_says_so() {
+    let bouncer = PgBouncer::start(postgres_server::url(), "transaction", SESSIONS);
+    let builder = builder().with_application_pool_mode(PoolMode::Transaction);
+    let store = builder.connect(postgres_server::url()).await.unwrap();
+    assert!(format!("{store:?}").contains("is_shared: false"), "{store:?}");
+    store.put(&subscription()).await.unwrap();
+    let pool = PgPoolOptions::new().max_connections(8).connect_with(bouncer.options()).await.unwrap();
+    let key = InboxKey::new("shop", "evt_1".parse().unwrap());
+    let Reservation::New(lease) = store.reserve(&key, Duration::from_secs(60), NOW).await.unwrap() else {
+        panic!("it is new");
+    };
+    let mut transaction = pool.begin().await.unwrap();
+    assert!(store.commit_in(&mut transaction, &key, lease, Duration::from_secs(60), NOW).await.unwrap());
+    transaction.commit().await.unwrap();
+    join_all((1..=100).map(async |number| {
+        let mut transaction = pool.begin().await.unwrap();
+        assert_eq!(store.subscriptions_in(&mut transaction, "org_1").await.unwrap().subscriptions.len(), 1);
+        assert_eq!(store.insert_in(&mut transaction, &[event(number)]).await.unwrap(), [InsertOutcome::New]);
+        transaction.commit().await.unwrap();
+    }))
+    .await;
+    assert_eq!(deliver_all(store).await, 100);
+    let mut application = Vec::new();
+    for _ in 0..SESSIONS {
+        application.push(bouncer.options().connect().await.unwrap());
+    }
+    for connection in &mut application {
+        execute(connection, "BEGIN").await;
+        assert_eq!(text(connection, "SELECT count(*)::text FROM pg_prepared_statements").await, "0");
+    }
+}
+
 #[tokio::test]
 async fn a_pooler_that_is_put_in_later_is_noticed_at_its_first_clash() {
-    let server: hookwire::sqlx::postgres::PgConnectOptions = postgres_server::url().parse().unwrap();
+    noticed_at_its_first_clash(postgres_server::url()).await;
+}
+
+/// The server words its errors in German.
+#[tokio::test]
+async fn a_clash_is_noticed_in_any_language_of_the_server() {
+    // Without the source of the locale, there is nothing to test on this machine.
+    let Some(server) = tokio::task::spawn_blocking(Server::start_in_german).await.unwrap() else { return };
+    let mut connection = connect(&server.url()).await;
+    let error = hookwire::sqlx::raw_sql("SELECT 1 / 0").execute(&mut connection).await.unwrap_err();
+    assert!(error.to_string().contains("Division durch Null"), "{error}");
+    noticed_at_its_first_clash(&server.url()).await;
+    super::connections::replaced_when_plans_are_outdated(&server.url()).await;
+}
+
+async fn noticed_at_its_first_clash(url: &str) {
+    let server: hookwire::sqlx::postgres::PgConnectOptions = url.parse().unwrap();
     let door = Door::to(server.get_port()).await;
     let store = builder().connect(&format!("postgres://postgres@127.0.0.1:{}/postgres", door.port())).await;
     let store = Arc::new(store.unwrap());
     store.put(&subscription()).await.unwrap();
     store.insert(&[event(1)]).await.unwrap();
-    let bouncer = PgBouncer::start(postgres_server::url(), "transaction", 2);
+    let bouncer = PgBouncer::start(url, "transaction", 2);
     door.lead_to(bouncer.port());
     door.cut();
     let mut number = 1;

@@ -1,12 +1,13 @@
 //! Databases that go away, stay silent, are locked, or refuse because of other sessions.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookwire::sqlx::postgres::{PgConnectOptions, PgConnection};
+use hookwire::sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use hookwire::sqlx::sqlite::SqliteConnectOptions;
 use hookwire::sqlx::{self, AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _};
-use hookwire::store::postgres::{PostgresStore, PostgresStoreBuilder};
+use hookwire::store::postgres::{PoolMode, PostgresStore, PostgresStoreBuilder};
 use hookwire::store::sqlite::SqliteStore;
 use hookwire::{EventId, Store, Subscriptions};
 use uuid::Uuid;
@@ -77,6 +78,32 @@ async fn a_server_that_falls_silent_is_given_up_and_asked_again() {
     site.drain(&dispatcher, now).await;
     assert_eq!(copies(&endpoint)[event.as_str()], 1, "what was settled was settled");
     accounted_for(&site, &subscription, &endpoint, &[event]).await;
+}
+
+/// The server takes the connection, and gives no answer to one of the statements by which a store is opened.
+#[tokio::test]
+async fn an_opening_that_gets_no_answer_says_what_it_waited_for() {
+    let url = postgres_server::url();
+    let proxy = Proxy::start(url).await;
+    let builder = PostgresStore::builder().with_call_timeout(Duration::from_millis(500));
+    for (mode, statement, doing) in [
+        (PoolMode::Transaction, "BEGIN", "it was asked whether the pooler allows transactions"),
+        (PoolMode::Session, "to_regclass", "its tables were looked for"),
+        (PoolMode::Session, "pg_advisory_xact_lock", "the lock was waited for"),
+        (PoolMode::Session, "CREATE TABLE", "its tables were created or migrated"),
+    ] {
+        let builder = builder.clone().with_prefix(prefix()).with_pool_mode(mode);
+        proxy.order(Strike::Silence, statement);
+        let error = builder.connect_with(proxy.options(url)).await.unwrap_err();
+        let said = error.source().unwrap().to_string();
+        assert!(said.contains(doing) && said.contains("with_call_timeout"), "{statement}: {said}");
+        assert!(error.is_retryable());
+    }
+    let pool = PgPoolOptions::new().connect_with(proxy.options(url)).await.unwrap();
+    proxy.order(Strike::Silence, "pg_is_in_recovery");
+    let builder = builder.with_prefix(prefix()).with_pool_mode(PoolMode::Session);
+    let error = builder.open_pool(pool).await.unwrap_err();
+    assert!(error.source().unwrap().to_string().contains("its settings were read"), "{error:?}");
 }
 
 #[tokio::test]

@@ -70,6 +70,7 @@ pub struct PostgresStoreBuilder {
     prefix: String,
     schema: Option<String>,
     pool_mode: PoolMode,
+    application_pool_mode: PoolMode,
     connections: u32,
     acquire_timeout: Duration,
     call_timeout: Duration,
@@ -82,6 +83,7 @@ impl Default for PostgresStoreBuilder {
             prefix: DEFAULT_PREFIX.to_owned(),
             schema: None,
             pool_mode: PoolMode::Detect,
+            application_pool_mode: PoolMode::Detect,
             connections: DEFAULT_CONNECTIONS,
             acquire_timeout: DEFAULT_ACQUIRE_TIMEOUT,
             call_timeout: DEFAULT_CALL_TIMEOUT,
@@ -118,6 +120,21 @@ impl PostgresStoreBuilder {
         self
     }
 
+    /// Sets how a pooler between the application's own connections and the database lends out sessions: those
+    /// that [`emit_in`](crate::dispatch::Outbox::emit_in) and
+    /// [`TransactionalInbox`](crate::store::TransactionalInbox) get. By default it is as on the store's
+    /// connections.
+    ///
+    /// Say [`PoolMode::Transaction`] if the application goes through a pooler and the store past it. Then
+    /// nothing is prepared under a name on the application's connections, and each statement takes two round
+    /// trips instead of one. Without that, statements clash with those of other clients, and the
+    /// application's transactions fail.
+    #[must_use]
+    pub fn with_application_pool_mode(mut self, mode: PoolMode) -> Self {
+        self.application_pool_mode = mode;
+        self
+    }
+
     /// Sets how many connections the store opens at most; at least one. Default 10.
     ///
     /// If the server allows fewer, the store works with those that it gets, and tries one more every 10 s.
@@ -135,9 +152,13 @@ impl PostgresStoreBuilder {
     }
 
     /// Sets how long a call waits for the database's answer before it fails as unavailable. Default 30 s.
+    /// Each step by which the store is opened has as long: finding the tables, waiting for another process
+    /// that creates them, and creating them.
     ///
     /// The database may have carried the call out all the same. For repeating it, see
-    /// [`StoreError::is_retryable`].
+    /// [`StoreError::is_retryable`]. A statement that still runs is cancelled on the server. Only on a
+    /// [pool of the application](Self::open_pool) whose transactions are `READ COMMITTED` it goes on: set
+    /// `statement_timeout` there.
     #[must_use]
     pub fn with_call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = timeout;
@@ -205,7 +226,8 @@ impl PostgresStoreBuilder {
 
     async fn open(self, prefix: &Prefix, connections: Connections) -> Result<PostgresStore, StoreError> {
         let mut call = connections.begin().await?.closes();
-        let place = schema::migrate(call.connection(), prefix, self.schema.as_deref()).await?;
+        let steps = connections.steps();
+        let place = schema::migrate(call.connection(), prefix, self.schema.as_deref(), &steps).await?;
         call.give_back();
         let prefix_within = prefix.within(&place.schema);
         connections.recognize(Identity {
@@ -221,6 +243,7 @@ impl PostgresStoreBuilder {
                 sql: Statements::new(&DIALECT, &prefix_within),
                 common: CommonStatements::new(&DIALECT, &prefix_within, OWN_WORDING),
                 connections,
+                application_pool_mode: self.application_pool_mode,
                 caller_time: self.caller_time,
                 inserts: InsertQueue::new(),
                 cursors: Mutex::default(),

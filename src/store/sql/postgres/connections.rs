@@ -1,21 +1,19 @@
 //! [`Connections`]: how a statement is run on a connection of the store's own or of the application's pool.
 
-use std::io;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sqlx::Executor as _;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgRow, Postgres};
 use sqlx::query::Query;
-use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout};
 
 use super::errors::{failed, is_clash, is_conflict, is_lost, is_of_connection, leaves_usable};
-use super::pool::{Held as OwnHeld, Identity, Pool};
-use super::refusal::Refusal;
+use super::pool::{Held as OwnHeld, Identity, Pool, Wanted, closed, is_silence, silent};
+use super::refusal::{Refusal, Steps};
 use super::session::{PoolMode, Session, check_transactions, shares_sessions};
 use crate::store::StoreError;
 
@@ -25,8 +23,6 @@ pub(super) struct Connections {
     /// Whether a pooler gives each transaction a session that others use as well.
     is_shared: AtomicBool,
     call_timeout: Duration,
-    /// Held while one call asks whether its session still exists.
-    scouting: Mutex<()>,
 }
 
 enum Source {
@@ -61,9 +57,10 @@ impl Connections {
     }
 
     async fn new(source: Source, call_timeout: Duration, mode: PoolMode) -> Result<Self, StoreError> {
-        let is_shared = AtomicBool::new(false);
-        let mut connections = Self { source, is_shared, call_timeout, scouting: Mutex::default() };
-        let mut call = Call::new(connections.acquire().await?, call_timeout);
+        let mut connections = Self { source, is_shared: AtomicBool::new(false), call_timeout };
+        let steps = connections.steps();
+        // Closed unless all goes well: an answer may still be on its way.
+        let mut call = Call::new(connections.acquire().await?, call_timeout).closes();
         let is_shared = match mode {
             PoolMode::Detect => {
                 let options = connections.options();
@@ -73,14 +70,21 @@ impl Connections {
             PoolMode::Transaction => true,
         };
         if is_shared {
-            check_transactions(call.connection()).await?;
+            let doing = "it was asked whether the pooler allows transactions";
+            steps.wait(doing, check_transactions(call.connection())).await?;
         }
         connections.is_shared.store(is_shared, Ordering::Relaxed);
         if let Source::Application { is_read_committed, .. } = &mut connections.source {
-            *is_read_committed = Session::read(call.connection()).await?.is_read_committed;
+            let doing = "its settings were read";
+            *is_read_committed = steps.wait(doing, Session::read(call.connection())).await?.is_read_committed;
         }
         call.give_back();
         Ok(connections)
+    }
+
+    /// Returns the time limit of the steps by which a store is opened.
+    pub(super) fn steps(&self) -> Steps {
+        Steps::new(&self.options(), self.call_timeout)
     }
 
     /// Sets how connections that are opened from now on prove that they lead to the store's tables. Those of
@@ -103,6 +107,15 @@ impl Connections {
     /// left behind in one: no prepared statement, no setting, no `LISTEN`.
     pub(super) fn is_shared(&self) -> bool {
         self.is_shared.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether statements on the application's own connections may be prepared under names.
+    pub(super) fn may_prepare_for_application(&self, mode: PoolMode) -> bool {
+        match mode {
+            PoolMode::Detect => !self.is_shared(),
+            PoolMode::Session => true,
+            PoolMode::Transaction => false,
+        }
     }
 
     pub(super) async fn close(&self) {
@@ -167,13 +180,15 @@ impl Connections {
             // A single statement is a transaction that ends with it, also when nobody waits for it any more.
             self.answered(query.fetch_all(call.connection()), session).await
         } else {
+            let limit = self.call_timeout;
             // Nobody else may get the transaction if nobody waits for this call any more.
             call.closes = true;
             let query = query.persistent(!is_shared);
-            let answer = in_transaction(call.connection(), query);
+            let answer = in_transaction(call.connection(), query, limit);
             self.answered(answer, session.filter(|_| !is_shared)).await
         };
         match &answer {
+            Err(error) if is_silence(error) => call.abandon(),
             Err(error) if !leaves_usable(error) => call.close(),
             Err(_) if call.closes => call.roll_back().await,
             _ => call.give_back(),
@@ -187,20 +202,11 @@ impl Connections {
         answer: impl Future<Output = Result<T, sqlx::Error>>,
         session: Option<Session>,
     ) -> Result<T, sqlx::Error> {
-        let mut answer = pin!(timeout(self.call_timeout, answer));
-        let Some(session) = session else { return answer.await.unwrap_or_else(|_elapsed| Err(silent())) };
-        loop {
-            let asked = async {
-                sleep(SCOUT_AFTER).await;
-                // If several calls wait, one asks at a time.
-                let _scouting = self.scouting.lock().await;
-                session.exists(&self.options()).await
-            };
-            tokio::select! {
-                biased;
-                answer = answer.as_mut() => return answer.unwrap_or_else(|_elapsed| Err(silent())),
-                exists = asked => if exists == Some(false) { return Err(silent()) },
+        match (&self.source, session) {
+            (Source::Own(pool), Some(session)) => {
+                pool.answered(answer, &session, self.call_timeout, Wanted::Yes).await
             }
+            _ => timeout(self.call_timeout, answer).await.unwrap_or_else(|_elapsed| Err(silent())),
         }
     }
 
@@ -220,6 +226,7 @@ impl Connections {
                 Ok(Err(error @ (sqlx::Error::Database(_) | sqlx::Error::Io(_)))) => {
                     return Err(Refusal::of_connecting(error, &pool.connect_options()).into());
                 }
+                Ok(Err(sqlx::Error::PoolClosed)) => return Err(closed()),
                 Ok(Err(error)) => return Err(failed(error)),
                 Err(_elapsed) if is_last => return Err(failed(sqlx::Error::PoolTimedOut)),
                 Err(_elapsed) => patience = (2 * patience).min(deadline - Instant::now()),
@@ -228,21 +235,24 @@ impl Connections {
     }
 }
 
-/// A transaction around one statement.
+/// A transaction around one statement, which the server cancels after `limit`: when the call has given it up,
+/// nobody else could, because the session behind a pooler is not known. A lower limit of the role's own
+/// stays, and the next transaction in the session has its own limit again.
 async fn in_transaction(
     connection: &mut PgConnection,
     query: Query<'static, Postgres, PgArguments>,
+    limit: Duration,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
-    connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+    let limit = limit.as_millis().clamp(1, i32::MAX as u128);
+    // One message, so that the limit takes no round trip of its own.
+    let begin = format!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT set_config('statement_timeout', '{limit}', true) \
+         WHERE current_setting('statement_timeout')::interval NOT BETWEEN '1 ms' AND '{limit} ms'"
+    );
+    sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut *connection).await?;
     let rows = query.fetch_all(&mut *connection).await?;
     connection.execute("COMMIT").await?;
     Ok(rows)
-}
-
-/// The error of a call without an answer. When the server's machine has failed, no answer ever comes and no
-/// error either.
-fn silent() -> sqlx::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the database gave no answer").into()
 }
 
 /// A connection in use.
@@ -298,6 +308,18 @@ impl Call {
         self.closes = true;
     }
 
+    /// Closes the connection, and cancels the statement that runs on it where that is possible. The sessions
+    /// of an application's pool are not known.
+    fn abandon(mut self) {
+        match self.held.take() {
+            Some(Held::Own(held)) => held.abandon(),
+            held => {
+                self.held = held;
+                self.closes = true;
+            }
+        }
+    }
+
     /// Ends a transaction in which a statement failed.
     async fn roll_back(mut self) {
         let ended = timeout(self.patience, self.connection().execute("ROLLBACK")).await;
@@ -313,9 +335,21 @@ impl Drop for Call {
             Some(Held::Own(held)) if self.closes => held.close(),
             Some(Held::Own(held)) => held.give_back_after_answer(self.patience),
             Some(Held::Application(mut connection)) if self.closes => connection.close_on_drop(),
-            _ => {}
+            Some(Held::Application(connection)) => give_back_after_answer(connection, self.patience),
+            None => {}
         }
     }
+}
+
+/// Gives a connection back to the application's pool after the answer that nobody waits for any more. The
+/// driver would wait for it without a limit.
+fn give_back_after_answer(mut connection: PoolConnection<Postgres>, patience: Duration) {
+    let Ok(runtime) = Handle::try_current() else { return connection.close_on_drop() };
+    runtime.spawn(async move {
+        if !timeout(patience, connection.ping()).await.is_ok_and(|answer| answer.is_ok()) {
+            connection.close_on_drop();
+        }
+    });
 }
 
 impl std::fmt::Debug for Connections {
@@ -331,8 +365,6 @@ impl std::fmt::Debug for Connections {
 
 /// How often a statement is run before its conflict is reported.
 const TRIES: u32 = 5;
-/// A call that waits for longer asks whether its session still exists, and asks again after as long.
-const SCOUT_AFTER: Duration = Duration::from_secs(2);
 /// How long a call waits in an application's pool before it asks again; then twice as long, and so on. It
 /// leaves enough time for a connection that takes long.
 const FIRST_PATIENCE: Duration = Duration::from_millis(250);

@@ -1,5 +1,7 @@
 //! Errors of the driver: their kinds, and what is left of the connection on which one happened.
 
+use sqlx::postgres::PgDatabaseError;
+
 use crate::store::sql::columns::fault;
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -68,8 +70,8 @@ pub(super) fn is_of_connection(error: &sqlx::Error) -> bool {
     match said.code().as_deref() {
         Some(READ_ONLY | STATEMENT_EXISTS | STATEMENT_MISSING | "25P02") => true,
         // The result of a prepared statement has changed with its tables, and the driver prepares it once.
-        Some("0A000") => said.message().starts_with("cached plan"),
-        Some("08P01") => is_mixed_up(said.message()),
+        Some("0A000") => is_told_by(error, OUTDATED_PLAN),
+        Some("08P01") => is_told_by(error, MIXED_UP),
         _ => false,
     }
 }
@@ -79,14 +81,15 @@ pub(super) fn is_clash(error: &sqlx::Error) -> bool {
     let Some(said) = error.as_database_error() else { return false };
     match said.code().as_deref() {
         Some(STATEMENT_EXISTS) => true,
-        Some("08P01") => is_mixed_up(said.message()),
+        Some("08P01") => is_told_by(error, MIXED_UP),
         _ => false,
     }
 }
 
-/// Returns whether the server took another client's statement for one of ours, which has other parameters.
-fn is_mixed_up(message: &str) -> bool {
-    message.starts_with("bind message supplies")
+/// Returns whether an error comes from this routine of the server. Its words depend on `lc_messages`.
+fn is_told_by(error: &sqlx::Error, routine: &str) -> bool {
+    let said = error.as_database_error().and_then(|said| said.try_downcast_ref::<PgDatabaseError>());
+    said.and_then(PgDatabaseError::routine) == Some(routine)
 }
 
 /// Returns whether a prepared statement is not in the session any more.
@@ -98,6 +101,10 @@ pub(super) fn code(error: &sqlx::Error) -> Option<String> {
     Some(error.as_database_error()?.code()?.into_owned())
 }
 
+/// Finds that the result of a prepared statement has other columns than when it was prepared.
+const OUTDATED_PLAN: &str = "RevalidateCachedQuery";
+/// Finds that a prepared statement has other parameters than it gets: it is another client's.
+const MIXED_UP: &str = "exec_bind_message";
 const DEADLOCK: &str = "40P01";
 const SERIALIZATION_FAILURE: &str = "40001";
 const READ_ONLY: &str = "25006";

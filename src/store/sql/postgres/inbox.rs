@@ -70,8 +70,7 @@ impl TransactionalInbox for PostgresStore {
         now: OffsetDateTime,
     ) -> Result<bool, StoreError> {
         let Some(values) = inbox::committing(self, key, lease, keep, now) else { return Ok(false) };
-        let statement = self.on_application(query(&self.shared.common.commit, &values));
-        let committed = statement.fetch_optional(connection).await;
-        Ok(committed.map_err(failed)?.is_some())
+        let committed = self.rows_on(connection, query(&self.shared.common.commit, &values)).await?;
+        Ok(!committed.is_empty())
     }
 }

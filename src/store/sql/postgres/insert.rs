@@ -48,8 +48,7 @@ impl PostgresStore {
         let mut written = Vec::new();
         while !events.is_empty() {
             let rows = EventRows::new(&events)?.without_leases();
-            let query = self.on_application(self.insert_query(&rows, false));
-            let reply = query.fetch_all(&mut *connection).await.map_err(failed)?;
+            let reply = self.rows_on(connection, self.insert_query(&rows, false)).await?;
             match inserted(&events, &rows, &reply)? {
                 Reply::Stale(stale) => {
                     events = stale.rest(&events);

@@ -112,12 +112,13 @@ impl PostgresNotifications {
                 if let Some(at) = listening.retry_at {
                     sleep_until(at).await;
                 }
-                match self.listen().await {
-                    Ok(listener) => {
+                // The server may take the connection and answer nothing.
+                match timeout(LISTEN_TIMEOUT, self.listen()).await {
+                    Ok(Ok(listener)) => {
                         *listening = Listening { listener: Some(listener), ..Listening::default() };
                         return;
                     }
-                    Err(_) => {
+                    Ok(Err(_)) | Err(_) => {
                         let pause =
                             FIRST_PAUSE.saturating_mul(1 << listening.failures.min(16)).min(MAX_PAUSE);
                         listening.failures = listening.failures.saturating_add(1);
@@ -157,5 +158,7 @@ impl fmt::Debug for PostgresNotifications {
 const CHECK_AFTER: Duration = Duration::from_secs(30);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// For the connection and the statement on it.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(15);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(30);

@@ -5,6 +5,8 @@
 //! back to a server that has died.
 
 use std::fmt;
+use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::refusal::{Lasts, Refusal};
-use super::session::{Session, one};
+use super::session::{SCOUT_TIMEOUT, Session, one};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Connections to one server, opened when they are needed and used by one call at a time.
@@ -29,6 +31,8 @@ pub(super) struct Pool {
     /// How many connections are open.
     open: Arc<watch::Sender<usize>>,
     closed: watch::Sender<bool>,
+    /// Held while one call asks whether its session still exists.
+    scouting: tokio::sync::Mutex<()>,
 }
 
 struct State {
@@ -109,17 +113,53 @@ impl Held {
         link.close(Some(permit));
     }
 
-    /// Gives the connection back after the answer that nobody waits for any more, if it comes in time.
+    /// Closes the connection of a call that got no answer in time, and cancels its statement, which would
+    /// otherwise go on without an end and hold its locks.
+    ///
+    /// The statement may have been committed at this moment, and so may a settlement whose call has failed
+    /// already. That is safe: the caller was told that the call may have been carried out. When it is
+    /// repeated, an event is a duplicate, and a settlement counts only with the row's last lease.
+    pub(super) fn abandon(self) {
+        self.pool.state().failed_at = Some(Instant::now());
+        let Ok(runtime) = Handle::try_current() else { return };
+        runtime.spawn(async move {
+            self.pool.cancel(&self.link.session).await;
+            self.close();
+        });
+    }
+
+    /// Gives the connection back after the answer that nobody waits for any more, if it comes soon. Until
+    /// then other calls lack the connection.
     pub(super) fn give_back_after_answer(mut self, patience: Duration) {
         // Without a runtime, nothing could read the answer.
         let Ok(runtime) = Handle::try_current() else { return };
         runtime.spawn(async move {
-            match timeout(patience, self.link.connection.ping()).await {
-                Ok(Ok(())) => self.give_back(),
-                _ => self.close(),
+            let Link { connection, session, .. } = &mut self.link;
+            let patience = patience.min(UNWANTED_PATIENCE);
+            match self.pool.answered(connection.ping(), session, patience, Wanted::No).await {
+                Ok(()) => self.give_back(),
+                Err(_) => self.abandon(),
             }
         });
     }
+}
+
+/// Whether somebody waits for an answer.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) enum Wanted {
+    Yes,
+    No,
+}
+
+/// The error of a call without an answer. When the server's machine has failed, no answer ever comes and no
+/// error either.
+pub(super) fn silent() -> sqlx::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the database gave no answer").into()
+}
+
+/// Returns whether an error is that of a call without an answer.
+pub(super) fn is_silence(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut)
 }
 
 impl Pool {
@@ -140,6 +180,7 @@ impl Pool {
             state: Mutex::new(state),
             open: Arc::new(watch::Sender::new(0)),
             closed: watch::Sender::new(false),
+            scouting: tokio::sync::Mutex::default(),
         }
     }
 
@@ -155,7 +196,12 @@ impl Pool {
     /// Waits for a connection that can be used.
     pub(super) async fn acquire(self: &Arc<Self>) -> Result<Held, StoreError> {
         let mut refusal = None;
-        let acquired = timeout(self.acquire_timeout, self.acquire_some_time(&mut refusal)).await;
+        let acquired = tokio::select! {
+            biased;
+            // A call that waits for a server has to end, too.
+            () = self.closed() => return Err(closed()),
+            acquired = timeout(self.acquire_timeout, self.acquire_some_time(&mut refusal)) => acquired,
+        };
         acquired.unwrap_or_else(|_elapsed| {
             let all_in_use = || Refusal::all_in_use(self.most, self.acquire_timeout);
             Err(refusal.unwrap_or_else(all_in_use).into())
@@ -208,11 +254,69 @@ impl Pool {
             if !has_doubt && since.elapsed() < PING_AFTER_IDLE {
                 return Some(link);
             }
+            let asked_at = Instant::now();
             if timeout(PING_TIMEOUT, link.connection.ping()).await.is_ok_and(|pong| pong.is_ok()) {
                 return Some(link);
             }
-            self.state().failed_at = Some(Instant::now());
             link.close(None);
+            self.close_idle_since(asked_at);
+        }
+    }
+
+    /// Closes the connections that nobody has used since one of them failed. To ask each of them could take
+    /// longer than the call may wait.
+    fn close_idle_since(&self, failed_at: Instant) {
+        let outdated: Vec<_> = {
+            let mut state = self.state();
+            state.failed_at = Some(Instant::now());
+            state.idle.extract_if(.., |idle| idle.since <= failed_at).collect()
+        };
+        outdated.into_iter().for_each(|idle| idle.link.close(None));
+    }
+
+    /// Waits for an answer as long as one can come: not longer than `patience`, and not after the session has
+    /// ended. An answer that nobody wants is not waited for while no server answers.
+    pub(super) async fn answered<T>(
+        &self,
+        answer: impl Future<Output = Result<T, sqlx::Error>>,
+        session: &Session,
+        patience: Duration,
+        wanted: Wanted,
+    ) -> Result<T, sqlx::Error> {
+        let mut answer = pin!(timeout(patience, answer));
+        loop {
+            let asked = async {
+                sleep(SCOUT_AFTER).await;
+                // If several calls wait, one asks at a time.
+                let _scouting = self.scouting.lock().await;
+                session.exists(&self.options).await
+            };
+            tokio::select! {
+                biased;
+                answer = answer.as_mut() => return answer.unwrap_or_else(|_elapsed| Err(silent())),
+                exists = asked => match exists {
+                    Some(true) => {}
+                    None if wanted == Wanted::Yes => {}
+                    Some(false) | None => return Err(silent()),
+                }
+            }
+        }
+    }
+
+    /// Cancels the statement that a session runs.
+    async fn cancel(&self, session: &Session) {
+        if let Ok(Ok(mut beside)) = timeout(SCOUT_TIMEOUT, self.options.connect()).await {
+            session.cancel(&mut beside).await;
+            _ = timeout(CLOSE_TIMEOUT, beside.close()).await;
+            return;
+        }
+        // The server may have no room for one connection more, so one that is there will do.
+        let idle = self.state().idle.pop();
+        if let Some(Idle { mut link, .. }) = idle {
+            match session.cancel(&mut link.connection).await {
+                true => self.put(link),
+                false => link.close(None),
+            }
         }
     }
 
@@ -330,7 +434,7 @@ async fn check_identity(connection: &mut PgConnection, known: &Identity) -> Resu
     ))
 }
 
-fn closed() -> StoreError {
+pub(super) fn closed() -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, "the store was closed")
 }
 
@@ -339,6 +443,10 @@ const PING_AFTER_IDLE: Duration = Duration::from_secs(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long one connection may take, where a call waits less than twice as long.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// A call that waits for longer asks whether its session still exists, and asks again after as long.
+const SCOUT_AFTER: Duration = Duration::from_secs(2);
+/// How long an answer is waited for that nobody wants any more.
+const UNWANTED_PATIENCE: Duration = Duration::from_secs(5);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pauses between connections that are refused.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);

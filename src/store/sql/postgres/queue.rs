@@ -195,8 +195,8 @@ impl TransactionalStore for PostgresStore {
         let Ok(organization) = indexed("organization", organization) else {
             return Ok(Subscribed::new(Vec::new()));
         };
-        let statement = self.on_application(query(&self.shared.common.subscriptions, &[organization.into()]));
-        subscriptions::subscribed(&statement.fetch_all(connection).await.map_err(failed)?)
+        let statement = query(&self.shared.common.subscriptions, &[organization.into()]);
+        subscriptions::subscribed(&self.rows_on(connection, statement).await?)
     }
 
     async fn insert_in(

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
+use tokio::time::timeout;
 
 use super::errors::{code, failed, kind_of};
 use crate::store::{StoreError, StoreErrorKind};
@@ -102,7 +103,8 @@ impl Refusal {
                     format!("role {role} may not connect to this database: GRANT CONNECT ON DATABASE to it"),
                     Lasts::ForGood,
                 ),
-                _ if said.message().contains("startup parameter") => (
+                // In PgBouncer's words, which it does not translate.
+                "08P01" if said.message().contains("startup parameter") => (
                     "the pooler knows a parameter of the connection's options not: remove it, or name it in \
                      ignore_startup_parameters"
                         .to_owned(),
@@ -139,9 +141,41 @@ impl Refusal {
     }
 }
 
-/// Returns whether an error says that there are enough connections already. Poolers word it themselves.
+/// Returns whether an error says that there are enough connections already. PgBouncer words it itself, and
+/// does not translate it.
 fn is_full(code: &str, message: &str) -> bool {
     code == "53300" || message.contains("no more connections allowed")
+}
+
+/// The time limit of each step by which a store is opened.
+pub(super) struct Steps {
+    place: String,
+    limit: Duration,
+}
+
+impl Steps {
+    pub(super) fn new(options: &PgConnectOptions, limit: Duration) -> Self {
+        Self { place: place(options), limit }
+    }
+
+    /// Waits for a step. `doing` completes the sentence that there was no answer while it was done.
+    pub(super) async fn wait<T, E: Into<StoreError>>(
+        &self,
+        doing: &str,
+        step: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, StoreError> {
+        let Self { place, limit } = self;
+        timeout(*limit, step).await.map_or_else(
+            |_elapsed| {
+                let text = format!(
+                    "{place} gave no answer within {limit:?} while {doing}: check the server and the locks of other \
+                     sessions, or raise with_call_timeout"
+                );
+                Err(Refusal::for_now(text).into())
+            },
+            |ended| ended.map_err(Into::into),
+        )
+    }
 }
 
 fn failed_kind(error: &sqlx::Error) -> StoreErrorKind {

@@ -1,10 +1,10 @@
 //! The tables and functions, their version, and how an older database is brought up to it.
 
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Postgres, Row as _, Transaction};
 use uuid::Uuid;
 
 use super::errors::{code, failed};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Steps};
 use super::session::literal;
 use crate::store::sql::tables::{self, Migration, Prefix, Tables};
 use crate::store::{StoreError, StoreErrorKind};
@@ -21,25 +21,45 @@ pub(super) struct Place {
 ///
 /// Everything happens in one transaction under a lock: when many processes start at once, one of them
 /// migrates and the others find it done. Statements are not prepared, because a pooler may stand before the
-/// server.
+/// server. After an error, the connection has to be closed.
 pub(super) async fn migrate(
     connection: &mut PgConnection,
     prefix: &Prefix,
     wanted: Option<&str>,
+    steps: &Steps,
 ) -> Result<Place, StoreError> {
     // Without the lock at first: a role that finds the tables in place needs no right to create them.
-    let found = find(connection, prefix, wanted).await?;
-    if let Some(found) = found
-        && found.tables.check(CODE_VERSION)? == CODE_VERSION
-        && misled(connection, prefix, &found.place.schema).await?.is_empty()
-    {
-        return Ok(found.place);
+    let looked = async {
+        let found = find(connection, prefix, wanted).await?;
+        if let Some(found) = found
+            && found.tables.check(CODE_VERSION)? == CODE_VERSION
+            && misled(connection, prefix, &found.place.schema).await?.is_empty()
+        {
+            return Ok::<_, StoreError>(Some(found.place));
+        }
+        Ok(None)
+    };
+    if let Some(place) = steps.wait("its tables were looked for", looked).await? {
+        return Ok(place);
     }
-    // In another isolation level, the transaction would not see what was committed while it waited.
-    let mut transaction =
-        connection.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(failed)?;
-    let lock = "SELECT pg_advisory_xact_lock(hashtext('hookwire schema'), hashtext('{p}'))";
-    transaction.execute(prefix.statement(lock)).await.map_err(failed)?;
+    let locked = async {
+        // In another isolation level, the transaction would not see what was committed while it waited.
+        let mut transaction = connection.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+        let lock = "SELECT pg_advisory_xact_lock(hashtext('hookwire schema'), hashtext('{p}'))";
+        transaction.execute(prefix.statement(lock)).await?;
+        Ok(transaction)
+    };
+    let doing = "the lock was waited for that another process holds while it creates or migrates the tables";
+    let transaction = steps.wait(doing, async { locked.await.map_err(failed) }).await?;
+    steps.wait("its tables were created or migrated", create(transaction, prefix, wanted)).await
+}
+
+/// Creates or migrates the tables if another process has not done so meanwhile.
+async fn create(
+    mut transaction: Transaction<'_, Postgres>,
+    prefix: &Prefix,
+    wanted: Option<&str>,
+) -> Result<Place, StoreError> {
     let found = find(&mut transaction, prefix, wanted).await?;
     let schema = found.as_ref().map(|found| found.place.schema.clone()).or_else(|| wanted.map(quoted));
     if let Some(schema) = &schema {

@@ -33,6 +33,8 @@ pub enum PoolMode {
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     pub(super) process: i32,
+    /// When the session began, which tells it from a later one of the same process number.
+    began: Option<String>,
     /// When the server was started, which tells it from others.
     pub(super) started: String,
     /// Whether transactions are `READ COMMITTED` unless they say otherwise.
@@ -46,6 +48,7 @@ impl Session {
         let read = || -> Result<_, sqlx::Error> {
             let session = Self {
                 process: row.try_get("process")?,
+                began: row.try_get("began")?,
                 started: row.try_get("started")?,
                 is_read_committed: row.try_get("is_read_committed")?,
             };
@@ -79,7 +82,7 @@ impl Session {
     }
 
     /// Returns whether this session still exists on the server that a new connection leads to. `None` if no
-    /// server answers.
+    /// server answers, or if it has no room to be asked.
     pub(super) async fn exists(&self, options: &PgConnectOptions) -> Option<bool> {
         let sql = format!(
             "SELECT {STARTED} = '{}' AND EXISTS (SELECT FROM pg_stat_activity WHERE pid = {}) AS is_there",
@@ -92,6 +95,19 @@ impl Session {
             row.try_get("is_there").ok()
         };
         timeout(SCOUT_TIMEOUT, ask).await.ok()?
+    }
+
+    /// Cancels the statement that this session runs, on a connection beside it. Returns whether the server
+    /// was reached.
+    pub(super) async fn cancel(&self, beside: &mut PgConnection) -> bool {
+        let Some(began) = &self.began else { return true };
+        let sql = format!(
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_get_activity({}) \
+             WHERE {STARTED} = '{}' AND extract(epoch FROM backend_start)::text = '{began}'",
+            self.process, self.started
+        );
+        let cancelled = sqlx::raw_sql(AssertSqlSafe(sql)).execute(beside);
+        timeout(SCOUT_TIMEOUT, cancelled).await.is_ok_and(|cancelled| cancelled.is_ok())
     }
 }
 
@@ -162,6 +178,7 @@ pub(super) fn literal(text: &str) -> String {
 const STARTED: &str = "extract(epoch FROM pg_postmaster_start_time())::text";
 
 const READ: &str = "SELECT pg_backend_pid() AS process, \
+    (SELECT extract(epoch FROM backend_start)::text FROM pg_stat_get_activity(pg_backend_pid())) AS began, \
     extract(epoch FROM pg_postmaster_start_time())::text AS started, pg_is_in_recovery() AS is_standby, \
     current_setting('transaction_read_only') = 'on' AS is_read_only, \
     current_setting('default_transaction_isolation') = 'read committed' AS is_read_committed, \
@@ -176,4 +193,4 @@ const ROUNDS: u32 = 4;
 const TOO_MANY_CONNECTIONS: &str = "53300";
 
 /// How long a connection beside the others may take.
-const SCOUT_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const SCOUT_TIMEOUT: Duration = Duration::from_secs(2);

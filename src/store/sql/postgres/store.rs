@@ -4,12 +4,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use sqlx::SqlStr;
-use sqlx::postgres::{PgArguments, PgRow, Postgres};
+use sqlx::postgres::{PgArguments, PgConnection, PgRow, Postgres};
 use sqlx::query::Query;
 use time::OffsetDateTime;
 
 use super::connections::Connections;
+use super::errors::failed;
 use super::insert_queue::InsertQueue;
+use super::session::PoolMode;
 use super::statements::Statements;
 use super::values::{DIALECT, query};
 use crate::store::built_in::PollCursors;
@@ -44,6 +46,8 @@ pub(super) struct Shared {
     /// The statements that every SQL store runs.
     pub(super) common: CommonStatements,
     pub(super) connections: Connections,
+    /// How a pooler lends out the sessions of the application's own connections.
+    pub(super) application_pool_mode: PoolMode,
     /// Whether due times and leases go by the caller's time, for tests and simulations.
     pub(super) caller_time: bool,
     pub(super) inserts: InsertQueue,
@@ -84,14 +88,16 @@ impl PostgresStore {
 }
 
 impl PostgresStore {
-    /// A statement on a connection of the application. Where sessions are shared, it is not prepared under a
-    /// name, which another client's statement might have.
-    pub(super) fn on_application(
+    /// Runs a statement on a connection of the application. Where sessions are shared, it is not prepared
+    /// under a name, which another client's statement might have.
+    pub(super) async fn rows_on(
         &self,
+        connection: &mut PgConnection,
         query: Query<'static, Postgres, PgArguments>,
-    ) -> Query<'static, Postgres, PgArguments> {
-        let keeps = !self.shared.connections.is_shared();
-        query.persistent(keeps)
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let Shared { connections, application_pool_mode, .. } = &*self.shared;
+        let query = query.persistent(connections.may_prepare_for_application(*application_pool_mode));
+        query.fetch_all(connection).await.map_err(failed)
     }
 }
 
