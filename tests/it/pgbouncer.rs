@@ -19,6 +19,15 @@ pub(crate) struct PgBouncer {
 impl PgBouncer {
     /// Starts one in this `pool_mode`, with `size` sessions, before the server of this URL.
     pub(crate) fn start(url: &str, pool_mode: &str, size: u32) -> Self {
+        Self::start_with(url, "*", &format!("auth_type = trust\npool_mode = {pool_mode}\n"), size)
+    }
+
+    /// Starts one that knows the database `postgres` alone, and asks for the password `right`.
+    pub(crate) fn start_strict(url: &str) -> Self {
+        Self::start_with(url, "postgres", "auth_type = md5\npool_mode = transaction\n", 5)
+    }
+
+    fn start_with(url: &str, databases: &str, settings: &str, size: u32) -> Self {
         let program = program();
         let name = format!("hookwire-pgbouncer-{}-{}", std::process::id(), prefix());
         let directory = std::env::temp_dir().join(name);
@@ -28,11 +37,11 @@ impl PgBouncer {
         let (host, server) = (server.get_host(), server.get_port());
         let shown = directory.display();
         let settings = format!(
-            "[databases]\n* = host={host} port={server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             unix_socket_dir =\nauth_type = trust\nauth_file = {shown}/users\npool_mode = {pool_mode}\n\
+            "[databases]\n{databases} = host={host} port={server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+             listen_port = {port}\nunix_socket_dir =\nauth_file = {shown}/users\n{settings}\
              default_pool_size = {size}\nmax_client_conn = 500\nlogfile = {shown}/log\nserver_login_retry = 1\n"
         );
-        fs::write(directory.join("users"), "\"postgres\" \"\"\n").unwrap();
+        fs::write(directory.join("users"), "\"postgres\" \"right\"\n").unwrap();
         fs::write(directory.join("settings"), settings).unwrap();
         if is_root() {
             run(Command::new("chown").args(["-R", "postgres"]).arg(&directory));

@@ -16,7 +16,8 @@ use tokio::time::Instant;
 /// The streams of an HTTP/2 connection.
 pub(super) struct Streams {
     counts: Mutex<Counts>,
-    is_known: Notify,
+    /// Wakes all that wait for settings of the peer, and for the end.
+    changed: Notify,
     /// Wakes a request to the origin that waits for a stream.
     freed: OnceLock<Arc<Notify>>,
 }
@@ -43,7 +44,7 @@ impl Streams {
     pub(super) fn new() -> Arc<Self> {
         let counts =
             Mutex::new(Counts { open: 0, is_over: false, answered_at: None, max: None, taken: usize::MAX });
-        Arc::new(Self { counts, is_known: Notify::new(), freed: OnceLock::new() })
+        Arc::new(Self { counts, changed: Notify::new(), freed: OnceLock::new() })
     }
 
     /// Waits until the peer has sent its settings, or the connection has ended.
@@ -57,12 +58,16 @@ impl Streams {
     }
 
     async fn until(&self, is_met: impl Fn(&Counts) -> bool) {
-        // One request waits at a time: the one that the connection was opened for.
-        while !{
-            let counts = self.counts();
-            counts.is_over || is_met(&counts)
-        } {
-            self.is_known.notified().await;
+        loop {
+            // Made before the counts are looked at, so that no change of them goes unnoticed.
+            let changed = self.changed.notified();
+            {
+                let counts = self.counts();
+                if counts.is_over || is_met(&counts) {
+                    return;
+                }
+            }
+            changed.await;
         }
     }
 
@@ -74,7 +79,7 @@ impl Streams {
     /// Takes note that the connection has ended.
     fn end(&self) {
         self.counts().is_over = true;
-        self.is_known.notify_one();
+        self.changed.notify_waiters();
         // None of those that wait for a stream gets one of this connection.
         self.freed.get().into_iter().for_each(|freed| freed.notify_waiters());
     }
@@ -130,7 +135,7 @@ impl Streams {
             (None, false) => {}
         }
         drop(counts);
-        self.is_known.notify_one();
+        self.changed.notify_waiters();
         self.wake();
     }
 
@@ -328,5 +333,29 @@ mod tests {
         streams.allows(None, false);
         streams.allows(Some(0), false);
         assert!(streams.open().is_none());
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_for_a_peer_that_takes_nothing_go_on_when_it_does_and_when_it_is_gone() {
+        for is_over in [false, true] {
+            let streams = Streams::new();
+            streams.allows(Some(0), true);
+            let waiting: Vec<_> = (0..3)
+                .map(|_| {
+                    let streams = Arc::clone(&streams);
+                    tokio::spawn(async move { streams.taking().await })
+                })
+                .collect();
+            tokio::task::yield_now().await;
+            assert!(waiting.iter().all(|waiting| !waiting.is_finished()));
+            if is_over {
+                streams.end()
+            } else {
+                streams.allows(Some(3), false)
+            }
+            for waiting in waiting {
+                waiting.await.unwrap();
+            }
+        }
     }
 }

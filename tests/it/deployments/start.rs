@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use hookwire::sqlx::postgres::PgPoolOptions;
 use hookwire::store::StoreErrorKind::{self, Backend, Schema, Unavailable};
 use hookwire::store::postgres::PostgresStoreBuilder;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::{connect, execute, reason, url_with};
+use crate::pgbouncer::PgBouncer;
 use crate::postgres_server::{Server, prefix};
 
 fn builder() -> PostgresStoreBuilder {
@@ -49,7 +51,7 @@ async fn a_server_that_is_not_there_or_is_none_of_postgresqls_is_named() {
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = format!("postgres://shop:hunter2@{}/shop?sslmode=disable", listener.local_addr().unwrap());
-    refused(builder(), &silent, Unavailable, &["gives no answer"]).await;
+    refused(builder(), &silent, Unavailable, &["gives no answer", "with_acquire_timeout"]).await;
 
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
@@ -85,6 +87,30 @@ async fn a_missing_database_password_or_right_is_named() {
     refused(builder(), &guest, Schema, &["search_path"]).await;
     execute(&mut owner, "ALTER ROLE guest SET default_transaction_read_only = on").await;
     refused(builder(), &guest, Unavailable, &["default_transaction_read_only"]).await;
+}
+
+/// A pooler refuses by itself, with one code for every reason, and in its own words.
+#[tokio::test]
+async fn a_missing_database_and_a_wrong_password_are_named_behind_a_pooler_too() {
+    let bouncer = PgBouncer::start_strict(crate::postgres_server::url());
+    let url = |role: &str, database: &str| url_with(&bouncer.url("postgres"), role, database);
+    let words = ["no such database", "change the name in the URL"];
+    refused(builder(), &url("postgres:right", "shop"), Backend, &words).await;
+    for role in ["postgres:hunter2", "nobody:hunter2"] {
+        let words = ["does not accept the role", "password authentication failed"];
+        refused(builder(), &url(role, "postgres"), Backend, &words).await;
+    }
+    builder().connect(&url("postgres:right", "postgres")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pool_of_the_application_that_is_used_up_is_named() {
+    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(1));
+    let pool = pool.connect(crate::postgres_server::url()).await.unwrap();
+    let _only_one = pool.acquire().await.unwrap();
+    let error = builder().open_pool(pool).await.unwrap_err();
+    assert_eq!(error.kind(), Unavailable);
+    assert!(reason(&error).contains("raise its max_connections"), "{}", reason(&error));
 }
 
 #[tokio::test]

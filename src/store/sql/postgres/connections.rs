@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
 use super::errors::{failed, is_clash, is_conflict, is_lost, is_of_connection, leaves_usable};
-use super::pool::{Held as OwnHeld, Identity, Pool, Wanted, closed, is_silence, silent};
+use super::pool::{Held as OwnHeld, Identity, Pool, UNWANTED_PATIENCE, Wanted, closed, is_silence, silent};
 use super::refusal::{Refusal, Steps};
 use super::session::{PoolMode, Session, check_transactions, shares_sessions};
 use crate::store::StoreError;
@@ -228,7 +228,10 @@ impl Connections {
                 }
                 Ok(Err(sqlx::Error::PoolClosed)) => return Err(closed()),
                 Ok(Err(error)) => return Err(failed(error)),
-                Err(_elapsed) if is_last => return Err(failed(sqlx::Error::PoolTimedOut)),
+                Err(_elapsed) if is_last => {
+                    let waited = pool.options().get_acquire_timeout();
+                    return Err(Refusal::of_application_pool(waited).into());
+                }
                 Err(_elapsed) => patience = (2 * patience).min(deadline - Instant::now()),
             }
         }
@@ -346,6 +349,7 @@ impl Drop for Call {
 fn give_back_after_answer(mut connection: PoolConnection<Postgres>, patience: Duration) {
     let Ok(runtime) = Handle::try_current() else { return connection.close_on_drop() };
     runtime.spawn(async move {
+        let patience = patience.min(UNWANTED_PATIENCE);
         if !timeout(patience, connection.ping()).await.is_ok_and(|answer| answer.is_ok()) {
             connection.close_on_drop();
         }

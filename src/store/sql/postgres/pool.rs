@@ -446,7 +446,7 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// A call that waits for longer asks whether its session still exists, and asks again after as long.
 const SCOUT_AFTER: Duration = Duration::from_secs(2);
 /// How long an answer is waited for that nobody wants any more.
-const UNWANTED_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const UNWANTED_PATIENCE: Duration = Duration::from_secs(5);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pauses between connections that are refused.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);

@@ -71,7 +71,7 @@ impl Refusal {
         let place = place(options);
         let role = options.get_username();
         let kind = failed_kind(&error);
-        let (text, lasts) = match (&error, code(&error).as_deref()) {
+        let (text, lasts) = match (&error, meaning(&error).as_deref()) {
             (sqlx::Error::Io(_), _) => (
                 format!("no connection to {place}: check host and port, and whether the server is up"),
                 Lasts::ForNow,
@@ -80,8 +80,8 @@ impl Refusal {
                 format!("no TLS connection to {place}: check sslmode and sslrootcert in the URL"),
                 Lasts::ForGood,
             ),
-            (sqlx::Error::Database(said), Some(code)) => match code {
-                _ if is_full(code, said.message()) => (
+            (sqlx::Error::Database(_), Some(code)) => match code {
+                "53300" => (
                     format!(
                         "{place} has no connection left for role {role}: lower with_connections or the number of \
                          processes, or raise max_connections or the role's CONNECTION LIMIT"
@@ -103,10 +103,9 @@ impl Refusal {
                     format!("role {role} may not connect to this database: GRANT CONNECT ON DATABASE to it"),
                     Lasts::ForGood,
                 ),
-                // In PgBouncer's words, which it does not translate.
-                "08P01" if said.message().contains("startup parameter") => (
-                    "the pooler knows a parameter of the connection's options not: remove it, or name it in \
-                     ignore_startup_parameters"
+                UNKNOWN_PARAMETER => (
+                    "the server or the pooler does not know a parameter of the connection's options: remove it, or \
+                     name it in the pooler's ignore_startup_parameters"
                         .to_owned(),
                     Lasts::ForGood,
                 ),
@@ -127,9 +126,19 @@ impl Refusal {
     /// The refusal of a server that did not answer in time.
     pub(super) fn no_answer(options: &PgConnectOptions) -> Self {
         Self::for_now(format!(
-            "{} gives no answer: check host and port, and whether a firewall drops the packets",
+            "{} gives no answer: check host and port, whether a firewall drops the packets, and whether a pooler \
+             there reaches its server; or raise with_acquire_timeout",
             place(options)
         ))
+    }
+
+    /// The refusal of an application's pool that gave no connection in time.
+    pub(super) fn of_application_pool(waited: Duration) -> Self {
+        Self::for_now(format!(
+            "the application's pool gave no connection within {waited:?}: raise its max_connections or its \
+             acquire_timeout, or check whether the server answers"
+        ))
+        .with_cause(sqlx::Error::PoolTimedOut)
     }
 
     /// The refusal of a pool whose connections are all in use.
@@ -141,10 +150,12 @@ impl Refusal {
     }
 }
 
-/// Returns whether an error says that there are enough connections already. PgBouncer words it itself, and
-/// does not translate it.
-fn is_full(code: &str, message: &str) -> bool {
-    code == "53300" || message.contains("no more connections allowed")
+/// Returns the code of an error by which a connection was refused. PgBouncer has one code for all of its own
+/// refusals, so its words are compared, which it does not translate (1.18 to 1.25).
+fn meaning(error: &sqlx::Error) -> Option<String> {
+    let words = error.as_database_error()?.message();
+    let said = POOLER_REFUSALS.iter().find(|(beginning, _)| words.starts_with(beginning));
+    said.map(|(_, code)| (*code).to_owned()).or_else(|| code(error))
 }
 
 /// The time limit of each step by which a store is opened.
@@ -180,7 +191,7 @@ impl Steps {
 
 fn failed_kind(error: &sqlx::Error) -> StoreErrorKind {
     match error {
-        sqlx::Error::Database(_) => match code(error).as_deref().map(kind_of) {
+        sqlx::Error::Database(_) => match meaning(error).as_deref().map(kind_of) {
             Some(StoreErrorKind::Unavailable) => StoreErrorKind::Unavailable,
             _ => StoreErrorKind::Backend,
         },
@@ -238,3 +249,17 @@ pub(super) fn options_of(url: &str) -> Result<PgConnectOptions, StoreError> {
     }
     url.parse().map_err(failed)
 }
+
+/// How PgBouncer's refusals begin, and the codes that the server has for the same.
+const POOLER_REFUSALS: &[(&str, &str)] = &[
+    ("no more connections allowed", "53300"),
+    ("no such database", "3D000"),
+    ("no such user", "28P01"),
+    ("password authentication failed", "28P01"),
+    ("SASL authentication failed", "28P01"),
+    ("auth failed", "28P01"),
+    ("unsupported startup parameter", UNKNOWN_PARAMETER),
+];
+
+/// A parameter that does not exist.
+const UNKNOWN_PARAMETER: &str = "42704";
