@@ -17,7 +17,6 @@
 
 #[path = "../shared/ending.rs"]
 mod ending;
-mod events;
 #[path = "../shared/flags.rs"]
 mod flags;
 mod health;
@@ -33,11 +32,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::middleware::from_fn_with_state;
-use axum::routing::{get, post};
+use axum::routing::get;
 use flags::{Flags, Names};
 use hookwire::dispatch::{Dispatcher, Relay, Wake};
 use hookwire::manage::Service;
-use hookwire::manage::axum::router;
+use hookwire::manage::axum::Routes;
 use hookwire::store::Retention;
 use hookwire::store::postgres::{PostgresNotifications, PostgresStore};
 use hookwire::store::sqlite::SqliteStore;
@@ -45,6 +44,7 @@ use hookwire::{
     AddressPolicy, Contract, HyperClient, KeyRing, MemoryStore, Pruning, Records, Store, Subscriptions,
 };
 use keys::ApiKeys;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -112,11 +112,14 @@ async fn serve<S: Store + Subscriptions + Records + Pruning + 'static>(
         dispatcher = dispatcher.with_key_ring(Arc::clone(ring));
         service = service.with_key_ring(Arc::clone(ring));
     }
-    let contracts = std::iter::once(first).chain(others).collect();
-    let events = Arc::new(events::Events::new(&store, &wake, contracts)?);
     let numbers = (numbers::install()?, Arc::clone(&store));
-    let app = router(service)
-        .route("/v1/events", post(events::emit::<S>).with_state(events))
+    let routes = Routes::new(service)
+        .with_title("Webhook sender")
+        .with_server("/")
+        .with_security_scheme("key", json!({"type": "http", "scheme": "bearer"}))
+        .with_emitting()?;
+    let app = routes
+        .into_router()
         .layer(from_fn_with_state(Arc::new(keys), keys::authenticate))
         .route("/healthz", get(health::health::<S>).with_state(Arc::clone(&store)))
         .route("/metrics", get(numbers::numbers::<S>).with_state(numbers))

@@ -9,30 +9,11 @@ use serde::Serialize;
 pub(crate) struct Problem {
     status: StatusCode,
     detail: String,
-    field: Option<String>,
-    expected: Option<String>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), field: None, expected: None }
-    }
-
-    /// The problem of a field that holds a value that cannot be used.
-    pub(crate) fn field(field: impl Into<String>, what: &str, expected: impl Into<String>) -> Self {
-        let (field, expected) = (field.into(), expected.into());
-        let detail = format!("{field}: {what}, expected {expected}");
-        Self { field: Some(field), expected: Some(expected), ..Self::new(StatusCode::BAD_REQUEST, detail) }
-    }
-
-    /// The problem of a field that the library refused.
-    pub(crate) fn refused(field: &str, error: &hookwire::Error) -> Self {
-        Self::field(field, error.reason(), error.expected().unwrap_or("another value"))
-    }
-
-    pub(crate) const fn with_status(mut self, status: StatusCode) -> Self {
-        self.status = status;
-        self
+        Self { status, detail: detail.into() }
     }
 }
 
@@ -44,8 +25,6 @@ impl IntoResponse for Problem {
             title,
             status: self.status.as_u16(),
             detail: self.detail,
-            field: self.field,
-            expected: self.expected,
         };
         let body = serde_json::to_vec(&members).expect("invariant: text and numbers can be written as JSON");
         let mut response = (self.status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
@@ -63,10 +42,6 @@ struct Members {
     title: &'static str,
     status: u16,
     detail: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    field: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expected: Option<String>,
 }
 
 /// Answers requests for which there is no route.

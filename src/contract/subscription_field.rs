@@ -29,6 +29,7 @@ pub struct SubscriptionField {
     check: Option<fn(&str) -> bool>,
     expected: &'static str,
     example: &'static str,
+    pattern: Option<&'static str>,
 }
 
 impl SubscriptionField {
@@ -66,7 +67,7 @@ impl SubscriptionField {
         if let FieldTarget::Text(attribute) | FieldTarget::List(attribute) = target {
             assert!(!attribute.is_empty(), "the routing attribute has no name");
         }
-        Self { name, target, description, check: None, expected: "text", example: "text" }
+        Self { name, target, description, check: None, expected: "text", example: "text", pattern: None }
     }
 
     /// Sets the check of each text, and the words that say what passes it, to follow "expected" in an error.
@@ -79,6 +80,12 @@ impl SubscriptionField {
     /// Sets a text that passes the check, for the OpenAPI document.
     pub const fn with_example(mut self, example: &'static str) -> Self {
         self.example = example;
+        self
+    }
+
+    /// Sets a regular expression (ECMA-262) of the texts that pass the check, for the OpenAPI document.
+    pub const fn with_pattern(mut self, pattern: &'static str) -> Self {
+        self.pattern = Some(pattern);
         self
     }
 
@@ -106,6 +113,11 @@ impl SubscriptionField {
     /// The words that say which texts pass.
     pub const fn expected(&self) -> &'static str {
         self.expected
+    }
+
+    /// The regular expression of the texts that pass, if there is one.
+    pub const fn pattern(&self) -> Option<&'static str> {
+        self.pattern
     }
 
     /// A text that passes.

@@ -175,44 +175,4 @@ fn object(
     }
 }
 
-/// The schema of values such as `samples`: a field that all of them have is required, and a value has the
-/// types that it has in them.
-#[cfg_attr(not(feature = "openapi"), allow(dead_code))]
-pub(crate) fn of_samples(samples: &[&Value]) -> Value {
-    let mut types = Vec::new();
-    let mut schema = Map::new();
-    for sample in samples {
-        let name = match sample {
-            Value::Null => "null",
-            Value::Bool(_) => "boolean",
-            Value::Number(number) if number.is_f64() => "number",
-            Value::Number(_) => "integer",
-            Value::String(_) => "string",
-            Value::Array(_) => "array",
-            Value::Object(_) => "object",
-        };
-        if !types.contains(&name) {
-            types.push(name);
-        }
-    }
-    let items: Vec<_> = samples.iter().filter_map(|sample| sample.as_array()).flatten().collect();
-    if !items.is_empty() {
-        schema.insert("items".into(), of_samples(&items));
-    }
-    let objects: Vec<_> = samples.iter().filter_map(|sample| sample.as_object()).collect();
-    if !objects.is_empty() {
-        let names: std::collections::BTreeSet<_> = objects.iter().flat_map(|object| object.keys()).collect();
-        let fields = names.iter().map(|name| {
-            let values: Vec<_> = objects.iter().filter_map(|object| object.get(*name)).collect();
-            ((*name).clone(), of_samples(&values))
-        });
-        schema.insert("properties".into(), Value::Object(fields.collect()));
-        let required: Vec<_> =
-            names.iter().filter(|name| objects.iter().all(|object| object.contains_key(**name))).collect();
-        schema.insert("required".into(), json!(required));
-    }
-    schema.insert("type".into(), if types.len() == 1 { json!(types[0]) } else { json!(types) });
-    Value::Object(schema)
-}
-
 const UNKNOWN: &str = "x-none-of-the-fields";

@@ -1,16 +1,22 @@
 //! Builds a subscription from a draft or a patch. It checks every field, and reports the first one that is
 //! wrong.
 
-use time::OffsetDateTime;
+use std::collections::BTreeMap;
 
-use super::draft::{ClientCertificateDraft, ConditionDraft, RateDraft, SubscriptionDraft, SubscriptionPatch};
+use time::OffsetDateTime;
+use zeroize::Zeroizing;
+
+use super::draft::SubscriptionDraft;
 use super::error::{ManageError, Refusal};
 use super::fields::AttributeChange;
+use super::parts::{ConditionDraft, Hideable, RateDraft};
+use super::patch::SubscriptionPatch;
 use crate::address::{AddressPolicy, EndpointUrl};
 use crate::contract::Contract;
 use crate::event::{Catalogue, EventPattern};
 use crate::subscription::{
-    Authentication, Condition, DisabledReason, EventFilter, Options, Subscription, SubscriptionStatus,
+    Authentication, ClientCertificate, Condition, DisabledReason, EventFilter, Options, Subscription,
+    SubscriptionStatus,
 };
 
 /// Applies `patch` to `subscription`. After an error, the subscription may be changed in part.
@@ -107,7 +113,16 @@ fn attributes(
     contract: &Contract,
     mut filter: EventFilter,
 ) -> Result<EventFilter, ManageError> {
-    let mut attributes = patch.attributes.clone().unwrap_or_else(|| old.attributes().clone());
+    let mut attributes = match (&patch.attributes, patch.replaces) {
+        (Some(None), _) | (_, true) => BTreeMap::new(),
+        _ => old.attributes().clone(),
+    };
+    for (name, values) in patch.attributes.iter().flatten().flatten() {
+        match values {
+            Some(values) => drop(attributes.insert(name.clone(), values.clone())),
+            None => drop(attributes.remove(name)),
+        }
+    }
     for (name, change) in patch.fields.attributes(contract)? {
         match change {
             // A field of its own is changed by its own name alone: other attributes leave its value as it
@@ -170,38 +185,32 @@ fn options(patch: &SubscriptionPatch, old: &Options) -> Result<Options, ManageEr
     let unusable = |field: &'static str| move |error: crate::Error| ManageError::unusable(field, &error);
     let mut options = Options::new();
     let authentication = match &patch.authentication {
-        Some(draft) => draft.clone().build().map_err(unusable("authentication"))?,
+        Some(Some(draft)) => draft
+            .clone()
+            .build(old.authentication())
+            .map_err(|(part, error)| ManageError::unusable(format!("authentication.{part}"), &error))?,
+        Some(None) => Authentication::None,
         None => old.authentication().clone(),
     };
     if authentication != Authentication::None {
         options = options.with_authentication(authentication).map_err(unusable("authentication"))?;
     }
-    let certificate = match &patch.client_certificate {
-        Some(draft) => {
-            let built = draft.as_ref().map(ClientCertificateDraft::build).transpose();
-            built.map_err(unusable("client_certificate"))?
-        }
-        None => old.client_certificate().cloned(),
-    };
-    options = options.with_client_certificate(certificate);
-    match &patch.headers {
-        Some(headers) => {
-            for (name, value) in headers {
-                options = options.with_header(name, value).map_err(unusable("headers"))?;
-            }
-        }
-        None => {
-            for (name, value) in old.headers() {
-                let value = value.to_str().unwrap_or_default();
-                options = options.with_header(name.as_str(), value).map_err(unusable("headers"))?;
-            }
-        }
+    options = options.with_client_certificate(certificate(patch, old)?);
+    for (name, value) in headers(patch, old) {
+        options = options.with_header(&name, &value).map_err(unusable("headers"))?;
     }
     if let Some(attempts) = patch.max_in_flight.unwrap_or_else(|| old.max_in_flight()) {
         options = options.with_max_in_flight(attempts).map_err(unusable("max_in_flight"))?;
     }
     let old_rate = old.rate().map(|rate| RateDraft::new(rate.per_second(), rate.burst()));
-    if let Some(rate) = patch.rate.unwrap_or(old_rate) {
+    let rate = match patch.rate {
+        Some(Some(change)) => Some(change.apply(old_rate).ok_or_else(|| {
+            ManageError::refused("rate.per_second", "required field is missing", "a number")
+        })?),
+        Some(None) => None,
+        None => old_rate,
+    };
+    if let Some(rate) = rate {
         options = options.with_rate(rate.per_second, rate.burst).map_err(unusable("rate"))?;
     }
     let delays = match &patch.retry {
@@ -212,4 +221,41 @@ fn options(patch: &SubscriptionPatch, old: &Options) -> Result<Options, ManageEr
         options = options.with_retry_delays(delays).map_err(unusable("retry"))?;
     }
     Ok(options)
+}
+
+fn certificate(patch: &SubscriptionPatch, old: &Options) -> Result<Option<ClientCertificate>, ManageError> {
+    match &patch.client_certificate {
+        None | Some(Some(Hideable::Hidden)) => Ok(old.client_certificate().cloned()),
+        Some(None) => Ok(None),
+        Some(Some(Hideable::New(draft))) => {
+            draft.build().map(Some).map_err(|error| ManageError::unusable("client_certificate", &error))
+        }
+    }
+}
+
+/// The extra headers with their values, by their names in lower case.
+fn headers(patch: &SubscriptionPatch, old: &Options) -> BTreeMap<String, Zeroizing<String>> {
+    let stored = || {
+        let text = |value: &http::HeaderValue| Zeroizing::new(value.to_str().unwrap_or_default().to_owned());
+        old.headers().iter().map(move |(name, value)| (name.as_str().to_owned(), text(value)))
+    };
+    let Some(changes) = &patch.headers else { return stored().collect() };
+    let mut headers = match (changes, patch.replaces) {
+        (None, _) | (_, true) => BTreeMap::new(),
+        (Some(_), false) => stored().collect(),
+    };
+    for (name, change) in changes.iter().flatten() {
+        let lower = name.to_ascii_lowercase();
+        let value = match change {
+            None => None,
+            Some(Hideable::New(value)) => Some(Zeroizing::new(value.clone())),
+            // It stays as it is, also where none is there.
+            Some(Hideable::Hidden) => stored().find(|(stored, _)| *stored == lower).map(|(_, value)| value),
+        };
+        match value {
+            Some(value) => drop(headers.insert(lower, value)),
+            None => drop(headers.remove(&lower)),
+        }
+    }
+    headers
 }

@@ -41,7 +41,7 @@ impl<S> Service<S> {
         self.chains().map(Versions::newest)
     }
 
-    fn chains(&self) -> impl Iterator<Item = &Versions> {
+    pub(super) fn chains(&self) -> impl Iterator<Item = &Versions> {
         std::iter::once(&self.first).chain(&self.others)
     }
 

@@ -15,6 +15,18 @@ pub enum ManageError {
     /// A field holds a value that cannot be used.
     #[error("{0}")]
     Refused(Refusal),
+    /// A field holds a value that something else of its kind has, so that it has to be another one.
+    #[error("{0}")]
+    Taken(Refusal),
+    /// An event is longer than an outbox takes.
+    #[error("event takes {len} bytes, expected at most {limit}")]
+    #[non_exhaustive]
+    TooLarge {
+        /// The length of the envelope in bytes.
+        len: usize,
+        /// The greatest length that is allowed.
+        limit: usize,
+    },
     /// The organization has nothing with this id. The answer is the same if another organization has.
     #[error("{what} was not found, expected one of this organization")]
     #[non_exhaustive]
@@ -81,7 +93,7 @@ impl ManageError {
     /// The field that is wrong, by the name that the client used.
     pub fn field(&self) -> Option<&str> {
         match self {
-            Self::Refused(refusal) => Some(&refusal.field),
+            Self::Refused(refusal) | Self::Taken(refusal) => Some(&refusal.field),
             _ => None,
         }
     }
@@ -117,7 +129,23 @@ impl ManageError {
     }
 
     pub(super) fn secret_in_use() -> Self {
-        Self::refused("secret", "secret is another subscription's", "one of its own")
+        Self::taken("secret", "secret is another subscription's", "one of its own")
+    }
+
+    pub(super) fn taken(
+        field: impl Into<Cow<'static, str>>,
+        what: &'static str,
+        expected: &'static str,
+    ) -> Self {
+        Self::Taken(Refusal { field: field.into(), what: what.into(), expected: expected.into(), rule: None })
+    }
+
+    /// The same error, with the field named as `place` names it.
+    pub(super) fn within(mut self, place: impl FnOnce(&str) -> String) -> Self {
+        if let Self::Refused(refusal) | Self::Taken(refusal) = &mut self {
+            refusal.field = place(&refusal.field).into();
+        }
+        self
     }
 }
 

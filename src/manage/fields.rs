@@ -20,6 +20,11 @@ impl ExtraFields {
         self.0.insert(name, value);
     }
 
+    /// Keeps the fields whose names `keep` accepts.
+    pub(super) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.0.retain(|name, _| keep(name));
+    }
+
     /// Refuses a field that the contract does not have, and a value that cannot be used. `known` are the
     /// names of the fields that every subscription has.
     pub(super) fn check(&self, contract: &Contract, known: &[&'static str]) -> Result<(), ManageError> {

@@ -1,15 +1,16 @@
-//! [`IdempotencyKey`]: makes one subscription of a request that is sent twice.
+//! [`IdempotencyKey`]: makes one subscription, or one event, of a request that is sent twice.
 
 use sha2::{Digest as _, Sha256};
 
 use super::error::ManageError;
+use crate::event::EventId;
 use crate::id::SubscriptionId;
 
 /// A caller's name for one creation: the same key with the same request makes nothing new.
 ///
-/// The subscription's id is derived from the key. So only one of two simultaneous requests is written,
-/// whichever processes they reach, and nothing is stored besides the subscription. The key is valid for as
-/// long as the subscription exists.
+/// The id of the subscription or event is derived from the key. So only one of two simultaneous requests is
+/// written, whichever processes they reach, and nothing else is stored. The key is valid for as long as the
+/// subscription exists, or the event's id is kept.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct IdempotencyKey {
     key: String,
@@ -38,14 +39,29 @@ impl IdempotencyKey {
 
     /// The id of the subscription that the key makes for this organization.
     pub(super) fn subscription(&self, organization: &str) -> SubscriptionId {
-        let digest = Sha256::new()
-            .chain_update(b"hookwire idempotency ")
+        let number = self.number(b"hookwire idempotency ", organization, None);
+        SubscriptionId::from_u128(number & !VERSION_AND_VARIANT | VERSION_8)
+    }
+
+    /// The id of the event at this place of the request that the key makes for this organization.
+    pub(super) fn event(&self, organization: &str, place: usize) -> EventId {
+        let number = self.number(b"hookwire idempotency of events ", organization, Some(place));
+        let id = format!("evt_{:032x}", number & !VERSION_AND_VARIANT | VERSION_8);
+        id.parse().expect("invariant: hex digits are visible ASCII")
+    }
+
+    fn number(&self, purpose: &[u8], organization: &str, place: Option<usize>) -> u128 {
+        let mut digest = Sha256::new()
+            .chain_update(purpose)
             .chain_update(organization.len().to_be_bytes())
             .chain_update(organization)
-            .chain_update(&self.key)
-            .finalize();
-        let number = u128::from_be_bytes(std::array::from_fn(|at| digest[at]));
-        SubscriptionId::from_u128(number & !VERSION_AND_VARIANT | VERSION_8)
+            .chain_update(&self.key);
+        if let Some(place) = place {
+            digest.update([0]);
+            digest.update(place.to_be_bytes());
+        }
+        let digest = digest.finalize();
+        u128::from_be_bytes(std::array::from_fn(|at| digest[at]))
     }
 
     /// A number that distinguishes the request from others under the same key. Without the key it reveals

@@ -11,10 +11,14 @@ mod build;
 mod contracts;
 mod deliveries;
 mod draft;
+mod emitting;
 mod error;
 mod fields;
 mod idempotency;
 mod key_ring;
+mod parts;
+mod patch;
+mod reading;
 mod replaying;
 mod revision;
 mod sealing;
@@ -25,14 +29,17 @@ mod test_event;
 mod view;
 
 pub use deliveries::DeliveryDetail;
-pub use draft::{
-    AuthenticationDraft, ClientCertificateDraft, ConditionDraft, RateDraft, RetryDraft, SubscriptionDraft,
-    SubscriptionPatch,
-};
+pub use draft::SubscriptionDraft;
+pub use emitting::{Emitter, EventDraft, Values};
 pub use error::{ManageError, Refusal};
 pub use idempotency::IdempotencyKey;
+pub use parts::{
+    AuthenticationDraft, AuthenticationKind, ClientCertificateDraft, ConditionDraft, Hidden, Hideable,
+    RateDraft, RatePatch, RetryDraft,
+};
+pub use patch::SubscriptionPatch;
 pub use revision::Revision;
 pub use secrets::Rotate;
 pub use service::Service;
 pub use test_event::Tested;
-pub use view::{Listed, RateView, Shown, SubscriptionView};
+pub use view::{AuthenticationView, Listed, RateView, RetryView, Shown, SubscriptionView};

@@ -3,9 +3,10 @@
 use time::OffsetDateTime;
 
 use super::build;
-use super::draft::{SubscriptionDraft, SubscriptionPatch};
+use super::draft::SubscriptionDraft;
 use super::error::ManageError;
 use super::idempotency::IdempotencyKey;
+use super::patch::SubscriptionPatch;
 use super::revision::Revision;
 use super::secrets::first_secret;
 use super::service::{Service, page_size};
@@ -14,7 +15,7 @@ use crate::contract::Contract;
 use crate::error::{Error, ErrorKind};
 use crate::id::SubscriptionId;
 use crate::store::{Added, Cursor, Records, Scanned, SecretDigest, Store, Subscriptions};
-use crate::subscription::{EventFilter, Health, Options, Subscription, SubscriptionStatus};
+use crate::subscription::{EventFilter, Health, Subscription, SubscriptionStatus};
 
 impl<S: Store + Subscriptions + Records> Service<S> {
     /// Makes a subscription, and shows its secret this once.
@@ -48,6 +49,7 @@ impl<S: Store + Subscriptions + Records> Service<S> {
         mut draft: SubscriptionDraft,
         key: Option<&IdempotencyKey>,
     ) -> Result<Shown, ManageError> {
+        draft.check_new()?;
         let now = self.now();
         let contract = self.chosen(draft.contract.as_deref(), draft.version.as_deref())?;
         let secret = first_secret(contract, draft.secret.take())?;
@@ -153,8 +155,9 @@ impl<S: Store + Subscriptions + Records> Service<S> {
         Ok(self.view(&changed, now))
     }
 
-    /// Replaces a subscription by `draft`: fields that the draft does not name are reset, but the secrets,
-    /// the contract and its version stay. `seen` is as in [`update`](Self::update).
+    /// Replaces a subscription by `draft`. Fields that the draft does not name are reset, but these stay: the
+    /// secrets, the contract and its version, and what no read shows (headers, authentication, client
+    /// certificate). So what a read shows can be written back. `seen` is as in [`update`](Self::update).
     ///
     /// # Errors
     ///
@@ -164,7 +167,7 @@ impl<S: Store + Subscriptions + Records> Service<S> {
         &self,
         organization: &str,
         id: SubscriptionId,
-        draft: SubscriptionDraft,
+        mut draft: SubscriptionDraft,
         seen: Option<Revision>,
     ) -> Result<SubscriptionView, ManageError> {
         if draft.secret.is_some() {
@@ -172,10 +175,10 @@ impl<S: Store + Subscriptions + Records> Service<S> {
             return Err(ManageError::refused("secret", "an update holds a secret", expected));
         }
         let now = self.now();
+        draft.drop_read_only();
         let patch = draft.into_patch();
         let change = |subscription: &mut Subscription| {
             subscription.filter = EventFilter::all();
-            subscription.options = Options::new();
             self.apply(&patch, subscription, now)
         };
         let changed = self.change(organization, id, seen, change).await?;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::fields;
+use super::parts::{AuthenticationKind, Hidden};
 use super::revision::Revision;
 use crate::contract::Contract;
 use crate::id::SubscriptionId;
@@ -37,19 +38,18 @@ pub struct SubscriptionView {
     /// The fields of the contract's own, such as `allo_number`, with their values.
     #[serde(flatten)]
     pub fields: BTreeMap<&'static str, Value>,
-    /// The names of the extra headers. The values are not shown, because they may be credentials.
-    pub headers: Vec<String>,
-    /// The authentication of the requests beside their signature: `none`, `api_key`, `basic`, `bearer`,
-    /// `bearer_from_source`.
-    pub authentication: &'static str,
-    /// Whether its requests present a client certificate (mutual TLS), which no read shows.
-    pub has_client_certificate: bool,
+    /// The extra headers. The values are not shown, because they may be credentials.
+    pub headers: BTreeMap<String, Hidden>,
+    /// The authentication of the requests beside their signature, without credentials.
+    pub authentication: AuthenticationView,
+    /// The client certificate that its requests present (mutual TLS), which no read shows.
+    pub client_certificate: Option<Hidden>,
     /// The most attempts that may be under way at once.
     pub max_in_flight: Option<u32>,
     /// The most attempts that may begin in a second.
     pub rate: Option<RateView>,
-    /// The waits between attempts, if they are the subscription's own and not the contract's.
-    pub retry_seconds: Option<Vec<f64>>,
+    /// The schedule of retries, if it is the subscription's own and not the contract's.
+    pub retry: Option<RetryView>,
     /// Whether deliveries are sent.
     pub enabled: bool,
     /// The reason why no deliveries are sent: `gone`, `failing` or `manual`.
@@ -92,20 +92,18 @@ impl SubscriptionView {
             attributes: subscription.filter.attributes().clone(),
             fields: contract
                 .map_or_else(BTreeMap::new, |contract| fields::shown(&subscription.filter, contract)),
-            headers: options.headers().keys().map(ToString::to_string).collect(),
-            authentication: match options.authentication() {
-                Authentication::None => "none",
-                Authentication::ApiKey(..) => "api_key",
-                Authentication::Basic(..) => "basic",
-                Authentication::Bearer(_) => "bearer",
-                Authentication::BearerFromSource => "bearer_from_source",
+            headers: options.headers().keys().map(|name| (name.to_string(), Hidden::VALUE)).collect(),
+            authentication: AuthenticationView {
+                kind: AuthenticationKind::of(options.authentication()),
+                header: match options.authentication() {
+                    Authentication::ApiKey(header, _) => Some(header.to_string()),
+                    _ => None,
+                },
             },
-            has_client_certificate: options.client_certificate().is_some(),
+            client_certificate: options.client_certificate().map(|_| Hidden::VALUE),
             max_in_flight: options.max_in_flight(),
             rate: options.rate().map(|rate| RateView { per_second: rate.per_second(), burst: rate.burst() }),
-            retry_seconds: options
-                .retry_delays()
-                .map(|delays| delays.iter().map(Duration::as_secs_f64).collect()),
+            retry: options.retry_delays().map(RetryView::of),
             enabled: disabled.is_none(),
             disabled_reason: disabled.map(|(reason, _)| reason.as_str()),
             auto_disabled_reason: disabled
@@ -141,6 +139,42 @@ pub struct RateView {
     pub per_second: f64,
     /// The most attempts that may begin at once after a quiet time.
     pub burst: u32,
+}
+
+/// The authentication of a subscription's requests, without credentials.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct AuthenticationView {
+    /// The kind.
+    #[serde(rename = "type")]
+    pub kind: AuthenticationKind,
+    /// The header of an API key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+}
+
+/// The schedule of a subscription's retries.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum RetryView {
+    /// One attempt and no retry.
+    None,
+    /// A retry after each of these delays.
+    #[non_exhaustive]
+    Delays {
+        /// The delays in seconds.
+        seconds: Vec<f64>,
+    },
+}
+
+impl RetryView {
+    fn of(delays: &[Duration]) -> Self {
+        match delays {
+            [] => Self::None,
+            delays => Self::Delays { seconds: delays.iter().map(Duration::as_secs_f64).collect() },
+        }
+    }
 }
 
 /// A subscription with the secret that it was just given. The secret is never shown again.

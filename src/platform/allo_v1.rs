@@ -537,6 +537,7 @@ const SUBSCRIPTION_FIELDS: &[SubscriptionField] = &[
     SubscriptionField::events("topics", "The topics that are sent."),
     SubscriptionField::text("allo_number", "allo_number", "The Allo number whose events are sent.")
         .with_check(is_e164, "a number in E.164, such as +15550100100")
+        .with_pattern("^\\+[0-9]{1,15}$")
         .with_example(OFFICE),
 ];
 const CALLER: &str = "+15550100142";

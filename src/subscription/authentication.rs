@@ -130,7 +130,7 @@ impl Authentication {
     }
 
     /// Replaces the key, password or token, if there is one.
-    pub(super) fn with_secret(self, secret: StoredSecret) -> Result<Self, Error> {
+    pub(crate) fn with_secret(self, secret: StoredSecret) -> Result<Self, Error> {
         match self {
             Self::None | Self::BearerFromSource => Ok(self),
             Self::ApiKey(name, _) => Self::ApiKey(name, secret).checked(),

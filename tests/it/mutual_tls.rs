@@ -110,7 +110,7 @@ async fn management_sets_a_certificate_keeps_it_and_takes_it_out_and_shows_it_no
     let draft: SubscriptionDraft = serde_json::from_value(draft).unwrap();
     assert!(!format!("{draft:?}").contains("BEGIN"));
     let made = service.create("org_1", draft).await.unwrap().subscription;
-    assert!(made.has_client_certificate);
+    assert!(made.client_certificate.is_some());
     let stored =
         || async { store.list("org_1", None, 10).await.unwrap().items.remove(0).subscription.unwrap() };
     assert_eq!(*stored().await.options.client_certificate().unwrap(), certificate(&client));
@@ -119,9 +119,9 @@ async fn management_sets_a_certificate_keeps_it_and_takes_it_out_and_shows_it_no
         assert!(!shown.contains(&secret), "{shown}");
     }
     let patch = SubscriptionPatch::new().with_enabled(false);
-    assert!(service.update("org_1", made.id, patch, None).await.unwrap().has_client_certificate);
+    assert!(service.update("org_1", made.id, patch, None).await.unwrap().client_certificate.is_some());
     let patch: SubscriptionPatch = serde_json::from_str(r#"{"client_certificate": null}"#).unwrap();
-    assert!(!service.update("org_1", made.id, patch, None).await.unwrap().has_client_certificate);
+    assert!(service.update("org_1", made.id, patch, None).await.unwrap().client_certificate.is_none());
     for (certificates, key) in [
         (client.key_pem(), client.key_pem()),
         (client.certificate_pem(), client.certificate_pem()),

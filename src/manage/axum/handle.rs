@@ -1,6 +1,7 @@
 //! [`Call`]: carries out each [`Operation`] with the service.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,22 +15,49 @@ use super::operation::Operation;
 use super::problem::Problem;
 use super::query::Query;
 use super::read::{
-    DiscardBody, RecoverBody, RotateBody, TestBody, header, json_body, optional_body, revisions,
+    self, DiscardBody, RecoverBody, RotateBody, TestBody, header, json_body, optional_body, revisions,
 };
 use super::shown::{
-    AttemptShown, DeliveryShown, DeliveryWithAttempts, EventShown, EventTypeShown, Many, One, Replayed,
-    StatisticsShown, SubscriptionsShown, TestShown, WithSecret,
+    AttemptShown, DeliveryShown, DeliveryWithAttempts, EmittedShown, EventShown, EventTypeShown, Many, One,
+    Replayed, StatisticsShown, SubscriptionsShown, TestShown, WithSecret,
 };
 use crate::delivery::DeliveryState;
+use crate::dispatch::Emitted;
 use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
-use crate::manage::{IdempotencyKey, ManageError, Revision, Rotate, Service, Shown, SubscriptionView};
+use crate::manage::{
+    Emitter, EventDraft, IdempotencyKey, ManageError, Revision, Rotate, Service, Shown, SubscriptionView,
+};
 use crate::signature::Secret;
 use crate::store::{DeliveryQuery, Period, Records, Store, Subscriptions};
+
+/// Emits events, whatever the type of the store. Only a store that can be cloned has an [`Emitter`].
+pub(super) trait Emit: Send + Sync {
+    fn emit<'a>(
+        &'a self,
+        organization: &'a str,
+        events: Vec<EventDraft>,
+        key: Option<IdempotencyKey>,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<Emitted>, ManageError>> + Send + 'a>>;
+}
+
+impl<S: Store + Subscriptions + Records + Clone> Emit for Emitter<S> {
+    fn emit<'a>(
+        &'a self,
+        organization: &'a str,
+        events: Vec<EventDraft>,
+        key: Option<IdempotencyKey>,
+    ) -> Pin<Box<dyn Future<Output = Result<Vec<Emitted>, ManageError>> + Send + 'a>> {
+        Box::pin(async move { Self::emit(self, organization, events, key.as_ref()).await })
+    }
+}
 
 /// An authorized request.
 pub(super) struct Call<'a, R> {
     pub(super) service: &'a Arc<Service<R>>,
+    pub(super) emitter: Option<&'a dyn Emit>,
+    /// The path at which clients see the router.
+    pub(super) prefix: &'a str,
     pub(super) organization: &'a str,
     pub(super) path: HashMap<String, String>,
     pub(super) query: Query,
@@ -59,6 +87,7 @@ impl<R: Store + Subscriptions + Records + 'static> Call<'_, R> {
             Operation::ListDeadLetters => self.dead_letters().await,
             Operation::ListEventTypes => Ok(self.event_types()),
             Operation::ListEvents => self.events().await,
+            Operation::EmitEvents => self.emit().await,
             Operation::ReadEvent => self.read_event().await,
             Operation::ListEventDeliveries => self.event_deliveries().await,
         }
@@ -71,19 +100,18 @@ impl<R: Store + Subscriptions + Records + 'static> Call<'_, R> {
 
     async fn create(&self) -> Result<Response, Problem> {
         let draft = json_body(self.headers, &self.body)?;
-        let made = match header(self.headers, &HeaderName::from_static("idempotency-key"))? {
-            Some(key) => {
-                let key = IdempotencyKey::new(key, &self.body)?;
-                self.service.create_once(self.organization, draft, &key).await?
-            }
+        let made = match self.idempotency_key()? {
+            Some(key) => self.service.create_once(self.organization, draft, &key).await?,
             None => self.service.create(self.organization, draft).await?,
         };
         let mut response = with_secret(StatusCode::CREATED, &made);
-        let path = format!("{}/{}", Operation::CreateSubscription.path(), made.subscription.id);
+        let list = Operation::CreateSubscription.path();
+        let path = format!("{}{list}/{}", self.prefix, made.subscription.id);
         let headers = response.headers_mut();
-        headers.insert(LOCATION, HeaderValue::try_from(path).expect("invariant: an id is ASCII"));
+        headers
+            .insert(LOCATION, HeaderValue::try_from(path).expect("invariant: a prefix and an id are ASCII"));
         if made.is_repeat {
-            headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
+            headers.insert(REPLAYED, HeaderValue::from_static("true"));
         }
         Ok(response)
     }
@@ -94,7 +122,7 @@ impl<R: Store + Subscriptions + Records + 'static> Call<'_, R> {
 
     async fn replace(&self) -> Result<Response, Problem> {
         let id = self.id()?;
-        let draft = json_body(self.headers, &self.body)?;
+        let draft = json_body(self.headers, &self.body).map_err(Problem::of_replacement)?;
         let seen = self.seen(id).await?;
         let replaced = self.service.replace(self.organization, id, draft, seen).await;
         Ok(subscription(&replaced.map_err(|error| problem(error, seen))?))
@@ -262,6 +290,34 @@ impl<R: Store + Subscriptions + Records + 'static> Call<'_, R> {
         Ok(ok(&Many::of(page.map(EventShown::from))))
     }
 
+    async fn emit(&self) -> Result<Response, Problem> {
+        let Some(emitter) = self.emitter else {
+            return Err(Problem::new(StatusCode::NOT_FOUND, "events cannot be emitted here"));
+        };
+        let key = self.idempotency_key()?;
+        let (events, is_list) = read::events(self.headers, &self.body)?;
+        let emitted = emitter.emit(self.organization, events, key).await?;
+        let is_repeat = emitted.iter().all(|event| event.duplicate);
+        let status = if is_repeat { StatusCode::OK } else { StatusCode::ACCEPTED };
+        let mut emitted: Vec<_> = emitted.iter().map(EmittedShown::from).collect();
+        let mut response = match emitted.pop() {
+            Some(only) if !is_list => json(status, &only),
+            last => {
+                emitted.extend(last);
+                json(status, &One { data: emitted })
+            }
+        };
+        if is_repeat && self.headers.contains_key(IDEMPOTENCY_KEY) {
+            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        }
+        Ok(response)
+    }
+
+    fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Problem> {
+        let key = header(self.headers, &HeaderName::from_static(IDEMPOTENCY_KEY))?;
+        Ok(key.map(|key| IdempotencyKey::new(key, &self.body)).transpose()?)
+    }
+
     async fn read_event(&self) -> Result<Response, Problem> {
         let event = self.service.event(self.organization, &self.event()?).await?;
         Ok(ok(&One { data: EventShown::from(event) }))
@@ -352,3 +408,6 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response {
 fn done() -> Response {
     StatusCode::NO_CONTENT.into_response()
 }
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const REPLAYED: &str = "idempotency-replayed";

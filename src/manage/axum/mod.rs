@@ -3,7 +3,7 @@
 //! | call | answer |
 //! |---|---|
 //! | `GET`, `POST /v1/webhook-subscriptions` | a page; 201 with the secret, shown this once |
-//! | `GET`, `PUT`, `PATCH`, `DELETE /v1/webhook-subscriptions/{id}` | the subscription; replaced; merged field by field (RFC 7396, first level); 204 |
+//! | `GET`, `PUT`, `PATCH`, `DELETE /v1/webhook-subscriptions/{id}` | the subscription; replaced; merged (RFC 7396); 204 |
 //! | `POST /v1/webhook-subscriptions/{id}/rotate-secret` | the subscription with the new secret, shown this once |
 //! | `POST /v1/webhook-subscriptions/{id}/test` | the outcome of a test event, or 202 with `{"wait": false}` |
 //! | `POST /v1/webhook-subscriptions/{id}/replay`, `.../recover` | the number of deliveries that are sent again |
@@ -12,6 +12,7 @@
 //! | `POST /v1/webhook-subscriptions/{id}/deliveries/{delivery}/retry`, `/cancel`, `/discard` | 204 |
 //! | `GET /v1/dead-letters` | a page of the whole organization's |
 //! | `GET /v1/event-types` | the contract's types with descriptions, samples and JSON Schemas |
+//! | `POST /v1/events` | 202 with the event's id, if [`Routes::with_emitting`] adds it |
 //! | `GET /v1/events`, `/v1/events/{event}`, `/v1/events/{event}/deliveries` | a page; one with its payload; a page |
 //! | `GET /v1/openapi.json` | the OpenAPI 3.1 document of these calls (feature `openapi`) |
 //!
@@ -20,8 +21,10 @@
 //! page. An error is problem details (RFC 9457) with the `field` that is wrong, the `expected` value, and for
 //! a URL the `rule` that refuses it.
 //!
-//! A `PATCH` leaves the fields that it does not name, takes out the fields that are `null`, and replaces the
-//! others as a whole. That holds for headers and attributes too, because nobody can read the old values back.
+//! The answer of `GET` can be `PUT` back. Values that no read shows, which are headers, credentials and
+//! client certificates, stay where they are left out or written as `{"hidden": true}`. A `PATCH` leaves the
+//! fields that it does not name, takes out the fields that are `null`, and merges headers, attributes,
+//! authentication and rate by name.
 //!
 //! With an `Idempotency-Key`, a creation that is sent several times makes one subscription; only the first
 //! answer has the secret. The `ETag` of a subscription is its revision: with `If-Match`, a change fails if
@@ -57,7 +60,9 @@
 //! ```
 #![cfg(feature = "axum")]
 
+mod about;
 mod access;
+mod cors;
 mod handle;
 pub mod openapi;
 mod operation;
@@ -68,4 +73,5 @@ mod router;
 mod shown;
 
 pub use access::{Access, Scope};
-pub use router::router;
+pub use cors::Cors;
+pub use router::{Routes, router};

@@ -71,7 +71,7 @@ operations! {
         "Makes a subscription. Only this answer shows its secret.";
     ReadSubscription: GET "/v1/webhook-subscriptions/{id}" [] Read None,
         "Reads a subscription.";
-    ReplaceSubscription: PUT "/v1/webhook-subscriptions/{id}" [] Write Draft,
+    ReplaceSubscription: PUT "/v1/webhook-subscriptions/{id}" [] Write Replacement,
         "Replaces a subscription; its secrets stay.";
     UpdateSubscription: PATCH "/v1/webhook-subscriptions/{id}" [] Write Patch,
         "Changes the fields that are named; null takes a field out.";
@@ -104,6 +104,8 @@ operations! {
         "Lists the event types, with samples and schemas.";
     ListEvents: GET "/v1/events" ["after", "limit"] Read None,
         "Lists the organization's events, newest first.";
+    EmitEvents: POST "/v1/events" [] Write Events,
+        "Emits an event, or several of one contract: all or none.";
     ReadEvent: GET "/v1/events/{event}" [] Read None,
         "Reads an event with its payload, if the payload is still stored.";
     ListEventDeliveries: GET "/v1/events/{event}/deliveries" ["after", "limit"] Read None,
@@ -115,11 +117,13 @@ operations! {
 pub(super) enum Body {
     None,
     Draft,
+    Replacement,
     Patch,
     Rotate,
     Test,
     Recover,
     Discard,
+    Events,
 }
 
 enum Scope {

@@ -35,11 +35,9 @@ struct Details {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        let title = title(status);
-        let name = title.to_ascii_lowercase().replace(' ', "-");
         Self(Box::new(Details {
-            r#type: format!("urn:hookwire:problem:{name}"),
-            title,
+            r#type: kind(status),
+            title: title(status),
             status,
             detail: detail.into(),
             field: None,
@@ -61,6 +59,22 @@ impl Problem {
         problem
     }
 
+    /// The same problem of a replacement, which says how fewer fields can be changed.
+    pub(super) fn of_replacement(mut self) -> Self {
+        if self.0.detail.contains("required field is missing") {
+            let detail =
+                format!("{}; PUT replaces the whole, PATCH changes the fields that it names", self.0.detail);
+            self.0.detail = detail.into();
+        }
+        self
+    }
+
+    /// The same problem with another status.
+    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+        (self.0.r#type, self.0.title, self.0.status) = (kind(status), title(status), status);
+        self
+    }
+
     /// Turns a conflict into a failed precondition, for a request that has `If-Match`.
     pub(super) fn of_precondition(self) -> Self {
         match self.0.status {
@@ -78,6 +92,11 @@ impl From<ManageError> for Problem {
                 problem.0.rule = *rule;
                 return problem;
             }
+            ManageError::Taken(Refusal { field, what, expected, .. }) => {
+                let problem = Self::field(field.clone(), what.clone(), expected.clone());
+                return problem.with_status(StatusCode::CONFLICT);
+            }
+            ManageError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             ManageError::NotFound { .. } => StatusCode::NOT_FOUND,
             ManageError::Changed
             | ManageError::Conflict { .. }
@@ -131,12 +150,18 @@ fn number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S:
     serializer.serialize_u16(status.as_u16())
 }
 
+fn kind(status: StatusCode) -> String {
+    format!("urn:hookwire:problem:{}", title(status).to_ascii_lowercase().replace(' ', "-"))
+}
+
 const fn title(status: StatusCode) -> &'static str {
     match status {
         StatusCode::BAD_REQUEST => "Invalid request",
         StatusCode::UNAUTHORIZED => "Not authenticated",
         StatusCode::FORBIDDEN => "Not allowed",
         StatusCode::NOT_FOUND => "Not found",
+        StatusCode::METHOD_NOT_ALLOWED => "Method not allowed",
+        StatusCode::REQUEST_TIMEOUT => "Too slow",
         StatusCode::CONFLICT => "Conflict",
         StatusCode::PRECONDITION_FAILED => "Changed meanwhile",
         StatusCode::PAYLOAD_TOO_LARGE => "Too large",

@@ -4,21 +4,22 @@ use std::time::Duration;
 
 use ::axum::body::Body;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, IF_MATCH};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, IF_MATCH};
 use http::{HeaderName, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use time::OffsetDateTime;
 use tokio::time::timeout;
 
 use super::problem::Problem;
-use crate::manage::Revision;
+use crate::manage::reading::only_objects;
+use crate::manage::{EventDraft, Revision};
 use crate::signature::Secret;
 
 /// The body of a rotation.
 #[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 pub(super) struct RotateBody {
     pub(super) secret: Option<Secret>,
     pub(super) overlap_seconds: Option<u64>,
@@ -26,7 +27,7 @@ pub(super) struct RotateBody {
 
 /// The body of a test.
 #[derive(Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 pub(super) struct TestBody {
     pub(super) event_type: Option<String>,
     pub(super) wait: bool,
@@ -40,7 +41,7 @@ impl Default for TestBody {
 
 /// The body of a recovery: the time since which missed deliveries are sent again.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
 pub(super) struct RecoverBody {
     #[serde(with = "time::serde::rfc3339")]
     pub(super) since: OffsetDateTime,
@@ -48,20 +49,51 @@ pub(super) struct RecoverBody {
 
 /// The body of a discarding.
 #[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 pub(super) struct DiscardBody {
     pub(super) note: String,
 }
 
-/// Reads the whole body, within a deadline and up to a size that every call keeps to.
-pub(super) async fn whole(mut body: Body) -> Result<Bytes, Problem> {
-    let (status, detail) = match timeout(BODY_DEADLINE, Limited::new(&mut body, MAX_BODY).collect()).await {
+/// Several events.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self")]
+struct EventsBody {
+    events: Vec<EventDraft>,
+}
+
+/// Whether a body has several events, or is one.
+#[derive(Deserialize)]
+#[serde(remote = "Self")]
+struct HasEvents {
+    #[serde(default)]
+    events: Option<IgnoredAny>,
+}
+
+/// Reads one event, or several in `events`. The flag says whether they stand in `events`.
+pub(super) fn events(headers: &HeaderMap, body: &[u8]) -> Result<(Vec<EventDraft>, bool), Problem> {
+    let has: HasEvents = json_body(headers, body)?;
+    match has.events {
+        Some(_) => Ok((json_body::<EventsBody>(headers, body)?.events, true)),
+        None => Ok((vec![json_body(headers, body)?], false)),
+    }
+}
+
+only_objects!(EventsBody, HasEvents, RotateBody, TestBody, RecoverBody, DiscardBody);
+
+/// Reads the whole body, within a deadline and up to a size.
+pub(super) async fn whole(headers: &HeaderMap, mut body: Body, most: usize) -> Result<Bytes, Problem> {
+    let too_large = || format!("body is too large, expected at most {most} bytes");
+    // A caller that waits for `100 Continue` gets the answer before it sends the body.
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if headers.contains_key(EXPECT) && announced.is_some_and(|len| len > most) {
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, too_large()));
+    }
+    let (status, detail) = match timeout(BODY_DEADLINE, Limited::new(&mut body, most).collect()).await {
         Ok(Ok(body)) => return Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             // The answer is the same whether this succeeds or not.
             let _ = timeout(LINGER, discard(&mut body)).await;
-            let detail = format!("body is too large, expected at most {MAX_BODY} bytes");
-            (StatusCode::PAYLOAD_TOO_LARGE, detail)
+            (StatusCode::PAYLOAD_TOO_LARGE, too_large())
         }
         Ok(Err(_)) => (StatusCode::BAD_REQUEST, "body was cut short, expected all of it".to_owned()),
         Err(_) => {
@@ -165,6 +197,9 @@ fn misfit(path: &str, message: &str) -> Problem {
         let expected = expected.unwrap_or_else(|| "none".to_owned());
         return Problem::field(within(name), "there is no such field", expected);
     }
+    if path.is_empty() {
+        return Problem::new(StatusCode::BAD_REQUEST, "body is of another type, expected an object of JSON");
+    }
     let expected = expected.unwrap_or_else(|| "another value".to_owned());
     Problem::field(path.to_owned(), "value cannot be used", expected)
 }
@@ -178,7 +213,9 @@ fn no_tag() -> Problem {
 }
 
 /// Many times the size of a subscription with every field.
-const MAX_BODY: usize = 256 * 1024;
+pub(super) const MAX_BODY: usize = 256 * 1024;
+/// The size of an event that an outbox takes by default, and room for the fields around its data.
+pub(super) const MAX_EVENTS: usize = 1024 * 1024 + 64 * 1024;
 const MAX_DISCARDED: usize = 16 * MAX_BODY;
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_secs(2);

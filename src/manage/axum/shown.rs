@@ -10,6 +10,7 @@ use time::serde::rfc3339;
 
 use crate::contract::{Contract, Judgement};
 use crate::delivery::{Attempt, DeadReason, Delivery, DeliveryState};
+use crate::dispatch::Emitted;
 use crate::event::{EventId, EventKind};
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::manage::{Listed, SubscriptionView};
@@ -174,6 +175,20 @@ pub(super) struct TestShown {
 #[derive(Serialize)]
 pub(super) struct Replayed {
     pub(super) replayed: u64,
+}
+
+/// An event that was emitted.
+#[derive(Serialize)]
+pub(super) struct EmittedShown<'a> {
+    id: &'a EventId,
+    deliveries: usize,
+    duplicate: bool,
+}
+
+impl<'a> From<&'a Emitted> for EmittedShown<'a> {
+    fn from(emitted: &'a Emitted) -> Self {
+        Self { id: &emitted.id, deliveries: emitted.deliveries, duplicate: emitted.duplicate }
+    }
 }
 
 #[derive(Serialize)]

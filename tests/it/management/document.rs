@@ -16,7 +16,7 @@ async fn answers_fit_the_schemas_of_the_document() {
     let contract = Contract::allison().with_retry(hookwire::RetryPolicy::none());
     let stage = Stage::under(contract.clone()).await;
     let served = stage.get("/v1/openapi.json").await;
-    assert_eq!(served, document(&contract));
+    assert_eq!(served, stage.document);
     let check = |method: &str, path: &str, answer: &Answer| {
         let operation = &served["paths"][path][method.to_lowercase()];
         let told = operation["responses"].get(answer.status.to_string());
@@ -101,14 +101,14 @@ fn bodies_are_described_as_they_are_read() {
     assert_eq!(draft["required"], json!(["events", "url"]));
     assert_eq!(draft["additionalProperties"], false);
     assert_eq!(draft["properties"]["url"]["type"], "string");
-    assert_eq!(draft["properties"]["max_in_flight"]["type"], json!(["null", "integer"]));
-    assert_eq!(draft["properties"]["headers"]["additionalProperties"]["type"], "string");
-    assert_eq!(draft["properties"]["rate"]["required"], json!(["per_second"]));
-    for name in ["SubscriptionDraft", "SubscriptionPatch"] {
+    assert_eq!(draft["properties"]["max_in_flight"]["type"], json!(["integer", "null"]));
+    assert_eq!(draft["properties"]["headers"]["anyOf"][0]["additionalProperties"]["type"], "string");
+    assert_eq!(schema("Rate")["required"], json!(["per_second"]));
+    for name in ["SubscriptionDraft", "SubscriptionPatch", "SubscriptionReplacement"] {
         let fields = &schema(name)["properties"];
-        assert_eq!(fields["headers"]["maxProperties"], bounds::HEADERS, "{name}");
-        assert_eq!(fields["attributes"]["maxProperties"], bounds::CONDITIONS, "{name}");
-        assert_eq!(fields["conditions"]["maxItems"], bounds::CONDITIONS, "{name}");
+        assert_eq!(fields["headers"]["anyOf"][0]["maxProperties"], bounds::HEADERS, "{name}");
+        assert_eq!(fields["attributes"]["anyOf"][0]["maxProperties"], bounds::CONDITIONS, "{name}");
+        assert_eq!(fields["conditions"]["anyOf"][0]["maxItems"], bounds::CONDITIONS, "{name}");
     }
     assert_eq!(schema("Discard")["properties"]["note"]["maxLength"], bounds::NOTE);
     assert_eq!(schema("SubscriptionPatch").get("required"), None);
@@ -155,8 +155,9 @@ async fn the_fields_of_each_contract_stand_in_the_document_of_several() {
     let schema = |name: &str| &document["components"]["schemas"][name];
     for name in ["SubscriptionDraft", "SubscriptionPatch", "Subscription"] {
         for (place, contract) in [&first, &second].into_iter().enumerate() {
-            let own = &schema(name)["anyOf"][place];
-            assert_eq!(own["properties"]["contract"], json!({"const": contract.name()}), "{name}");
+            let own = resolved(&document, &schema(name)["anyOf"][place]);
+            let only = json!({"type": "string", "const": contract.name()});
+            assert_eq!(own["properties"]["contract"], only, "{name}");
             for field in contract.subscription_fields() {
                 let is_shown = name != "Subscription" || field.target().attribute().is_some();
                 assert_eq!(
@@ -240,11 +241,16 @@ fn agrees(kind: &EventKind, schema: &Value, check: impl Fn(&RawValue) -> bool) {
     judged(&more);
 }
 
+fn resolved<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
+    let reference = schema["$ref"].as_str().expect("it is a reference");
+    root.pointer(reference.trim_start_matches('#')).expect("reference leads somewhere")
+}
+
 pub(super) fn assert_fits(schema: &Value, value: &Value) {
     assert_fits_in(schema, schema, value);
 }
 
-fn assert_fits_in(root: &Value, schema: &Value, value: &Value) {
+pub(super) fn assert_fits_in(root: &Value, schema: &Value, value: &Value) {
     if let Some(misfit) = misfit(root, schema, value) {
         panic!("{misfit}\n{value:#}\nagainst {schema:#}");
     }
@@ -256,6 +262,14 @@ fn misfit(root: &Value, schema: &Value, value: &Value) -> Option<String> {
     if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
         let schema = root.pointer(reference.trim_start_matches('#')).expect("reference leads somewhere");
         return misfit(root, schema, value);
+    }
+    if schema["not"].as_object().is_some() && misfit(root, &schema["not"], value).is_none() {
+        return Some(format!("{value} is of a kind that is excluded"));
+    }
+    if let Some(alternatives) = schema["oneOf"].as_array() {
+        let fits =
+            alternatives.iter().filter(|alternative| misfit(root, alternative, value).is_none()).count();
+        return (fits != 1).then(|| format!("{value} fits {fits} of {alternatives:?}"));
     }
     for name in schema.as_object().expect("a schema is an object").keys() {
         assert!(KEYWORDS.contains(&name.as_str()), "{name} is not judged here");
@@ -273,6 +287,7 @@ fn misfit(root: &Value, schema: &Value, value: &Value) -> Option<String> {
     let types: Vec<&str> = match &schema["type"] {
         Value::String(name) => vec![name],
         Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
+        _ if schema.get("required").is_some() => vec!["object"],
         _ => return None,
     };
     let is_type = |name: &&str| match *name {
@@ -307,6 +322,9 @@ fn misfit(root: &Value, schema: &Value, value: &Value) -> Option<String> {
         if schema["maxItems"].as_u64().is_some_and(|most| items.len() as u64 > most) {
             return Some("a list with items".to_owned());
         }
+        if schema["minItems"].as_u64().is_some_and(|least| (items.len() as u64) < least) {
+            return Some("a list with too few items".to_owned());
+        }
         let of_items = schema.get("items")?;
         return items.iter().find_map(|item| misfit(root, of_items, item));
     }
@@ -325,8 +343,19 @@ fn misfit(root: &Value, schema: &Value, value: &Value) -> Option<String> {
     })
 }
 
-const KEYWORDS: [&str; 14] = [
+const KEYWORDS: &[&str] = &[
     "anyOf",
+    "oneOf",
+    "not",
+    "minItems",
+    // Not judged here; `.ci/openapi` judges every keyword.
+    "discriminator",
+    "minLength",
+    "maxLength",
+    "pattern",
+    "maximum",
+    "maxProperties",
+    "propertyNames",
     "const",
     "type",
     "enum",

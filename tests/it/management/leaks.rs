@@ -114,7 +114,7 @@ impl Run {
             let id = text(&made["data"]["id"]);
             if given.is_some() {
                 draft["url"] = format!("{}/again", self.url).into();
-                self.send(400, POST, SUBSCRIPTIONS, &draft).await;
+                self.send(409, POST, SUBSCRIPTIONS, &draft).await;
             }
             self.send(200, "PATCH", &at("", &id), &json!({"max_in_flight": 3})).await;
             let draft = json!({"url": self.url, "events": ["call.*"], "authentication": authentication});

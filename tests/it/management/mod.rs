@@ -3,10 +3,13 @@
 mod access;
 mod calls;
 mod document;
+mod emitting;
 mod leaks;
 mod odd;
+mod routes;
 mod stories;
 mod wire;
+mod writing;
 
 use std::sync::Arc;
 
@@ -16,7 +19,7 @@ use axum::response::Response;
 use hookwire::dispatch::{Dispatcher, Outbox};
 use hookwire::keyring::{Key, KeyRing};
 use hookwire::manage::Service;
-use hookwire::manage::axum::{Access, Scope, router};
+use hookwire::manage::axum::{Access, Routes, Scope, router};
 use hookwire::testing::ManualClock;
 use hookwire::{Contract, Envelope, EventData, EventId, HyperClient, MemoryStore};
 use serde_json::{Value, json};
@@ -33,6 +36,8 @@ struct Stage {
     contract: Contract,
     outbox: Outbox<Arc<MemoryStore>>,
     dispatcher: Dispatcher,
+    /// The OpenAPI document of the routes.
+    document: Value,
     clock: ManualClock,
 }
 
@@ -54,8 +59,11 @@ impl Stage {
             .with_address_policy(loopback())
             .with_clock(clock.clone())
             .with_key_ring(ring);
+        let routes = Routes::new(service).with_emitting().unwrap();
+        let document = routes.document();
         Self {
-            wire: Wire::serve(router(service).layer(middleware::from_fn(authenticate))).await,
+            wire: Wire::serve(routes.into_router().layer(middleware::from_fn(authenticate))).await,
+            document,
             endpoint: Endpoint::start([]).await,
             outbox: Outbox::new(Arc::clone(&store), contract.clone()).with_clock(clock.clone()),
             dispatcher,

@@ -20,10 +20,10 @@ async fn null_in_a_patch_takes_a_field_out_or_is_refused() {
     });
     let id = text(&stage.post(SUBSCRIPTIONS, draft).await.json()["data"]["id"]);
     for (name, out) in [
-        ("headers", json!([])),
+        ("headers", json!({})),
         ("attributes", json!({})),
         ("conditions", json!([])),
-        ("authentication", json!("none")),
+        ("authentication", json!({"type": "none"})),
         ("enabled", json!(true)),
     ] {
         let told = stage.wire.send("PATCH", &at("", &id), WRITER, &json!({name: null})).await;

@@ -104,7 +104,8 @@ async fn rotations_updates_and_deliveries_at_once_lose_nothing_and_sign_everythi
     }
     let read = stage.get(&own).await["data"].clone();
     assert_eq!((&read["max_in_flight"], &read["events"]), (&json!(7), &json!(["call.*"])));
-    assert_eq!((&read["headers"], &read["retry_seconds"]), (&json!(["x-tenant"]), &json!([1.0, 2.0])));
+    assert_eq!(read["headers"], json!({"x-tenant": {"hidden": true}}));
+    assert_eq!(read["retry"], json!({"type": "delays", "seconds": [1.0, 2.0]}));
     assert_eq!(read["rate"]["burst"], 100);
     assert!(secrets.iter().any(|secret| read["secret_preview"] == secret.preview()));
     let requests = stage.endpoint.requests().clone();
