@@ -38,6 +38,12 @@ mod shared {
     crate::stores::every_transactional_suite!(crate::store_sqlite::fresh_shared_with_application);
 }
 
+/// The store on the application's pool, which has no thread of its own.
+mod on_a_pool {
+    crate::stores::every_suite!(crate::store_sqlite::fresh_on_pool);
+    crate::stores::every_transactional_suite!(crate::store_sqlite::fresh_on_pool_with_application);
+}
+
 /// A handler that writes in transactions of its own.
 struct Handler(SqliteConnection);
 
@@ -68,6 +74,27 @@ async fn fresh() -> (SqliteStore, TempDir) {
 async fn fresh_shared() -> (Arc<SqliteStore>, TempDir) {
     let (store, directory) = fresh().await;
     (Arc::new(store), directory)
+}
+
+async fn fresh_on_pool() -> (SqliteStore, TempDir) {
+    let directory = directory();
+    let store = SqliteStore::builder().open_pool(pool(&directory).await).await.unwrap();
+    (store, directory)
+}
+
+/// A pool of the application.
+async fn pool(directory: &TempDir) -> SqlitePool {
+    let options = SqliteConnectOptions::new()
+        .filename(path(directory))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal);
+    SqlitePool::connect_with(options).await.unwrap()
+}
+
+async fn fresh_on_pool_with_application() -> (SqliteStore, Handler, TempDir) {
+    let (store, directory) = fresh_on_pool().await;
+    let application = Handler(application(&directory).await);
+    (store, application, directory)
 }
 
 async fn fresh_with_application() -> (SqliteStore, Handler, TempDir) {
@@ -430,22 +457,26 @@ mod faults {
         store.insert(&batch).await.unwrap();
         let unreadable =
             "UPDATE hookwire_events SET type = '' WHERE pk = (SELECT min(pk) FROM hookwire_events)";
-        application(&directory).await.execute(unreadable).await.unwrap();
+        let mut application = application(&directory).await;
+        application.execute(unreadable).await.unwrap();
+        // While another connection writes, no claim ends.
+        application.execute("BEGIN IMMEDIATE").await.unwrap();
         for polls in 0..2 {
             let wish = wish(NOW, 50);
             drop_after(polls, store.claim(&wish)).await;
         }
-        // The claim had begun before it was dropped, so it was executed and handed back.
+        // This claim has begun when it is dropped, so it is executed and handed back.
         let mut dropped = Box::pin(async { store.claim(&wish(NOW, 50)).await });
-        poll_fn(|context| {
-            assert!(dropped.as_mut().poll(context).is_pending());
-            Poll::Ready(())
-        })
-        .await;
-        tokio::task::yield_now().await;
+        assert!(futures_util::poll!(&mut dropped).is_pending());
+        let waiting = tokio::spawn({
+            let store = store.clone();
+            async move { store.insert(&[event(51)]).await }
+        });
         drop(dropped);
+        application.execute("COMMIT").await.unwrap();
+        waiting.await.unwrap().unwrap();
         let claims = claim(&store).await;
-        assert_eq!((claims.deliveries.len(), claims.unreadable.len()), (49, 1));
+        assert_eq!((claims.deliveries.len(), claims.unreadable.len()), (50, 1));
     }
 }
 
@@ -497,13 +528,20 @@ mod together {
 
     #[tokio::test]
     async fn who_no_longer_waits_is_not_written_and_holds_nobody_up() {
-        let (store, _directory) = with_subscription().await;
-        let (first, second, third) = ([event(1)], [event(2)], [event(3)]);
+        let (store, directory) = with_subscription().await;
+        let mut other = application(&directory).await;
+        other.execute("BEGIN IMMEDIATE").await.unwrap();
+        // So many rows that no other insert goes with them.
+        let first: Vec<_> = (11..=1_010).map(event).collect();
+        let (second, third) = ([event(2)], [event(3)]);
         let mut writing = Box::pin(store.insert(&first));
-        assert!(poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx))).await.is_pending());
+        assert!(futures_util::poll!(&mut writing).is_pending());
         drop_after(1, store.insert(&second)).await;
-        assert_eq!(store.insert(&third).await.unwrap(), [InsertOutcome::New]);
-        assert_eq!(writing.await.unwrap(), [InsertOutcome::New]);
+        let mut waiting = Box::pin(store.insert(&third));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        other.execute("COMMIT").await.unwrap();
+        assert_eq!(waiting.await.unwrap(), [InsertOutcome::New]);
+        assert_eq!(writing.await.unwrap().len(), first.len());
         assert_eq!(store.insert(&second).await.unwrap(), [InsertOutcome::New]);
     }
 }
@@ -598,77 +636,65 @@ mod statements {
 
     use super::*;
 
+    /// The writing thread talks to SQLite itself, so that no statement waits for the driver's thread.
     #[tokio::test]
-    async fn a_claim_is_two_messages_and_a_settlement_one_for_any_number_of_deliveries() {
+    async fn inserts_claims_and_settlements_do_without_the_driver() {
         let directory = directory();
         let store = SqliteStore::builder().with_prefix(COUNTED).open(path(&directory)).await.unwrap();
         store.put(&subscription()).await.unwrap();
-        let batch: Vec<_> = (1..=400).map(event).collect();
-        store.insert(&batch).await.unwrap();
-        for limit in [1, 10, 300] {
-            let before = counted();
-            let claims = store.claim(&wish(NOW, limit)).await.unwrap();
-            assert_eq!(claims.deliveries.len(), usize::try_from(limit).unwrap());
-            assert_eq!(counted() - before, 2, "claim of {limit}");
-            let settlements = delivered(&claims);
-            let before = counted();
-            store.settle(&settlements).await.unwrap();
-            assert_eq!(counted() - before, 1, "settlement of {limit}");
-        }
+        let before = counted_of(COUNTED);
+        assert!(before > 0, "the driver's statements are counted");
+        store.insert(&(1..=400).map(event).collect::<Vec<_>>()).await.unwrap();
+        let claims = store.claim(&wish(NOW, 300)).await.unwrap();
+        assert_eq!(claims.deliveries.len(), 300);
+        let told = store.settle(&delivered(&claims)).await.unwrap();
+        assert!(told.iter().all(|told| *told == Settled::Done));
+        assert_eq!(counted_of(COUNTED), before);
     }
 
     #[tokio::test]
-    async fn inserts_that_come_together_are_one_message() {
-        let directory = directory();
-        let store = SqliteStore::builder().with_prefix(COUNTED_INSERTS).open(path(&directory)).await.unwrap();
-        store.put(&subscription()).await.unwrap();
+    async fn inserts_that_come_together_are_committed_together() {
+        let (store, directory) = with_subscription().await;
+        let mut other = application(&directory).await;
+        other.execute("BEGIN IMMEDIATE").await.unwrap();
         let batches: Vec<_> = (1..=101).map(|number| [event(number)]).collect();
-        let before = counted_of(COUNTED_INSERTS);
-        let told = futures_util::future::join_all(batches.iter().map(|batch| store.insert(batch))).await;
-        assert!(told.into_iter().all(|told| told.unwrap() == [InsertOutcome::New]));
-        // The first goes alone, and the others wait for it.
-        assert_eq!(counted_of(COUNTED_INSERTS) - before, 1 + 1);
+        let mut inserts =
+            Box::pin(futures_util::future::join_all(batches.iter().map(|batch| store.insert(batch))));
+        assert!(futures_util::poll!(&mut inserts).is_pending());
+        let before = commits(&directory);
+        other.execute("COMMIT").await.unwrap();
+        assert!(inserts.await.into_iter().all(|told| told.unwrap() == [InsertOutcome::New]));
+        // Those that the thread took before it waited for the other connection, and those that came
+        // meanwhile.
+        let commits = commits(&directory) - before;
+        assert!((1..=2).contains(&commits), "{commits}");
     }
 
     #[tokio::test]
-    async fn neither_shares_nor_pauses_nor_ordering_keys_make_it_more_than_a_few() {
+    async fn many_events_in_the_applications_transaction_are_few_messages() {
         let directory = directory();
-        let store = SqliteStore::builder().with_prefix(COUNTED_SHARES).open(path(&directory)).await.unwrap();
-        let many = 150;
-        for number in 1..=many {
-            store.put(&subscription_of(number)).await.unwrap();
-        }
-        let batch: Vec<_> = (1..=many * 4)
-            .map(|number| {
-                let mut event = event(number).with_ordering_key(format!("call {}", number % 2));
-                event.deliveries[0].subscription = subscription_of(number % many + 1).id;
-                event
-            })
-            .collect();
-        store.insert(&batch).await.unwrap();
-        // Up to 64 shares fit in one statement.
-        for (shares, messages) in [(1, 2), (10, 2), (64, 2), (150, 6)] {
-            let shares: Vec<_> =
-                (1..=shares).map(|number| Share::new(subscription_of(number).id, 10)).collect();
-            let taken = shares.len();
-            let before = counted_of(COUNTED_SHARES);
-            let claims = store.claim(&claim_of(LEASE, shares, NOW)).await.unwrap();
-            assert_eq!(counted_of(COUNTED_SHARES) - before, messages, "claim of {taken} shares");
-            assert!(claims.deliveries.len() >= taken, "the first of each key");
-            let pause = |settlement: Settlement| settlement.with_pause(Duration::ZERO);
-            let settlements: Vec<_> = delivered(&claims).into_iter().map(pause).collect();
-            let before = counted_of(COUNTED_SHARES);
-            let told = store.settle(&settlements).await.unwrap();
-            assert!(told.iter().all(|told| *told == Settled::Done));
-            assert_eq!(counted_of(COUNTED_SHARES) - before, 3, "settlement of {}", told.len());
-        }
+        let store = SqliteStore::builder().with_prefix(COUNTED_IN).open(path(&directory)).await.unwrap();
+        store.put(&subscription()).await.unwrap();
+        let mut application = application(&directory).await;
+        let batch: Vec<_> = (1..=100).map(event).collect();
+        let before = counted_of(COUNTED_IN);
+        let told = store.insert_in(&mut application, &batch).await.unwrap();
+        assert!(told.iter().all(|told| *told == InsertOutcome::New));
+        // Three statements write an event with its delivery. Up to 32 of each are sent together.
+        assert_eq!(counted_of(COUNTED_IN) - before, 3 * (3 + 4));
     }
 
-    /// The number of the driver's messages with statements on this test's own tables.
-    fn counted() -> usize {
-        counted_of(COUNTED)
+    /// Counts the transactions in the fresh log of the file: the last page that one writes has the size of
+    /// the file (https://www.sqlite.org/fileformat2.html#the_write_ahead_log).
+    fn commits(directory: &TempDir) -> usize {
+        let log = std::fs::read(directory.path().join("hooks.db-wal")).unwrap();
+        let number = |at: usize| u32::from_be_bytes(log[at..at + 4].try_into().unwrap());
+        let (page, salt) = (number(8) as usize, number(16));
+        let frames = (32..log.len()).step_by(24 + page);
+        frames.filter(|at| number(*at + 4) > 0 && number(*at + 8) == salt).count()
     }
 
+    /// The number of the driver's messages with statements on a test's own tables.
     fn counted_of(prefix: &str) -> usize {
         static INSTALLED: OnceLock<()> = OnceLock::new();
         INSTALLED.get_or_init(|| {
@@ -720,10 +746,9 @@ mod statements {
     }
 
     static COUNTS: [AtomicUsize; PREFIXES.len()] = [const { AtomicUsize::new(0) }; PREFIXES.len()];
-    const PREFIXES: [&str; 3] = [COUNTED, COUNTED_SHARES, COUNTED_INSERTS];
+    const PREFIXES: [&str; 2] = [COUNTED, COUNTED_IN];
     const COUNTED: &str = "counted_";
-    const COUNTED_SHARES: &str = "tallied_";
-    const COUNTED_INSERTS: &str = "gathered_";
+    const COUNTED_IN: &str = "tallied_";
 }
 
 mod pools {
@@ -732,11 +757,7 @@ mod pools {
     #[tokio::test]
     async fn the_applications_own_pool_will_do() {
         let directory = directory();
-        let options = SqliteConnectOptions::new()
-            .filename(path(&directory))
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal);
-        let pool = SqlitePool::connect_with(options).await.unwrap();
+        let pool = pool(&directory).await;
         let store = SqliteStore::builder().open_pool(pool.clone()).await.unwrap();
         store.put(&subscription()).await.unwrap();
         let mut transaction = pool.begin().await.unwrap();

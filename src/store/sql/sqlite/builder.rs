@@ -12,6 +12,8 @@ use tokio::time::{Instant, sleep};
 use super::error::{failed, is_busy, is_too_old};
 use super::schema::{self, parse_prefix};
 use super::store::SqliteStore;
+use super::thread::File;
+use super::writer::Writer;
 use crate::store::sql::tables::Prefix;
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -124,8 +126,9 @@ impl SqliteStoreBuilder {
     /// to one connection.
     pub async fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
         let prefix = parse_prefix(&self.prefix)?;
+        let path = path.as_ref().to_owned();
         let options = SqliteConnectOptions::new()
-            .filename(path)
+            .filename(&path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(self.synchronous)
@@ -136,7 +139,7 @@ impl SqliteStoreBuilder {
             || SqlitePoolOptions::new().test_before_acquire(false).idle_timeout(None).max_lifetime(None);
         let began = Instant::now();
         let writers = loop {
-            match pool().max_connections(1).connect_with(options.clone().row_buffer_size(ROW_BUFFER)).await {
+            match pool().max_connections(1).connect_with(options.clone()).await {
                 // SQLite does not wait for another connection that is putting the same new file into WAL
                 // mode.
                 Err(error) if is_busy(&error) && began.elapsed() < self.busy_timeout => {
@@ -148,7 +151,8 @@ impl SqliteStoreBuilder {
         prepare(&writers, &prefix).await?;
         let options = options.create_if_missing(false).pragma("query_only", "ON");
         let readers = pool().max_connections(self.readers).connect_lazy_with(options);
-        Ok(SqliteStore::new(&prefix, (writers, true), readers, self.busy_timeout))
+        let file = File { path, synchronous: self.synchronous, busy_timeout: self.busy_timeout };
+        SqliteStore::new(&prefix, readers, |sql| Writer::on_thread(sql, writers, self.busy_timeout, file))
     }
 
     /// Opens a store on a pool of the application. The pool's settings are left as they are, so
@@ -162,7 +166,7 @@ impl SqliteStoreBuilder {
     pub async fn open_pool(self, pool: SqlitePool) -> Result<SqliteStore, StoreError> {
         let prefix = parse_prefix(&self.prefix)?;
         prepare(&pool, &prefix).await?;
-        Ok(SqliteStore::new(&prefix, (pool.clone(), false), pool, self.busy_timeout))
+        SqliteStore::new(&prefix, pool.clone(), |sql| Ok(Writer::on_pool(sql, pool, self.busy_timeout)))
     }
 }
 
@@ -193,6 +197,4 @@ async fn prepare(pool: &SqlitePool, prefix: &Prefix) -> Result<(), StoreError> {
 const DEFAULT_PREFIX: &str = "hookwire_";
 const DEFAULT_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_READERS: u32 = 4;
-/// Room for a batch of rows, so that the connection's thread does not wait for the task that reads them.
-const ROW_BUFFER: usize = 1_024;
 const OPEN_AGAIN: Duration = Duration::from_millis(5);

@@ -1,11 +1,12 @@
 //! Ending deliveries without an attempt, in the caller's transaction.
 
-use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqlStr, SqliteConnection};
 use time::OffsetDateTime;
 
+use super::connection::Connection as _;
 use super::error::failed;
-use super::queue::settling::{Place, unblock};
+use super::queue::settling::Place;
+use super::row::Row;
 use super::rows::{hex, query};
 use super::statements::Statements;
 use crate::delivery::{DeadReason, DeliveryState};
@@ -45,7 +46,7 @@ pub(super) async fn cancel(
 ) -> Result<bool, StoreError> {
     let found = pending(&sql.cancelling, connection, &[id.into()]).await?;
     let ended = end(sql, connection, &found, CANCELLED, now).await?;
-    go_on(sql, connection, &ended, now).await?;
+    go_on(sql, connection, ended, now).await?;
     Ok(!found.is_empty())
 }
 
@@ -64,7 +65,7 @@ pub(super) async fn expunge(
     query(&sql.expunge_older, &[pk.into()]).execute(&mut *connection).await.map_err(failed)?;
     let found = pending(&sql.cancelling_of_event, connection, &[pk.into()]).await?;
     let ended = end(sql, connection, &found, CANCELLED, now).await?;
-    go_on(sql, connection, &ended, now).await?;
+    go_on(sql, connection, ended, now).await?;
     Ok(true)
 }
 
@@ -79,7 +80,7 @@ pub(super) async fn expire(
     let (before, at) = (micros(before), micros(now));
     let kept = pending(&sql.expiring_kept, connection, &[before.into(), limit.into()]).await?;
     let ended = end(sql, connection, &kept, EXPIRED, now).await?;
-    go_on(sql, connection, &ended, now).await?;
+    go_on(sql, connection, ended, now).await?;
     let left = limit.saturating_sub(u32::try_from(kept.len()).unwrap_or(u32::MAX));
     let mut waiting = pending(&sql.expiring_disabled, connection, &[before.into(), left.into()]).await?;
     let left = left.saturating_sub(u32::try_from(waiting.len()).unwrap_or(u32::MAX));
@@ -92,10 +93,11 @@ pub(super) async fn expire(
     let behind = pending(&sql.expiring_behind, connection, &[(&*heads).into(), before.into()]).await?;
     waiting.extend(behind);
     let ended = end(sql, connection, &waiting, EXPIRED, now).await?;
-    let lines: Vec<_> = places(&ended)?.into_iter().filter_map(|place| place.ended_at(at)).collect();
-    if !lines.is_empty() {
-        let unblock = query(&sql.unblock_waiting, &[(&*json(&lines)).into()]);
-        unblock.execute(&mut *connection).await.map_err(failed)?;
+    for place in places(ended)? {
+        if let Some(key) = &place.key {
+            let unblock = query(&sql.unblock_waiting, &[Value::Id(place.subscription), key[..].into()]);
+            unblock.execute(&mut *connection).await.map_err(failed)?;
+        }
     }
     Ok((kept.len() + waiting.len()) as u64)
 }
@@ -118,7 +120,7 @@ async fn end(
     ids: &[String],
     state: DeliveryState,
     now: OffsetDateTime,
-) -> Result<Vec<SqliteRow>, StoreError> {
+) -> Result<Vec<Row>, StoreError> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -126,23 +128,24 @@ async fn end(
     let values = [(&*ids).into(), micros(now).into(), state.as_str().into()];
     let append = query(&sql.append_dead, &values);
     append.execute(&mut *connection).await.map_err(failed)?;
-    query(&sql.remove_dead, &[(&*ids).into()]).fetch_all(connection).await.map_err(failed)
+    connection.fetch(&sql.remove_dead, &[(&*ids).into()]).await
 }
 
 /// Unblocks the deliveries behind those that were cancelled.
 async fn go_on(
     sql: &Statements,
     connection: &mut SqliteConnection,
-    cancelled: &[SqliteRow],
+    cancelled: Vec<Row>,
     now: OffsetDateTime,
 ) -> Result<(), StoreError> {
-    let ended: Vec<_> =
-        places(cancelled)?.into_iter().filter_map(|place| place.ended_at(micros(now))).collect();
-    unblock(sql, connection, &ended).await
+    for place in places(cancelled)? {
+        place.unblock(sql, connection, micros(now)).await?;
+    }
+    Ok(())
 }
 
 /// Where these deliveries were pending.
-fn places(ended: &[SqliteRow]) -> Result<Vec<Place>, StoreError> {
+fn places(ended: Vec<Row>) -> Result<Vec<Place>, StoreError> {
     ended.iter().map(Place::read).collect::<Result<_, _>>().map_err(corrupt)
 }
 

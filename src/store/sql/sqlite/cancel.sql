@@ -38,16 +38,10 @@ CROSS JOIN {p}pending b ON b.subscription = d.subscription AND b.ordering_key = 
 WHERE b.due_at IS NULL AND b.created_at <= ?2;
 
 -- name: unblock_waiting
--- The first of each ordering key is due since it was made, where it was blocked; ?1 has the subscriptions and
--- keys.
-UPDATE {p}pending AS d SET due_at = d.created_at
-FROM (
-  SELECT (
-    SELECT o.id FROM {p}pending o
-    WHERE o.subscription = unhex(value ->> 0) AND o.ordering_key = value ->> 1
-    ORDER BY o.place LIMIT 1) AS id
-  FROM json_each(?1)) AS n
-WHERE d.id = n.id AND d.due_at IS NULL;
+-- Makes the first delivery of the ordering key ?2 due since it was made, if it is blocked.
+UPDATE {p}pending SET due_at = created_at
+WHERE due_at IS NULL AND id = (
+  SELECT o.id FROM {p}pending o WHERE o.subscription = ?1 AND o.ordering_key = ?2 ORDER BY o.place LIMIT 1);
 
 -- name: append_dead
 -- Writes the pending deliveries ?1 into the history; they end at ?2 in the state ?3.

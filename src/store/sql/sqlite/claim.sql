@@ -18,43 +18,27 @@ SELECT s.id, s.contract, s.organization, s.health <> '' AS is_failing, max(s.pau
 FROM hop CROSS JOIN {p}subscriptions s ON s.id = hop.subscription
 WHERE s.status = 'enabled' AND s.contract IN (SELECT value FROM json_each(?3));
 
--- name: subscriptions_of_claim
--- Returns the subscriptions among these that may be claimed from: enabled, not paused, and of one of these
--- contracts.
-SELECT * FROM {p}subscriptions
-WHERE id IN (SELECT unhex(value) FROM json_each(?)) AND status = 'enabled' AND paused_until <= ?
-  AND contract IN (SELECT value FROM json_each(?));
-
--- name: queue
--- Finds the due deliveries of one subscription, from a time on: new deliveries before retries. SQLite cannot
--- join each share of a claim with a limited query of its own, so the statement `due` contains this query once
--- for each share.
-SELECT id FROM (SELECT id FROM {p}pending
-  WHERE subscription = ? AND is_retry IN (0, 1) AND due_at >= ? AND due_at <= ? ORDER BY is_retry, due_at, id LIMIT ?);
-
 -- name: due
--- Returns the due deliveries of all shares with their next lease numbers, in one row, because the driver
--- hands over each row by itself. The number of a lease is odd. Where a damaged row has a number that cannot
--- be counted on from, the time is taken instead.
-SELECT json_group_array(json_object('id', hex(d.id), 'event', d.event, 'subscription', hex(d.subscription),
-  'lease', iif(d.lease BETWEEN 0 AND 4611686018427387903, (d.lease | 1) + 2 * (d.lease & 1), max(?, 1) | 1),
-  'attempts', d.attempts,
-  'first_attempt_at', d.first_attempt_at, 'was_due_at', d.due_at, 'is_ordered', d.ordering_key IS NOT NULL,
-  'version', d.version))
-FROM (SELECT id FROM queues) AS q CROSS JOIN {p}pending d ON d.id = q.id;
+-- Finds the due deliveries of a subscription, from a time on, with their next lease numbers: new deliveries
+-- before retries. The number of a lease is odd. Where a damaged row has a number that cannot be counted on
+-- from, the time is taken instead.
+SELECT d.id, d.event, d.subscription,
+  iif(d.lease BETWEEN 0 AND 4611686018427387903, (d.lease | 1) + 2 * (d.lease & 1), max(?5, 1) | 1) AS lease,
+  d.attempts, d.first_attempt_at, d.due_at AS was_due_at, d.ordering_key IS NOT NULL AS is_ordered, d.version
+FROM (
+  SELECT id FROM {p}pending
+  WHERE subscription = ?1 AND is_retry IN (0, 1) AND due_at >= ?2 AND due_at <= ?3 ORDER BY is_retry, due_at, id LIMIT ?4) AS q
+CROSS JOIN {p}pending d ON d.id = q.id;
 
 -- name: lease
--- Leases deliveries. Parameters: when the leases end, and the deliveries with their new lease numbers.
-UPDATE {p}pending AS d SET lease = l.lease, due_at = ?
-FROM (SELECT unhex(value ->> 'id') AS id, value ->> 'lease' AS lease FROM jsonb_each(?)) AS l
-WHERE d.id = l.id;
+UPDATE {p}pending SET lease = ?2, due_at = ?3 WHERE id = ?1;
 
--- name: events_of_claim
--- Returns events with their payloads in the given versions, or in the newest where no version is given.
-SELECT e.pk, e.id, e.type, e.contract, e.version AS newest, e.trace, j.value ->> 1 AS asked,
-  CASE WHEN j.value ->> 1 IS NULL THEN e.payload
-    ELSE (SELECT p.bytes FROM {p}payloads p WHERE p.event = e.pk AND p.version = j.value ->> 1) END AS payload
-FROM json_each(?) j CROSS JOIN {p}events e ON e.pk = j.value ->> 0;
+-- name: event_of_claim
+-- Returns an event with its payload in a version, or in its newest if ?2 is NULL.
+SELECT e.id, e.type, e.contract, e.version AS newest, e.trace,
+  CASE WHEN ?2 IS NULL THEN e.payload
+    ELSE (SELECT p.bytes FROM {p}payloads p WHERE p.event = e.pk AND p.version = ?2) END AS payload
+FROM {p}events e WHERE e.pk = ?1;
 
 -- name: extend
 -- Moves the ends of the leases ?1 that are still the last to ?2, and returns them.

@@ -4,12 +4,23 @@ use crate::store::sql::columns::fault;
 use crate::store::{StoreError, StoreErrorKind};
 
 pub(super) fn failed(error: sqlx::Error) -> StoreError {
-    fault(error, |code| match code.parse().ok().map(|code: u32| code & 0xff) {
+    fault(error, |code| kind(code.parse().ok()))
+}
+
+/// Converts an error of the writing thread's own connection.
+pub(super) fn failed_natively(error: rusqlite::Error) -> StoreError {
+    let code = error.sqlite_error().and_then(|error| u32::try_from(error.extended_code).ok());
+    StoreError::new(kind(code), error)
+}
+
+/// Classifies a result code, which may be an extended one.
+fn kind(code: Option<u32>) -> StoreErrorKind {
+    match code.map(|code| code & 0xff) {
         Some(BUSY | LOCKED | NO_MEMORY | INTERRUPTED | IO_ERROR | FULL | CANNOT_OPEN) => {
             StoreErrorKind::Unavailable
         }
         _ => StoreErrorKind::Backend,
-    })
+    }
 }
 
 /// Returns whether another connection holds the lock that was needed.

@@ -7,7 +7,7 @@ use sqlx::{SqlStr, SqliteConnection};
 use time::OffsetDateTime;
 
 use super::error::failed;
-use super::queue::inserting::Children;
+use super::queue::inserting::{DeliveryRow, insert_deliveries};
 use super::rows::query;
 use super::statements::Statements;
 use super::store::SqliteStore;
@@ -20,7 +20,7 @@ use crate::store::sql::database::Database as _;
 use crate::store::sql::value::Value;
 use crate::store::{MissingPayload, NewDelivery, Replay, Replayed, StoreError, StoreErrorKind};
 
-/// Makes up to `limit` deliveries again, by a few statements whatever the limit.
+/// Makes up to `limit` deliveries again.
 pub(super) async fn replay(
     sql: &Statements,
     connection: &mut SqliteConnection,
@@ -48,12 +48,8 @@ pub(super) async fn replay(
     let mut ids = again.iter().map(|_| fresh_id(now)).collect::<Result<Vec<_>, _>>()?;
     // The deliveries are made at one instant. Sorted ids list them in the order of their events.
     ids.sort_unstable();
-    let mut children = Children::new(false);
-    for (id, again) in ids.into_iter().zip(&again) {
-        let delivery = NewDelivery::new(id, again.subscription);
-        children.push(&delivery, again.event, again.version.as_deref(), again.key.as_deref(), now);
-    }
-    children.insert(sql, connection).await?;
+    let rows: Vec<_> = ids.into_iter().zip(&again).map(|(id, again)| again.row(id, now)).collect();
+    insert_deliveries(sql, connection, &rows).await?;
     let events = json(&events);
     let values = [(&*events).into(), first.subscription.into()];
     query(&sql.mark_replayed, &values).execute(connection).await.map_err(failed)?;
@@ -119,6 +115,12 @@ struct Again {
 }
 
 impl Again {
+    /// Returns the new delivery.
+    fn row(&self, id: DeliveryId, now: OffsetDateTime) -> DeliveryRow<'_> {
+        let delivery = NewDelivery::new(id, self.subscription);
+        DeliveryRow::new(&delivery, self.event, self.version.as_deref(), self.key.as_deref(), now)
+    }
+
     fn read(row: &SqliteRow) -> Result<Self, Unread> {
         let text = |column| Ok::<_, Unread>(row.optional_text(column)?.map(str::to_owned));
         Ok(Self {

@@ -1,80 +1,46 @@
--- Settling leases. The statements of one settlement run one after another in one message; each acts on the
--- leases that still hold, so that a stale one changes nothing.
-
--- name: settling
--- Returns, in one row, the leases among these that still hold: their places, subscriptions and ordering keys.
-SELECT json_group_array(json_array(j.key, hex(d.subscription), d.ordering_key))
-FROM jsonb_each(?) j CROSS JOIN {p}pending d ON d.id = unhex(j.value ->> 'id')
-WHERE d.lease = j.value ->> 'lease';
+-- Settling leases. Each statement that takes a lease changes nothing if the lease does not hold.
 
 -- name: append_ended
--- Writes deliveries that end into the history, with the attempts that ended them.
-WITH j AS MATERIALIZED (SELECT value AS row FROM jsonb_each(?))
+-- Writes a delivery that ends into the history, with the attempt that ended it.
 INSERT INTO {p}history (id, subscription, event, state, attempts, created_at, finished_at, version, ordering_key,
   number, started_at, duration, dns, connect, tls, first_byte, total, status, retry_after, error, reason, head_status,
   excerpt)
-SELECT d.id, d.subscription, d.event, row ->> 'state',
-  min(max(d.attempts, 0), 4294967294) + (row ->> 'tried'), d.created_at, row ->> 'finished_at', d.version, d.ordering_key,
-  row ->> 'number', row ->> 'started_at', row ->> 'duration', row ->> 'dns', row ->> 'connect', row ->> 'tls',
-  row ->> 'first_byte', row ->> 'total', row ->> 'status', row ->> 'retry_after', row ->> 'error', row ->> 'reason',
-  row ->> 'head_status', row ->> 'excerpt'
-FROM j CROSS JOIN {p}pending d ON d.id = unhex(row ->> 'id') WHERE d.lease = row ->> 'lease';
+SELECT d.id, d.subscription, d.event, ?3, min(max(d.attempts, 0), 4294967294) + ?4, d.created_at, ?5, d.version, d.ordering_key,
+  ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19
+FROM {p}pending d WHERE d.id = ?1 AND d.lease = ?2;
 
 -- name: remove_ended
-DELETE FROM {p}pending WHERE id IN (
-  SELECT d.id FROM jsonb_each(?) j CROSS JOIN {p}pending d ON d.id = unhex(j.value ->> 'id')
-  WHERE d.lease = j.value ->> 'lease');
-
--- name: log_attempts
--- Writes the attempts after which a delivery is still pending.
-WITH j AS MATERIALIZED (SELECT value AS row FROM jsonb_each(?))
-INSERT INTO {p}attempts (delivery,
-  number, started_at, duration, dns, connect, tls, first_byte, total, status, retry_after, error, reason, head_status,
-  excerpt)
-SELECT d.id,
-  row ->> 'number', row ->> 'started_at', row ->> 'duration', row ->> 'dns', row ->> 'connect', row ->> 'tls',
-  row ->> 'first_byte', row ->> 'total', row ->> 'status', row ->> 'retry_after', row ->> 'error', row ->> 'reason',
-  row ->> 'head_status', row ->> 'excerpt'
-FROM j CROSS JOIN {p}pending d ON d.id = unhex(row ->> 'id') WHERE d.lease = row ->> 'lease' AND row ->> 'tried';
+DELETE FROM {p}pending WHERE id = ?1 RETURNING subscription, ordering_key;
 
 -- name: put_off
--- Uses up the leases of deliveries that are still pending, and writes when they are due.
-UPDATE {p}pending AS d
-SET lease = d.lease + 1, due_at = s.due_at, attempts = min(max(d.attempts, 0), 4294967294) + s.tried,
-  is_retry = max(d.is_retry, s.tried), first_attempt_at = coalesce(d.first_attempt_at, s.started_at) + s.late,
-  kept_since = iif(s.tried, NULL, coalesce(d.kept_since, s.kept_at))
-FROM (
-  SELECT unhex(value ->> 'id') AS id, value ->> 'lease' AS lease, value ->> 'due_at' AS due_at, value ->> 'tried' AS tried,
-    value ->> 'started_at' AS started_at, value ->> 'late' AS late, value ->> 'kept_at' AS kept_at
-  FROM jsonb_each(?)) AS s
-WHERE d.id = s.id AND d.lease = s.lease;
+-- Uses up the lease of a delivery that is still pending, and writes when it is due.
+UPDATE {p}pending
+SET lease = lease + 1, due_at = ?3, attempts = min(max(attempts, 0), 4294967294) + ?4, is_retry = max(is_retry, ?4),
+  first_attempt_at = coalesce(first_attempt_at, ?5) + ?6, kept_since = iif(?4, NULL, coalesce(kept_since, ?7))
+WHERE id = ?1 AND lease = ?2 RETURNING subscription, ordering_key;
 
--- name: settle_subscriptions
--- Pauses and disables subscriptions. A pause is only ever made longer, and only an enabled subscription is
--- disabled.
-UPDATE {p}subscriptions AS s
-SET paused_until = max(s.paused_until, coalesce(c.paused_until, s.paused_until)),
-  paused_since = CASE WHEN c.paused_until IS NULL THEN s.paused_since
-    WHEN s.paused_until + 86400000000 <= c.paused_at THEN c.paused_at ELSE coalesce(s.paused_since, c.paused_at) END,
-  status = iif(s.status = 'enabled', coalesce(c.status, s.status), s.status),
-  disabled_at = iif(s.status = 'enabled', c.disabled_at, s.disabled_at)
-FROM (
-  SELECT unhex(value ->> 'id') AS id, value ->> 'paused_until' AS paused_until, value ->> 'status' AS status,
-    value ->> 'disabled_at' AS disabled_at, value ->> 'paused_at' AS paused_at
-  FROM json_each(?1)) AS c
-WHERE s.id = c.id;
+-- name: log_attempt
+-- Writes an attempt after which the delivery is still pending.
+INSERT INTO {p}attempts (delivery, number, started_at, duration, dns, connect, tls, first_byte, total, status, retry_after,
+  error, reason, head_status, excerpt)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15);
+
+-- name: settle_subscription
+-- Pauses a subscription until ?2 from ?3 on, and disables it for the reason ?4 at ?5. A pause is only ever
+-- made longer, and only an enabled subscription is disabled.
+UPDATE {p}subscriptions
+SET paused_until = max(paused_until, coalesce(?2, paused_until)),
+  paused_since = CASE WHEN ?2 IS NULL THEN paused_since
+    WHEN paused_until + 86400000000 <= ?3 THEN ?3 ELSE coalesce(paused_since, ?3) END,
+  status = iif(status = 'enabled', coalesce(?4, status), status),
+  disabled_at = iif(status = 'enabled', ?5, disabled_at)
+WHERE id = ?1;
 
 -- name: unblock
--- Makes the first delivery of each ordering key due, if it is blocked. ?1 has the subscriptions and keys of
--- the deliveries that ended, and when.
-UPDATE {p}pending AS d SET due_at = n.at
-FROM (
-  SELECT value ->> 2 AS at, (
-    SELECT o.id FROM {p}pending o
-    WHERE o.subscription = unhex(value ->> 0) AND o.ordering_key = value ->> 1
-    ORDER BY o.place LIMIT 1) AS id
-  FROM json_each(?1)) AS n
-WHERE d.id = n.id AND d.due_at IS NULL;
+-- Makes the first delivery of the ordering key ?2 due at ?3, if it is blocked.
+UPDATE {p}pending SET due_at = ?3
+WHERE due_at IS NULL AND id = (
+  SELECT o.id FROM {p}pending o WHERE o.subscription = ?1 AND o.ordering_key = ?2 ORDER BY o.place LIMIT 1);
 
 -- name: put_health
 -- Writes nothing if another call has written since ?2 was read.

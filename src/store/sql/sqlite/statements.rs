@@ -1,24 +1,21 @@
 //! [`Statements`]: the statements that SQLite alone runs. They are written out with the prefix when a store
 //! is opened.
 
-use std::ops::Deref;
-
-use sqlx::SqlStr;
-
+#[cfg(test)]
 use super::rows::DIALECT;
-use crate::store::sql::statements::{find, statement_files};
+use crate::store::sql::statements::statement_files;
+#[cfg(test)]
 use crate::store::sql::tables::Prefix;
 
 statement_files! {
-    /// The statements that are run as they stand in the files.
-    Named:
+    /// Every statement that SQLite alone runs.
+    Statements:
     "insert.sql" {
-        insert_events, insert_payloads, insert_directory, insert_pending, insert_cancelled, leased_by_insert, subscriptions_named,
-        known_events,
+        insert_event, insert_payload, insert_place, insert_pending, insert_cancelled, subscription_named, known_event,
     }
-    "claim.sql" { look, subscriptions_of_claim, lease, events_of_claim, extend, ahead, mend, mend_pauses }
+    "claim.sql" { look, due, lease, event_of_claim, extend, ahead, mend, mend_pauses }
     "settle.sql" {
-        settling, append_ended, remove_ended, log_attempts, put_off, settle_subscriptions, unblock, put_health, disable,
+        append_ended, remove_ended, put_off, log_attempt, settle_subscription, unblock, put_health, disable,
     }
     "cancel.sql" {
         cancelling, cancelling_of_event, cancelling_of_subscription, append_dead, remove_dead, expunge, expunge_older,
@@ -40,62 +37,19 @@ statement_files! {
     "own_wording.sql" { ids_of_organization }
 }
 
-/// Every statement that SQLite alone runs.
-#[derive(Debug)]
-pub(super) struct Statements {
-    named: Named,
-    /// The statements that find due deliveries, by the number of shares that they take.
-    due: [(usize, SqlStr); 4],
-}
-
-impl Statements {
-    pub(super) fn new(prefix: &Prefix) -> Self {
-        let named = Named::new(&DIALECT, prefix);
-        Self { named, due: SIZES.map(|shares| (shares, DIALECT.statement(prefix, &due(shares)))) }
-    }
-
-    /// Returns the statement that finds the due deliveries of at least this many shares, and how many shares
-    /// it takes. Bind empty shares for the rest.
-    ///
-    /// There are only a few sizes, so that a connection prepares few statements.
-    pub(super) fn due(&self, shares: usize) -> (usize, SqlStr) {
-        let fits = self.due.iter().find(|(size, _)| *size >= shares);
-        fits.unwrap_or(&self.due[SIZES.len() - 1]).clone()
-    }
-}
-
-impl Deref for Statements {
-    type Target = Named;
-
-    fn deref(&self) -> &Named {
-        &self.named
-    }
-}
-
-/// Returns the statement `due`, with the statement `queue` in it once for each share.
-fn due(shares: usize) -> String {
-    let file = include_str!("claim.sql");
-    let part = |name| find(file, name).expect("invariant: each statement is in its file");
-    part("due").replace("SELECT id FROM queues", &vec![part("queue"); shares].join(" UNION ALL "))
-}
-
 /// The statements of shared calls that SQLite words in its own way.
 pub(super) const OWN_WORDING: &str = include_str!("own_wording.sql");
 
 /// Every statement that this database alone runs or words in its own way, with its name.
 #[cfg(test)]
 pub(in crate::store) fn own_statements() -> Vec<(String, String)> {
-    Named::FILES.iter().flat_map(|file| crate::store::sql::statements::named(file)).collect()
+    Statements::FILES.iter().flat_map(|file| crate::store::sql::statements::named(file)).collect()
 }
 
 #[cfg(test)]
 pub(in crate::store) fn shared_statements(prefix: &Prefix) -> crate::store::sql::statements::Shared {
     crate::store::sql::statements::Shared::new(&DIALECT, prefix, OWN_WORDING)
 }
-
-/// The numbers of shares that have a statement. More shares take several statements.
-const SIZES: [usize; 4] = [1, 4, 16, MAX_SHARES];
-pub(super) const MAX_SHARES: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -109,14 +63,11 @@ mod tests {
     #[tokio::test]
     async fn the_queue_is_searched_by_its_indexes() {
         let (mut connection, sql, _) = opened().await;
-        for shares in SIZES {
-            let claim = plan(&mut connection, sql.due(shares).1.as_str()).await;
-            let queue = "SEARCH hookwire_pending USING COVERING INDEX hookwire_pending_due \
-                         (subscription=? AND is_retry=? AND due_at>? AND due_at<?)";
-            assert_eq!(claim.matches(queue).count(), shares, "{claim}");
-            assert!(claim.contains("SEARCH d USING PRIMARY KEY (id=?)"), "{claim}");
-            assert!(is_seeking(&claim), "{claim}");
-        }
+        let claim = plan(&mut connection, sql.due.as_str()).await;
+        let queue = "SEARCH hookwire_pending USING COVERING INDEX hookwire_pending_due \
+                     (subscription=? AND is_retry=? AND due_at>? AND due_at<?)";
+        assert!(claim.contains(queue), "{claim}");
+        assert!(claim.contains("SEARCH d USING PRIMARY KEY (id=?)"), "{claim}");
         let look = plan(&mut connection, sql.look.as_str()).await;
         let hops = "USING COVERING INDEX hookwire_pending_due (subscription>? AND subscription<?)";
         assert_eq!(look.matches(hops).count(), 2, "{look}");
@@ -128,8 +79,7 @@ mod tests {
     async fn lists_and_changes_are_searched_by_their_indexes() {
         let (mut connection, sql, shared) = opened().await;
         for (statement, index) in [
-            (&sql.settling, "SEARCH d USING PRIMARY KEY (id=?)"),
-            (&sql.put_off, "SEARCH d USING PRIMARY KEY (id=?)"),
+            (&sql.put_off, "SEARCH hookwire_pending USING PRIMARY KEY (id=?)"),
             (&sql.append_ended, "SEARCH d USING PRIMARY KEY (id=?)"),
             (&sql.unblock, "pending_order (subscription=? AND ordering_key=?)"),
             (&sql.cancelling_of_subscription, "pending_due (subscription=?)"),
@@ -193,11 +143,10 @@ mod tests {
     #[test]
     fn each_statement_of_a_file_is_run() {
         let prefix = schema::parse_prefix("p_").unwrap();
-        let (sql, shared) = (Statements::new(&prefix), Shared::new(&DIALECT, &prefix, OWN_WORDING));
+        let (sql, shared) = (Statements::new(&DIALECT, &prefix), Shared::new(&DIALECT, &prefix, OWN_WORDING));
         let run: Vec<_> = sql.all().into_iter().chain(shared.all()).map(|(name, _)| name).collect();
-        let parts = ["due", "queue"];
-        for (name, _) in Named::FILES.iter().flat_map(|file| named(file)) {
-            assert!(run.contains(&&*name) || parts.contains(&&*name), "{name}");
+        for (name, _) in Statements::FILES.iter().flat_map(|file| named(file)) {
+            assert!(run.contains(&&*name), "{name}");
         }
     }
 
@@ -205,7 +154,7 @@ mod tests {
         let prefix = schema::parse_prefix("hookwire_").unwrap();
         let mut connection = SqliteConnectOptions::new().connect().await.unwrap();
         schema::migrate(&mut connection, &prefix).await.unwrap();
-        (connection, Statements::new(&prefix), Shared::new(&DIALECT, &prefix, OWN_WORDING))
+        (connection, Statements::new(&DIALECT, &prefix), Shared::new(&DIALECT, &prefix, OWN_WORDING))
     }
 
     /// The statements that sort the rows they have found: no more than a page reads, a period counts or

@@ -1,7 +1,6 @@
 //! [`SqliteStore`]: the type, and how it runs a statement.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use sqlx::SqlStr;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
@@ -47,17 +46,17 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// Makes a store whose writer is made by `writer`.
     pub(super) fn new(
         prefix: &Prefix,
-        (writers, owns_writers): (SqlitePool, bool),
         readers: SqlitePool,
-        busy_timeout: Duration,
-    ) -> Self {
-        let sql = Arc::new(Statements::new(prefix));
+        writer: impl FnOnce(Arc<Statements>) -> Result<Arc<Writer>, StoreError>,
+    ) -> Result<Self, StoreError> {
+        let sql = Arc::new(Statements::new(&DIALECT, prefix));
         let shared = Arc::new(Shared::new(&DIALECT, prefix, OWN_WORDING));
-        let writer = Writer::new(Arc::clone(&sql), writers, owns_writers, busy_timeout);
+        let writer = writer(Arc::clone(&sql))?;
         let (id, cursors, clocks) = (StoreId::unique(), Arc::default(), Clocks::default());
-        Self { id, sql, shared, writer, readers, cursors, clocks }
+        Ok(Self { id, sql, shared, writer, readers, cursors, clocks })
     }
 
     /// Closes the store's connections after the statements that are running. Clones of this store are closed

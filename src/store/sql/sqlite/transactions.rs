@@ -3,7 +3,7 @@
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::error::{failed, is_within_transaction};
-use super::queue;
+use super::queue::inserting::insert;
 use super::rows::query;
 use super::savepoint::Savepoint;
 use super::store::SqliteStore;
@@ -43,7 +43,7 @@ impl TransactionalStore for SqliteStore {
         if !connection.is_in_transaction() {
             match connection.begin().await {
                 Ok(mut transaction) => {
-                    let told = queue::insert(&self.sql, &mut transaction, &events).await?;
+                    let told = insert(&self.sql, &mut *transaction, &events, false).await?;
                     transaction.commit().await.map_err(failed)?;
                     return Ok(told);
                 }
@@ -52,7 +52,7 @@ impl TransactionalStore for SqliteStore {
             }
         }
         let mut savepoint = Savepoint::begin(connection).await?;
-        let told = queue::insert(&self.sql, savepoint.connection(), &events).await?;
+        let told = insert(&self.sql, savepoint.connection(), &events, false).await?;
         savepoint.release().await?;
         Ok(told)
     }

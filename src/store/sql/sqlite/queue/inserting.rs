@@ -1,278 +1,218 @@
-//! [`Inserting`]: an insert in progress, and the rows that it writes.
+//! Inserting events with their payloads and deliveries.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
 use time::OffsetDateTime;
 
-use crate::id::SubscriptionId;
-use crate::store::sql::columns::{self, Columns as _, corrupt, json};
-use crate::store::sql::sqlite::error::failed;
-use crate::store::sql::sqlite::rows::{DIGEST, DeliveryRow, EventRow, NamedRow, PayloadRow, hex};
-use crate::store::sql::sqlite::script::{Script, StatementResult, StatementResults};
+use crate::id::{DeliveryId, SubscriptionId};
+use crate::store::sql::columns::{self, Columns as _, ENABLED, Unread, corrupt, json, micros};
+use crate::store::sql::sqlite::connection::Connection;
+use crate::store::sql::sqlite::rows::later;
 use crate::store::sql::sqlite::statements::Statements;
+use crate::store::sql::value::Value;
 use crate::store::{
     DueDelivery, InsertOutcome, Inserted, Lease, Leased, NewDelivery, NewEvent, NewPayload, StoreError,
 };
 use crate::subscription::Subscription;
 
-/// An insert in progress: its events, and whether their deliveries may be leased.
-pub(super) struct Inserting<'a> {
-    events: &'a [&'a NewEvent],
-    leases: bool,
-    children: Children<'a>,
-}
-
-impl<'a> Inserting<'a> {
-    /// Adds one statement for all events, and a few for all of their payloads and deliveries, which write
-    /// nothing unless every event is new.
-    pub(super) fn ask(
-        sql: &Statements,
-        script: &mut Script,
-        events: &'a [&'a NewEvent],
-        leases: bool,
-    ) -> Self {
-        let mut rows = Vec::with_capacity(events.len());
-        let mut bytes = Parts::default();
-        for event in events {
-            rows.push(EventRow::new(event, bytes.next()));
-            bytes.push(&event.payload);
-        }
-        let Parts { digests, bytes } = bytes;
-        script.statement(&sql.insert_events).bind(json(&rows)).bind(digests).bind(bytes);
-        let mut children = Children::new(leases);
-        for (event, place) in events.iter().zip(1..) {
-            children.push_event(event, place);
-        }
-        children.ask(sql, script, Some(events.len()));
-        Self { events, leases, children }
-    }
-
-    /// Returns the results, and whether some events existed already, which took more statements.
-    pub(super) async fn finish(
-        self,
-        sql: &Statements,
-        connection: &mut SqliteConnection,
-        results: &mut StatementResults,
-    ) -> Result<(Vec<Inserted>, bool), StoreError> {
-        let StatementResult { changed: new, last_row, .. } = results.take()?;
-        let leased = self.children.take(results)?;
-        if new == self.events.len() as i64 {
-            return Ok((self.events.iter().map(|event| leased.inserted(event)).collect(), false));
-        }
-        // Nobody else writes meanwhile, so the rows of this insert have the highest numbers.
-        let before = if new > 0 { last_row - new } else { i64::MAX };
-        let places = known(sql, connection, self.events, before).await?;
-        let mut children = Children::new(self.leases);
-        for (event, (pk, outcome)) in self.events.iter().zip(&places) {
-            if *outcome == InsertOutcome::New {
-                children.push_event(event, *pk);
-            }
-        }
-        let leased = children.insert(sql, connection).await?;
-        let inserted = |(event, (_, outcome)): (&&NewEvent, (i64, InsertOutcome))| match outcome {
-            InsertOutcome::New => leased.inserted(event),
-            outcome => Inserted::new(outcome),
-        };
-        Ok((self.events.iter().zip(places).map(inserted).collect(), true))
-    }
-}
-
-/// The digests and the bytes of payloads, all concatenated.
-#[derive(Default)]
-struct Parts {
-    digests: Vec<u8>,
-    bytes: Vec<u8>,
-}
-
-impl Parts {
-    /// Returns the position at which the next payload begins. SQLite counts from 1.
-    fn next(&self) -> usize {
-        self.bytes.len() + 1
-    }
-
-    fn push(&mut self, payload: &[u8]) {
-        self.digests.extend_from_slice(&Sha256::digest(payload));
-        self.bytes.extend_from_slice(payload);
-    }
-}
-
-/// Returns the row number and the outcome of each event, for an insert that did not write all of them.
-///
-/// An event is new if its row number is above `before`, its edition is that of the organization, and no
-/// earlier event of the batch has that row. An event is stale if it has no row, or if it has another edition
-/// and shares the row of a new one.
-async fn known(
+/// Writes events and their deliveries. A delivery that asks for a lease gets it if `leases` is set and its
+/// subscription takes deliveries; it is in the result then.
+pub(in crate::store::sql::sqlite) async fn insert<C: Connection>(
     sql: &Statements,
-    connection: &mut SqliteConnection,
+    connection: &mut C,
     events: &[&NewEvent],
-    before: i64,
-) -> Result<Vec<(i64, InsertOutcome)>, StoreError> {
-    let digest =
-        |bytes: &[u8]| -> String { Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect() };
-    let rows: Vec<_> = events
+    leases: bool,
+) -> Result<Vec<Inserted>, StoreError> {
+    let places = insert_events(sql, connection, events).await?;
+    let mut payloads = Vec::new();
+    let mut deliveries = Vec::new();
+    for (event, (pk, outcome)) in events.iter().zip(&places) {
+        if *outcome == InsertOutcome::New {
+            payloads.extend(event.older.iter().map(|payload| (*pk, payload, digest(&payload.bytes))));
+            let rows = event.deliveries.iter().map(|delivery| DeliveryRow::of_event(event, *pk, delivery));
+            deliveries.extend(rows);
+        }
+    }
+    let rows: Vec<_> = payloads
         .iter()
-        .map(|event| {
-            let older =
-                event.older.iter().map(|payload| (payload.contract.version(), digest(&payload.bytes)));
-            NamedRow {
-                organization: &event.organization,
-                contract: event.contract.name(),
-                id: event.id.as_str(),
-                digests: [(event.contract.version(), digest(&event.payload))]
-                    .into_iter()
-                    .chain(older)
-                    .collect(),
-            }
+        .map(|(pk, payload, digest)| {
+            [(*pk).into(), payload.contract.version().into(), digest[..].into(), payload.bytes[..].into()]
         })
         .collect();
-    let found = sqlx::query(sql.known_events.clone())
-        .bind(json(&rows))
-        .fetch_all(connection)
-        .await
-        .map_err(failed)?;
-    let read = |row: &SqliteRow| {
-        Ok((row.try_get("place")?, row.try_get("pk")?, row.try_get("is_same")?, row.try_get("edition")?))
-    };
-    let mut found: Vec<(i64, i64, bool, i64)> =
-        found.iter().map(read).collect::<Result<_, sqlx::Error>>().map_err(failed)?;
-    found.sort_unstable();
-    let mut seen = HashSet::new();
-    let mut found = found.into_iter().peekable();
-    let outcome =
-        |(place, event): (i64, &&NewEvent)| match (found.next_if(|(of, ..)| *of == place), event.edition) {
-            (Some((_, pk, _, edition)), Some(own))
-                if pk > before && own.number().cast_signed() != edition =>
-            {
-                Ok((0, InsertOutcome::Stale))
-            }
-            (Some((_, pk, ..)), _) if pk > before && seen.insert(pk) => Ok((pk, InsertOutcome::New)),
-            (Some((_, pk, true, _)), _) => Ok((pk, InsertOutcome::Duplicate)),
-            (Some((_, pk, false, _)), _) => Ok((pk, InsertOutcome::Conflict)),
-            (None, Some(_)) => Ok((0, InsertOutcome::Stale)),
-            (None, None) => Err(corrupt("an event that was written is not there")),
-        };
-    (0..).zip(events).map(outcome).collect()
+    connection.execute_each(&sql.insert_payload, &rows).await?;
+    let leasing =
+        if leases { Leasing::ask(sql, connection, &mut deliveries).await? } else { Leasing::default() };
+    insert_deliveries(sql, connection, &deliveries).await?;
+    let mut deliveries = deliveries.into_iter();
+    let told = events.iter().zip(places).map(|(event, (_, outcome))| {
+        let inserted = Inserted::new(outcome);
+        if outcome != InsertOutcome::New {
+            return inserted;
+        }
+        let rows = event.deliveries.iter().zip(deliveries.by_ref());
+        inserted
+            .with_leased(rows.filter_map(|(delivery, row)| leasing.leased(event, delivery, &row)).collect())
+    });
+    Ok(told.collect())
 }
 
-/// The older payloads and the deliveries of events, which are written by one statement for each table.
-pub(in crate::store::sql::sqlite) struct Children<'a> {
-    payloads: Vec<PayloadRow<'a>>,
-    parts: Parts,
-    deliveries: Vec<DeliveryRow<'a>>,
-    ranks: HashMap<(SubscriptionId, &'a str), u32>,
-    /// Whether deliveries may be leased; the ids of those to lease, and of their subscriptions.
-    leases: bool,
-    leased: Vec<String>,
-    subscriptions: BTreeSet<String>,
+/// Writes the rows of events; returns the number and the outcome of each.
+async fn insert_events<C: Connection>(
+    sql: &Statements,
+    connection: &mut C,
+    events: &[&NewEvent],
+) -> Result<Vec<(i64, InsertOutcome)>, StoreError> {
+    let texts: Vec<_> = events
+        .iter()
+        .map(|event| {
+            let attributes = (!event.attributes.is_empty()).then(|| json(&event.attributes));
+            (digest(&event.payload), attributes, event.trace.map(|trace| trace.to_string()))
+        })
+        .collect();
+    let rows: Vec<_> = events
+        .iter()
+        .zip(&texts)
+        .map(|(event, (digest, attributes, trace))| {
+            let at = micros(event.inserted_at);
+            [
+                event.organization[..].into(),
+                event.contract.name().into(),
+                (&event.id).into(),
+                event.contract.version().into(),
+                event.event_type.as_str().into(),
+                digest[..].into(),
+                at.into(),
+                event.deliveries.is_empty().then_some(at).into(),
+                attributes.as_deref().into(),
+                trace.as_deref().into(),
+                event.payload[..].into(),
+                event.edition.map(|edition| edition.number().cast_signed()).into(),
+            ]
+        })
+        .collect();
+    let changed = connection.execute_each(&sql.insert_event, &rows).await?;
+    let mut places = Vec::with_capacity(events.len());
+    for ((event, changed), (digest, ..)) in events.iter().zip(changed).zip(&texts) {
+        places.push(match changed.is_any() {
+            true => (changed.last_row, InsertOutcome::New),
+            false => (0, known(sql, connection, event, digest).await?),
+        });
+    }
+    Ok(places)
 }
 
-impl<'a> Children<'a> {
-    pub(in crate::store::sql::sqlite) fn new(leases: bool) -> Self {
-        Self {
-            payloads: Vec::new(),
-            parts: Parts::default(),
-            deliveries: Vec::new(),
-            ranks: HashMap::new(),
-            leases,
-            leased: Vec::new(),
-            subscriptions: BTreeSet::new(),
-        }
+/// Returns the outcome of an event that was not written.
+async fn known<C: Connection>(
+    sql: &Statements,
+    connection: &mut C,
+    event: &NewEvent,
+    newest: &[u8],
+) -> Result<InsertOutcome, StoreError> {
+    let hex = |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
+    let older = event.older.iter().map(|payload| (payload.contract.version(), hex(&digest(&payload.bytes))));
+    let digests: Vec<_> = [(event.contract.version(), hex(newest))].into_iter().chain(older).collect();
+    let digests = json(&digests);
+    let values =
+        [event.organization[..].into(), event.contract.name().into(), (&event.id).into(), digests[..].into()];
+    match connection.find(&sql.known_event, &values).await? {
+        Some(row) if row.number("is_same").map_err(corrupt)? != 0 => Ok(InsertOutcome::Duplicate),
+        Some(_) => Ok(InsertOutcome::Conflict),
+        None if event.edition.is_some() => Ok(InsertOutcome::Stale),
+        None => Err(corrupt("an event that was written is not there")),
     }
+}
 
-    /// Adds the older payloads and the deliveries of an event. `number` is its row number, or its place (from
-    /// 1) in the insert just before.
-    fn push_event(&mut self, event: &'a NewEvent, number: i64) {
-        for payload in &event.older {
-            let (digest, from) = (self.payloads.len() * DIGEST + 1, self.parts.next());
-            let version = payload.contract.version();
-            self.payloads.push(PayloadRow { event: number, version, digest, from, len: payload.bytes.len() });
-            self.parts.push(&payload.bytes);
-        }
-        for delivery in &event.deliveries {
-            let version = older(event, delivery).map(|payload| payload.contract.version());
-            self.push(delivery, number, version, event.ordering_key.as_deref(), event.inserted_at);
-        }
-    }
+/// A delivery to be made.
+pub(in crate::store::sql::sqlite) struct DeliveryRow<'a> {
+    id: DeliveryId,
+    subscription: SubscriptionId,
+    /// The row number of its event.
+    event: i64,
+    version: Option<&'a str>,
+    key: Option<&'a str>,
+    at: i64,
+    /// The end of the lease that it asks for.
+    until: Option<i64>,
+    is_leased: bool,
+}
 
-    pub(in crate::store::sql::sqlite) fn push(
-        &mut self,
+impl<'a> DeliveryRow<'a> {
+    pub(in crate::store::sql::sqlite) fn new(
         delivery: &NewDelivery,
         event: i64,
         version: Option<&'a str>,
         key: Option<&'a str>,
         at: OffsetDateTime,
-    ) {
-        let rank = key.map_or(0, |key| {
-            let next = self.ranks.entry((delivery.subscription, key)).or_default();
-            *next += 1;
-            *next - 1
-        });
-        if self.leases && delivery.lease.is_some() {
-            self.leased.push(hex(delivery.id.as_u128()));
-            self.subscriptions.insert(hex(delivery.subscription.as_u128()));
-            self.deliveries.push(DeliveryRow::new(delivery, event, version, key, rank, at));
-        } else {
-            let due = NewDelivery::new(delivery.id, delivery.subscription);
-            self.deliveries.push(DeliveryRow::new(&due, event, version, key, rank, at));
+    ) -> Self {
+        let (id, subscription, until) = (delivery.id, delivery.subscription, None);
+        Self { id, subscription, event, version, key, at: micros(at), until, is_leased: false }
+    }
+
+    fn of_event(event: &'a NewEvent, pk: i64, delivery: &NewDelivery) -> Self {
+        let version = older(event, delivery).map(|payload| payload.contract.version());
+        let row = Self::new(delivery, pk, version, event.ordering_key.as_deref(), event.inserted_at);
+        Self { until: delivery.lease.map(|lease| later(event.inserted_at, lease)), ..row }
+    }
+
+    /// Returns the number of its lease, which is odd while it is leased. A lease that is asked for and not
+    /// given uses up its number all the same: the caller may not hear the outcome, and hand back that lease.
+    fn lease(&self) -> i64 {
+        match (self.is_leased, self.until) {
+            (true, _) => 1,
+            (false, Some(_)) if self.key.is_none() => 2,
+            (false, _) => 0,
         }
     }
 
-    /// Adds the statements. `events` is the size of the insert just before; `None` means that the row numbers
-    /// are known.
-    fn ask(&self, sql: &Statements, script: &mut Script, events: Option<usize>) {
-        let base = if events.is_some() { None } else { Some(0_i64) };
-        let events = events.map(|events| events as i64);
-        let mut written = events;
-        if !self.payloads.is_empty() {
-            script.statement(&sql.insert_payloads).bind(json(&self.payloads)).bind(written);
-            script.bind(base).bind(events).bind(&self.parts.digests[..]).bind(&self.parts.bytes[..]);
-            written = events.map(|_| self.payloads.len() as i64);
-        }
-        if self.deliveries.is_empty() {
-            return;
-        }
-        let (rows, all): (Arc<str>, _) = (json(&self.deliveries).into(), self.deliveries.len() as i64);
-        for (statement, written) in
-            [(&sql.insert_directory, written), (&sql.insert_pending, events.map(|_| all))]
-        {
-            script.statement(statement).bind(Arc::clone(&rows)).bind(written).bind(base).bind(events);
-        }
-        script.statement(&sql.insert_cancelled).bind(all).bind(rows);
-        if !self.leased.is_empty() {
-            script.statement(&sql.leased_by_insert).bind(json(&self.leased));
-            script.statement(&sql.subscriptions_named).bind(json(&self.subscriptions));
-        }
+    fn due_at(&self) -> i64 {
+        self.until.filter(|_| self.is_leased).unwrap_or(self.at)
     }
+}
 
-    /// Reads the results of the statements that [`ask`](Self::ask) added.
-    fn take(&self, results: &mut StatementResults) -> Result<LeasedNow, StoreError> {
-        let written = usize::from(!self.payloads.is_empty()) + if self.deliveries.is_empty() { 0 } else { 3 };
-        for _ in 0..written {
-            results.take()?;
-        }
-        if self.leased.is_empty() {
-            return Ok(LeasedNow::default());
-        }
-        LeasedNow::read(&results.take()?, &results.take()?)
+/// Writes deliveries of events that are there.
+pub(in crate::store::sql::sqlite) async fn insert_deliveries<C: Connection>(
+    sql: &Statements,
+    connection: &mut C,
+    rows: &[DeliveryRow<'_>],
+) -> Result<(), StoreError> {
+    let places: Vec<_> =
+        rows.iter().map(|row| [row.subscription.into(), row.id.into(), row.event.into()]).collect();
+    connection.execute_each(&sql.insert_place, &places).await?;
+    let pending: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            [
+                row.id.into(),
+                row.subscription.into(),
+                row.event.into(),
+                row.lease().into(),
+                row.due_at().into(),
+                row.at.into(),
+                row.version.into(),
+                row.key.into(),
+            ]
+        })
+        .collect();
+    let changed = connection.execute_each(&sql.insert_pending, &pending).await?;
+    for (row, _) in rows.iter().zip(changed).filter(|(_, changed)| !changed.is_any()) {
+        // Its subscription does not exist.
+        let values: [Value<'_>; 6] = [
+            row.id.into(),
+            row.subscription.into(),
+            row.event.into(),
+            row.at.into(),
+            row.version.into(),
+            row.key.into(),
+        ];
+        connection.execute(&sql.insert_cancelled, &values).await?;
     }
+    Ok(())
+}
 
-    /// Writes the payloads and deliveries of events whose row numbers are known.
-    pub(in crate::store::sql::sqlite) async fn insert(
-        self,
-        sql: &Statements,
-        connection: &mut SqliteConnection,
-    ) -> Result<LeasedNow, StoreError> {
-        if self.payloads.is_empty() && self.deliveries.is_empty() {
-            return Ok(LeasedNow::default());
-        }
-        let mut script = Script::default();
-        self.ask(sql, &mut script, None);
-        self.take(&mut script.run(connection).await?)
-    }
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
 }
 
 /// Returns the payload that a delivery sends, if it is one of the event's older ones.
@@ -284,44 +224,39 @@ pub(in crate::store::sql::sqlite) fn older<'a>(
     event.older.iter().find(|payload| payload.contract.version() == version)
 }
 
-/// The deliveries that an insert leased, and the subscriptions as it read them.
+/// The subscriptions from which deliveries are leased as they are inserted, as this transaction reads them.
 #[derive(Default)]
-pub(in crate::store::sql::sqlite) struct LeasedNow {
-    deliveries: HashSet<String>,
-    subscriptions: HashMap<SubscriptionId, Arc<Subscription>>,
-}
+struct Leasing(HashMap<SubscriptionId, Arc<Subscription>>);
 
-impl LeasedNow {
-    fn read(leased: &StatementResult, subscriptions: &StatementResult) -> Result<Self, StoreError> {
-        let leased: &str = leased.row()?.try_get(0).map_err(failed)?;
-        let leased: Vec<String> = serde_json::from_str(leased).map_err(corrupt)?;
-        let deliveries = leased.into_iter().map(|id| id.to_ascii_lowercase()).collect();
+impl Leasing {
+    /// Leases the deliveries that ask for it and have no ordering key, where their subscriptions are enabled
+    /// and not paused. A claim reports those that cannot be read.
+    async fn ask<C: Connection>(
+        sql: &Statements,
+        connection: &mut C,
+        deliveries: &mut [DeliveryRow<'_>],
+    ) -> Result<Self, StoreError> {
         let mut read = HashMap::new();
-        for row in &subscriptions.rows {
-            // A subscription that cannot be read is reported by the claim that follows the end of the lease.
-            if let Ok(subscription) = columns::subscription(row, "id") {
-                let id = SubscriptionId::from_u128(row.uuid("id").map_err(corrupt)?);
-                read.insert(id, Arc::new(subscription));
+        for row in deliveries.iter_mut().filter(|row| row.until.is_some() && row.key.is_none()) {
+            if !read.contains_key(&row.subscription) {
+                let found = connection.find(&sql.subscription_named, &[row.subscription.into()]).await?;
+                let facts = |found| {
+                    let open_from = open_from(&found)?;
+                    Ok::<_, Unread>((open_from, Arc::new(columns::subscription(&found, "id")?)))
+                };
+                read.insert(row.subscription, found.and_then(|found| facts(found).ok()));
             }
+            let found = read.get(&row.subscription).and_then(Option::as_ref);
+            row.is_leased = found.is_some_and(|(from, _)| from.is_some_and(|from| from <= row.at));
         }
-        Ok(Self { deliveries, subscriptions: read })
+        Ok(Self(read.into_iter().filter_map(|(id, found)| Some((id, found?.1))).collect()))
     }
 
-    /// Returns the result of a new event.
-    fn inserted(&self, event: &NewEvent) -> Inserted {
-        let inserted = Inserted::new(InsertOutcome::New);
-        if self.deliveries.is_empty() {
-            return inserted;
-        }
-        let leased = event.deliveries.iter().filter_map(|delivery| self.claimed(event, delivery));
-        inserted.with_leased(leased.collect())
-    }
-
-    fn claimed(&self, event: &NewEvent, delivery: &NewDelivery) -> Option<Leased> {
-        if delivery.lease.is_none() || !self.deliveries.contains(&hex(delivery.id.as_u128())) {
+    fn leased(&self, event: &NewEvent, delivery: &NewDelivery, row: &DeliveryRow<'_>) -> Option<Leased> {
+        if !row.is_leased {
             return None;
         }
-        let subscription = self.subscriptions.get(&delivery.subscription)?;
+        let subscription = self.0.get(&delivery.subscription)?;
         let (contract, payload) = match older(event, delivery) {
             None => (event.contract.clone(), &event.payload),
             Some(older) => (older.contract.clone(), &older.bytes),
@@ -336,4 +271,10 @@ impl LeasedNow {
         );
         Some(Leased::new(due.with_due_at(event.inserted_at).with_trace(event.trace), Lease::new(1)))
     }
+}
+
+/// Returns from when on deliveries of a subscription may be leased, or `None` while it is disabled.
+pub(super) fn open_from(subscription: &impl columns::Columns) -> Result<Option<i64>, Unread> {
+    let from = subscription.number("paused_until")?;
+    Ok((subscription.text("status")? == ENABLED).then_some(from))
 }

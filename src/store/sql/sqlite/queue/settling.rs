@@ -1,144 +1,166 @@
-//! [`Settling`]: a batch of settlements in progress.
+//! Settling leases.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
-
-use crate::delivery::Next;
-use crate::id::DeliveryId;
-use crate::store::sql::columns::{Unread, corrupt, json, micros, stored_lease};
-use crate::store::sql::sqlite::error::failed;
-use crate::store::sql::sqlite::rows::{LeaseRow, SettlementRow, SubscriptionChange};
-use crate::store::sql::sqlite::script::{Script, StatementResults};
+use crate::delivery::{DeliveryState, Next};
+use crate::store::sql::attempt::AttemptRow;
+use crate::store::sql::columns::{Columns, Unread, corrupt, micros, reach, stored_lease};
+use crate::store::sql::sqlite::connection::Connection;
+use crate::store::sql::sqlite::row::Row;
+use crate::store::sql::sqlite::rows::later;
 use crate::store::sql::sqlite::statements::Statements;
-use crate::store::{Lease, Settled, Settlement, StoreError};
+use crate::store::sql::value::Value;
+use crate::store::{Settled, Settlement, StoreError};
 
-/// A batch of settlements in progress.
-pub(super) struct Settling<'a> {
-    settlements: &'a [&'a Settlement],
-    /// The leases in the order in which they were sent.
-    leases: Vec<(DeliveryId, Lease)>,
-    /// The number of statements that write.
-    statements: usize,
-}
-
-impl<'a> Settling<'a> {
-    /// Adds one statement for the leases that still hold, two for the deliveries that end, and two for the
-    /// others, whatever the number of settlements.
-    pub(super) fn ask(sql: &Statements, script: &mut Script, settlements: &'a [&'a Settlement]) -> Self {
-        // If two settlements have one lease, the first counts, as it would in two batches.
-        let mut seen = HashSet::new();
-        let mut leases = Vec::with_capacity(settlements.len());
-        let mut rows = Vec::with_capacity(settlements.len());
-        for settlement in settlements {
-            let Some(lease) = stored_lease(settlement.lease) else { continue };
-            if seen.insert((settlement.key, settlement.lease)) {
-                leases.push((settlement.key, settlement.lease));
-                rows.push(SettlementRow::new(settlement, lease));
-            }
-        }
-        let asked: Vec<_> = rows.iter().map(SettlementRow::lease).collect();
-        script.statement(&sql.settling).bind(json(&asked));
-        let (ends, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(SettlementRow::is_end);
-        let mut statements = 0;
-        if !ends.is_empty() {
-            let removed: Vec<LeaseRow> = ends.iter().map(SettlementRow::lease).collect();
-            script.statement(&sql.append_ended).bind(json(&ends));
-            script.statement(&sql.remove_ended).bind(json(&removed));
-            statements += 2;
-        }
-        let tried: Vec<_> = others.iter().filter(|row| row.is_tried()).collect();
-        if !tried.is_empty() {
-            script.statement(&sql.log_attempts).bind(json(&tried));
-            statements += 1;
-        }
-        if !others.is_empty() {
-            script.statement(&sql.put_off).bind(json(&others));
-            statements += 1;
-        }
-        Self { settlements, leases, statements }
-    }
-
-    /// Returns the results, and whether extra statements ran: one if subscriptions are paused or disabled,
-    /// and one if deliveries with an ordering key end.
-    pub(super) async fn finish(
-        self,
-        sql: &Statements,
-        connection: &mut SqliteConnection,
-        results: &mut StatementResults,
-    ) -> Result<(Vec<Settled>, bool), StoreError> {
-        let settling = results.take()?;
-        let leased: &str = settling.row()?.try_get(0).map_err(failed)?;
-        let leased: Vec<(usize, String, Option<String>)> = serde_json::from_str(leased).map_err(corrupt)?;
-        for _ in 0..self.statements {
-            results.take()?;
-        }
-        let mut changed: HashMap<_, _> = leased
-            .into_iter()
-            .filter_map(|(place, subscription, key)| {
-                Some((*self.leases.get(place)?, Place { subscription, key }))
-            })
-            .collect();
-        let mut told = Vec::with_capacity(self.settlements.len());
-        let mut subscriptions = BTreeMap::new();
-        let mut ended = Vec::new();
-        for settlement in self.settlements {
-            let Some(place) = changed.remove(&(settlement.key, settlement.lease)) else {
-                told.push(Settled::Stale);
-                continue;
-            };
-            told.push(Settled::Done);
-            if settlement.pause().is_some() || settlement.disable().is_some() {
-                subscriptions
-                    .entry(place.subscription.clone())
-                    .or_insert_with_key(|id| SubscriptionChange::new(id))
-                    .add(settlement);
-            }
-            if !matches!(settlement.next, Next::Retry { .. }) {
-                ended.extend(place.ended_at(micros(settlement.now)));
-            }
-        }
-        if !subscriptions.is_empty() {
-            let rows = json(&subscriptions.values().collect::<Vec<_>>());
-            let settle = sqlx::query(sql.settle_subscriptions.clone()).bind(rows);
-            settle.execute(&mut *connection).await.map_err(failed)?;
-        }
-        unblock(sql, connection, &ended).await?;
-        Ok((told, !subscriptions.is_empty() || !ended.is_empty()))
-    }
-}
-
-/// Makes the next delivery of each of these ordering keys due.
-pub(in crate::store::sql::sqlite) async fn unblock(
+/// Settles the leases that still hold. A settlement of another lease changes nothing.
+pub(in crate::store::sql::sqlite) async fn settle<C: Connection>(
     sql: &Statements,
-    connection: &mut SqliteConnection,
-    ended: &[(String, String, i64)],
-) -> Result<(), StoreError> {
-    if !ended.is_empty() {
-        let unblock = sqlx::query(sql.unblock.clone()).bind(json(ended));
-        unblock.execute(connection).await.map_err(failed)?;
+    connection: &mut C,
+    settlements: &[&Settlement],
+) -> Result<Vec<Settled>, StoreError> {
+    let mut told = Vec::with_capacity(settlements.len());
+    for settlement in settlements {
+        let is_settled = match stored_lease(settlement.lease) {
+            Some(lease) => settle_one(sql, connection, settlement, lease).await?,
+            None => false,
+        };
+        told.push(if is_settled { Settled::Done } else { Settled::Stale });
     }
-    Ok(())
+    Ok(told)
 }
 
-/// The subscription of a pending delivery, in hex, and its ordering key.
+async fn settle_one<C: Connection>(
+    sql: &Statements,
+    connection: &mut C,
+    settlement: &Settlement,
+    lease: i64,
+) -> Result<bool, StoreError> {
+    let now = micros(settlement.now);
+    let tried = settlement.log().map(AttemptRow::new);
+    let place = match settlement.next {
+        Next::Retry { after } => {
+            let due_at = later(settlement.now, after);
+            put_off(sql, connection, settlement, lease, due_at, tried.as_ref()).await?
+        }
+        Next::Done => {
+            end(sql, connection, settlement, lease, DeliveryState::Delivered, tried.as_ref()).await?
+        }
+        Next::Dead { reason } => {
+            end(sql, connection, settlement, lease, DeliveryState::Dead(reason), tried.as_ref()).await?
+        }
+    };
+    let Some(place) = place else { return Ok(false) };
+    let (pause, disable) = (settlement.pause(), settlement.disable());
+    if pause.is_some() || disable.is_some() {
+        let values = [
+            Value::Id(place.subscription),
+            pause.map(|pause| later(settlement.now, pause)).into(),
+            pause.map(|_| now).into(),
+            disable.map(|reason| reason.as_str()).into(),
+            disable.map(|_| now).into(),
+        ];
+        connection.execute(&sql.settle_subscription, &values).await?;
+    }
+    if !matches!(settlement.next, Next::Retry { .. }) {
+        place.unblock(sql, connection, now).await?;
+    }
+    Ok(true)
+}
+
+/// Puts off a delivery that is still pending; returns where it is, or `None` if the lease does not hold.
+async fn put_off<C: Connection>(
+    sql: &Statements,
+    connection: &mut C,
+    settlement: &Settlement,
+    lease: i64,
+    due_at: i64,
+    tried: Option<&AttemptRow<'_>>,
+) -> Result<Option<Place>, StoreError> {
+    let values = [
+        settlement.key.into(),
+        lease.into(),
+        due_at.into(),
+        i64::from(tried.is_some()).into(),
+        tried.map(|attempt| attempt.started_at).into(),
+        reach(settlement.late).into(),
+        settlement.keeps_back().then(|| micros(settlement.now)).into(),
+    ];
+    let Some(row) = connection.find(&sql.put_off, &values).await? else { return Ok(None) };
+    if let Some(attempt) = tried {
+        let mut values = vec![settlement.key.into()];
+        values.extend(columns_of(Some(attempt)));
+        connection.execute(&sql.log_attempt, &values).await?;
+    }
+    Ok(Some(Place::read(&row).map_err(corrupt)?))
+}
+
+/// Moves a delivery to the history; returns where it was, or `None` if the lease does not hold.
+async fn end<C: Connection>(
+    sql: &Statements,
+    connection: &mut C,
+    settlement: &Settlement,
+    lease: i64,
+    state: DeliveryState,
+    tried: Option<&AttemptRow<'_>>,
+) -> Result<Option<Place>, StoreError> {
+    let mut values = vec![
+        settlement.key.into(),
+        lease.into(),
+        state.as_str().into(),
+        i64::from(tried.is_some()).into(),
+        micros(settlement.now).into(),
+    ];
+    values.extend(columns_of(tried));
+    if !connection.execute(&sql.append_ended, &values).await?.is_any() {
+        return Ok(None);
+    }
+    let removed = connection.find(&sql.remove_ended, &[settlement.key.into()]).await?;
+    let removed = removed.ok_or_else(|| corrupt("a delivery that ended is not there"))?;
+    Ok(Some(Place::read(&removed).map_err(corrupt)?))
+}
+
+/// The columns of an attempt in the order in which the statements take them.
+fn columns_of<'a>(attempt: Option<&AttemptRow<'a>>) -> [Value<'a>; 14] {
+    let number = |of: fn(&AttemptRow<'_>) -> Option<i64>| attempt.and_then(of).into();
+    [
+        number(|attempt| Some(attempt.number)),
+        number(|attempt| Some(attempt.started_at)),
+        number(|attempt| Some(attempt.duration)),
+        number(|attempt| attempt.dns),
+        number(|attempt| attempt.connect),
+        number(|attempt| attempt.tls),
+        number(|attempt| attempt.first_byte),
+        number(|attempt| Some(attempt.total)),
+        number(|attempt| attempt.status),
+        number(|attempt| attempt.retry_after),
+        attempt.and_then(|attempt| attempt.error).into(),
+        attempt.and_then(|attempt| attempt.reason).into(),
+        number(|attempt| attempt.head_status),
+        attempt.map(|attempt| attempt.excerpt).into(),
+    ]
+}
+
+/// Where a delivery is pending, or was: its subscription and its ordering key.
 pub(in crate::store::sql::sqlite) struct Place {
-    subscription: String,
-    key: Option<String>,
+    pub(in crate::store::sql::sqlite) subscription: u128,
+    pub(in crate::store::sql::sqlite) key: Option<String>,
 }
 
 impl Place {
-    pub(in crate::store::sql::sqlite) fn read(row: &SqliteRow) -> Result<Self, Unread> {
-        let subscription: &[u8] = row.try_get("subscription")?;
-        Ok(Self {
-            subscription: subscription.iter().map(|byte| format!("{byte:02x}")).collect(),
-            key: row.try_get("ordering_key")?,
-        })
+    pub(in crate::store::sql::sqlite) fn read(row: &Row) -> Result<Self, Unread> {
+        let key = row.optional_text("ordering_key")?.map(str::to_owned);
+        Ok(Self { subscription: row.uuid("subscription")?, key })
     }
 
-    /// Returns the row for [`unblock`], or `None` without an ordering key.
-    pub(in crate::store::sql::sqlite) fn ended_at(self, at: i64) -> Option<(String, String, i64)> {
-        Some((self.subscription, self.key?, at))
+    /// Makes the next delivery of the ordering key due, if there is a key.
+    pub(in crate::store::sql::sqlite) async fn unblock<C: Connection>(
+        &self,
+        sql: &Statements,
+        connection: &mut C,
+        at: i64,
+    ) -> Result<(), StoreError> {
+        if let Some(key) = &self.key {
+            let values = [Value::Id(self.subscription), key[..].into(), at.into()];
+            connection.execute(&sql.unblock, &values).await?;
+        }
+        Ok(())
     }
 }

@@ -1,0 +1,135 @@
+//! [`Native`]: the writing thread's own connection, by SQLite's interface.
+
+use std::future::{Future, ready};
+use std::sync::Arc;
+
+use rusqlite::{CachedStatement, OpenFlags};
+use sqlx::SqlStr;
+use sqlx::sqlite::SqliteSynchronous;
+
+use super::connection::{Changed, Connection};
+use super::error::failed_natively;
+use super::row::{Cell, Row};
+use super::thread::File;
+use crate::store::StoreError;
+use crate::store::sql::value::Value;
+
+/// A connection whose statements run on the caller's thread. Its futures are ready at once.
+#[derive(Debug)]
+pub(super) struct Native(rusqlite::Connection);
+
+impl Native {
+    /// Opens a database that exists.
+    pub(super) fn open(file: &File) -> Result<Self, StoreError> {
+        let open = || {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = rusqlite::Connection::open_with_flags(&file.path, flags)?;
+            connection.busy_timeout(file.busy_timeout)?;
+            connection.pragma_update(None, "synchronous", synchronous_name(&file.synchronous))?;
+            connection.pragma_update(None, "temp_store", "MEMORY")?;
+            connection.set_prepared_statement_cache_capacity(MOST_PREPARED);
+            Ok(Self(connection))
+        };
+        open().map_err(failed_natively)
+    }
+
+    /// Begins a transaction that may write.
+    pub(super) fn begin(&mut self) -> Result<(), StoreError> {
+        self.run("BEGIN IMMEDIATE")
+    }
+
+    pub(super) fn commit(&mut self) -> Result<(), StoreError> {
+        self.run("COMMIT")
+    }
+
+    /// Ends a transaction, if there is one.
+    pub(super) fn roll_back(&mut self) -> Result<(), StoreError> {
+        if self.0.is_autocommit() { Ok(()) } else { self.run("ROLLBACK") }
+    }
+
+    fn run(&self, statement: &str) -> Result<(), StoreError> {
+        let run = || self.0.prepare_cached(statement)?.raw_execute();
+        run().map(drop).map_err(failed_natively)
+    }
+
+    fn bound(&self, statement: &SqlStr, values: &[Value<'_>]) -> rusqlite::Result<CachedStatement<'_>> {
+        let mut statement = self.0.prepare_cached(statement.as_str())?;
+        bind(&mut statement, values)?;
+        Ok(statement)
+    }
+
+    fn fetch_now(&self, statement: &SqlStr, values: &[Value<'_>]) -> rusqlite::Result<Vec<Row>> {
+        let mut statement = self.bound(statement, values)?;
+        let names: Arc<[Box<str>]> = statement.column_names().into_iter().map(Box::from).collect();
+        let mut found = statement.raw_query();
+        let mut rows = Vec::new();
+        while let Some(row) = found.next()? {
+            let cells = (0..names.len()).map(|place| row.get_ref(place).map(Cell::from));
+            rows.push(Row::Own(Arc::clone(&names), cells.collect::<Result<_, _>>()?));
+        }
+        Ok(rows)
+    }
+
+    fn changed(&self, rows: usize) -> Changed {
+        Changed { rows: rows as u64, last_row: self.0.last_insert_rowid() }
+    }
+}
+
+impl Connection for Native {
+    fn execute(
+        &mut self,
+        statement: &SqlStr,
+        values: &[Value<'_>],
+    ) -> impl Future<Output = Result<Changed, StoreError>> + Send {
+        let execute = || self.bound(statement, values)?.raw_execute();
+        ready(execute().map(|rows| self.changed(rows)).map_err(failed_natively))
+    }
+
+    fn fetch(
+        &mut self,
+        statement: &SqlStr,
+        values: &[Value<'_>],
+    ) -> impl Future<Output = Result<Vec<Row>, StoreError>> + Send {
+        ready(self.fetch_now(statement, values).map_err(failed_natively))
+    }
+
+    fn execute_each<const N: usize>(
+        &mut self,
+        statement: &SqlStr,
+        rows: &[[Value<'_>; N]],
+    ) -> impl Future<Output = Result<Vec<Changed>, StoreError>> + Send {
+        let execute = || -> rusqlite::Result<Vec<Changed>> {
+            let mut statement = self.0.prepare_cached(statement.as_str())?;
+            let run = |values: &[Value<'_>; N]| {
+                bind(&mut statement, values)?;
+                Ok(self.changed(statement.raw_execute()?))
+            };
+            rows.iter().map(run).collect()
+        };
+        ready(execute().map_err(failed_natively))
+    }
+}
+
+fn bind(statement: &mut CachedStatement<'_>, values: &[Value<'_>]) -> rusqlite::Result<()> {
+    for (value, place) in values.iter().zip(1..) {
+        match *value {
+            Value::Id(id) => statement.raw_bind_parameter(place, &id.to_be_bytes()[..])?,
+            Value::Number(number) => statement.raw_bind_parameter(place, number)?,
+            Value::Text(text) => statement.raw_bind_parameter(place, text)?,
+            Value::Bytes(bytes) => statement.raw_bind_parameter(place, bytes)?,
+        }
+    }
+    Ok(())
+}
+
+fn synchronous_name(synchronous: &SqliteSynchronous) -> &'static str {
+    match synchronous {
+        SqliteSynchronous::Off => "OFF",
+        SqliteSynchronous::Normal => "NORMAL",
+        SqliteSynchronous::Full => "FULL",
+        SqliteSynchronous::Extra => "EXTRA",
+    }
+}
+
+/// More than the statements that the writing thread runs.
+const MOST_PREPARED: usize = 64;

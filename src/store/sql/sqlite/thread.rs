@@ -1,0 +1,144 @@
+//! [`Thread`]: the thread that writes what callers share, on a connection of its own.
+
+use std::future::{Future, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use sqlx::sqlite::SqliteSynchronous;
+use tokio::sync::{Mutex, oneshot};
+
+use super::native::Native;
+use super::parts::{self, Failure, Transactions, Write, Written, write_all};
+use super::statements::Statements;
+use crate::store::sql::waiting::{Serving, Waiting};
+use crate::store::{StoreError, StoreErrorKind};
+
+/// A thread that sleeps until a caller wakes it. It ends when this handle is dropped.
+#[derive(Debug)]
+pub(super) struct Thread(Sender<Wake>);
+
+#[derive(Debug)]
+enum Wake {
+    Serve,
+    End(oneshot::Sender<()>),
+}
+
+impl Thread {
+    pub(super) fn start(work: Work) -> Result<Self, StoreError> {
+        let (wakes, waiting) = mpsc::channel();
+        let named = thread::Builder::new().name("hookwire-sqlite".to_owned());
+        named
+            .spawn(move || work.run(waiting))
+            .map_err(|error| StoreError::new(StoreErrorKind::Unavailable, error))?;
+        Ok(Self(wakes))
+    }
+
+    /// Has the thread write what waits; returns false if it has ended.
+    pub(super) fn wake(&self) -> bool {
+        self.0.send(Wake::Serve).is_ok()
+    }
+
+    /// Waits until the thread has written what waits and has closed its connection.
+    pub(super) async fn end(&self) {
+        let (reply, ended) = oneshot::channel();
+        if self.0.send(Wake::End(reply)).is_ok() {
+            _ = ended.await;
+        }
+    }
+}
+
+/// The database file, and how it is opened.
+#[derive(Clone, Debug)]
+pub(super) struct File {
+    pub(super) path: PathBuf,
+    pub(super) synchronous: SqliteSynchronous,
+    pub(super) busy_timeout: Duration,
+}
+
+/// What the thread works with.
+pub(super) struct Work {
+    sql: Arc<Statements>,
+    file: File,
+    turn: Arc<Mutex<()>>,
+    waiting: Arc<Waiting<Write>>,
+    /// Opened by the first write, and again after an error that leaves its state unknown.
+    connection: Option<Native>,
+}
+
+impl Work {
+    pub(super) fn new(
+        sql: Arc<Statements>,
+        file: File,
+        turn: Arc<Mutex<()>>,
+        waiting: Arc<Waiting<Write>>,
+    ) -> Self {
+        Self { sql, file, turn, waiting, connection: None }
+    }
+
+    fn run(mut self, wakes: Receiver<Wake>) {
+        let mut ended = None;
+        for wake in &wakes {
+            match wake {
+                Wake::Serve => self.serve(),
+                Wake::End(reply) => {
+                    ended = Some(reply);
+                    break;
+                }
+            }
+        }
+        // In this order: a caller that joins after its part was dropped finds that nobody can be woken.
+        drop(wakes);
+        drop(Serving::new(&self.waiting));
+        drop(self.connection);
+        _ = ended.map(|reply| reply.send(()));
+    }
+
+    fn serve(&mut self) {
+        let waiting = Arc::clone(&self.waiting);
+        let turn = Arc::clone(&self.turn);
+        let mut serving = Serving::new(&waiting);
+        while serving.goes_on() {
+            let _turn = turn.blocking_lock();
+            // Include the writes that arrived while this thread waited for the lock.
+            let parts = waiting.take();
+            // After a panic, the callers hear that their parts were dropped.
+            if catch_unwind(AssertUnwindSafe(|| now(write_all(self, parts)))).is_err() {
+                self.connection = None;
+            }
+        }
+    }
+
+    fn commit_now(&mut self, parts: &[Write]) -> Result<Written, Failure> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(Native::open(&self.file).map_err(Failure::Whole)?),
+        };
+        connection.begin().map_err(Failure::Whole)?;
+        let written = now(parts::write(&self.sql, connection, parts)).map_err(Failure::Part);
+        let written = written.and_then(|written| match connection.commit() {
+            Ok(()) => Ok(written),
+            Err(error) => Err(Failure::Whole(error)),
+        });
+        if written.is_err() && connection.roll_back().is_err() {
+            // Closing the connection ends the transaction.
+            self.connection = None;
+        }
+        written
+    }
+}
+
+impl Transactions for Work {
+    fn commit(&mut self, parts: &[Write]) -> impl Future<Output = Result<Written, Failure>> + Send {
+        ready(self.commit_now(parts))
+    }
+}
+
+/// Returns the result of a future that waits for nothing.
+fn now<F: Future>(future: F) -> F::Output {
+    future.now_or_never().expect("invariant: the thread's own connection is always ready")
+}
