@@ -4,6 +4,7 @@
 
 use std::future::{Future, poll_fn};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use crate::store_parts::{
     LEASE, NOW, SUBSCRIPTION, deliver_all, delivered, delivery_id, event, subscription, subscription_of, wish,
 };
-use crate::stores::{claim_of, deliveries, poll};
+use crate::stores::{deliveries, poll};
 use hookwire::delivery::Next;
 use hookwire::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool};
 use hookwire::sqlx::{
@@ -19,7 +20,7 @@ use hookwire::sqlx::{
 };
 use hookwire::store::StoreErrorKind;
 use hookwire::store::conformance::Application;
-use hookwire::store::implement::{Claims, InsertOutcome, Settled, Settlement, Share};
+use hookwire::store::implement::{Claims, InsertOutcome, Settled, Settlement};
 use hookwire::store::sqlite::SqliteStore;
 use hookwire::{
     AddressPolicy, Attempt, DeadReason, EndpointUrl, ErrorClass, Outcome, Pruning, Records, Secret,
@@ -467,7 +468,7 @@ mod faults {
         }
         // This claim has begun when it is dropped, so it is executed and handed back.
         let mut dropped = Box::pin(async { store.claim(&wish(NOW, 50)).await });
-        assert!(futures_util::poll!(&mut dropped).is_pending());
+        assert!(is_pending(&mut dropped).await);
         let waiting = tokio::spawn({
             let store = store.clone();
             async move { store.insert(&[event(51)]).await }
@@ -535,10 +536,10 @@ mod together {
         let first: Vec<_> = (11..=1_010).map(event).collect();
         let (second, third) = ([event(2)], [event(3)]);
         let mut writing = Box::pin(store.insert(&first));
-        assert!(futures_util::poll!(&mut writing).is_pending());
+        assert!(is_pending(&mut writing).await);
         drop_after(1, store.insert(&second)).await;
         let mut waiting = Box::pin(store.insert(&third));
-        assert!(futures_util::poll!(&mut waiting).is_pending());
+        assert!(is_pending(&mut waiting).await);
         other.execute("COMMIT").await.unwrap();
         assert_eq!(waiting.await.unwrap(), [InsertOutcome::New]);
         assert_eq!(writing.await.unwrap().len(), first.len());
@@ -639,6 +640,7 @@ mod statements {
     /// The writing thread talks to SQLite itself, so that no statement waits for the driver's thread.
     #[tokio::test]
     async fn inserts_claims_and_settlements_do_without_the_driver() {
+        counted_of(COUNTED);
         let directory = directory();
         let store = SqliteStore::builder().with_prefix(COUNTED).open(path(&directory)).await.unwrap();
         store.put(&subscription()).await.unwrap();
@@ -660,7 +662,7 @@ mod statements {
         let batches: Vec<_> = (1..=101).map(|number| [event(number)]).collect();
         let mut inserts =
             Box::pin(futures_util::future::join_all(batches.iter().map(|batch| store.insert(batch))));
-        assert!(futures_util::poll!(&mut inserts).is_pending());
+        assert!(is_pending(&mut inserts).await);
         let before = commits(&directory);
         other.execute("COMMIT").await.unwrap();
         assert!(inserts.await.into_iter().all(|told| told.unwrap() == [InsertOutcome::New]));
@@ -782,6 +784,11 @@ mod pools {
         }
         assert_eq!(taken, 200);
     }
+}
+
+/// Polls a future once.
+async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
+    poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context).is_pending())).await
 }
 
 /// Polls a future a few times, and drops it before it ends.

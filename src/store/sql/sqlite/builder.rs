@@ -10,9 +10,9 @@ use sqlx::sqlite::{
 use tokio::time::{Instant, sleep};
 
 use super::error::{failed, is_busy, is_too_old};
+use super::native::File;
 use super::schema::{self, parse_prefix};
 use super::store::SqliteStore;
-use super::thread::File;
 use super::writer::Writer;
 use crate::store::sql::tables::Prefix;
 use crate::store::{StoreError, StoreErrorKind};

@@ -3,17 +3,14 @@
 -- Each statement writes one row. Their parameters have no numbers, because several are sent together where
 -- the driver runs them.
 
+-- name: edition
+SELECT edition FROM {p}editions WHERE organization = ?1;
+
 -- name: insert_event
--- Writes nothing if the event exists, or if its organization's subscriptions have another edition than its
--- own.
+-- Writes nothing if the event exists.
 INSERT INTO {p}events
   (organization, contract, id, version, type, digest, created_at, unwanted_at, attributes, trace, payload)
-SELECT n.organization, n.contract, n.id, n.version, n.type, n.digest, n.at, n.unwanted_at, n.attributes, n.trace, n.payload
-FROM (SELECT ? AS organization, ? AS contract, ? AS id, ? AS version, ? AS type, ? AS digest, ? AS at, ? AS unwanted_at,
-  ? AS attributes, ? AS trace, ? AS payload, ? AS edition) AS n
-WHERE n.edition IS NULL OR n.edition = coalesce(
-  (SELECT e.edition FROM {p}editions e WHERE e.organization = n.organization), 0)
-ON CONFLICT (organization, contract, id) DO NOTHING;
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (organization, contract, id) DO NOTHING;
 
 -- name: insert_payload
 -- Inserts the payload of an older version.

@@ -1,7 +1,9 @@
 //! [`Native`]: the writing thread's own connection, by SQLite's interface.
 
 use std::future::{Future, ready};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{CachedStatement, OpenFlags};
 use sqlx::SqlStr;
@@ -10,9 +12,16 @@ use sqlx::sqlite::SqliteSynchronous;
 use super::connection::{Changed, Connection};
 use super::error::failed_natively;
 use super::row::{Cell, Row};
-use super::thread::File;
 use crate::store::StoreError;
 use crate::store::sql::value::Value;
+
+/// The database file, and how it is opened.
+#[derive(Clone, Debug)]
+pub(super) struct File {
+    pub(super) path: PathBuf,
+    pub(super) synchronous: SqliteSynchronous,
+    pub(super) busy_timeout: Duration,
+}
 
 /// A connection whose statements run on the caller's thread. Its futures are ready at once.
 #[derive(Debug)]

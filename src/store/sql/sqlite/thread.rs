@@ -2,17 +2,14 @@
 
 use std::future::{Future, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use sqlx::sqlite::SqliteSynchronous;
 use tokio::sync::{Mutex, oneshot};
 
-use super::native::Native;
+use super::native::{File, Native};
 use super::parts::{self, Failure, Transactions, Write, Written, write_all};
 use super::statements::Statements;
 use crate::store::sql::waiting::{Serving, Waiting};
@@ -50,14 +47,6 @@ impl Thread {
             _ = ended.await;
         }
     }
-}
-
-/// The database file, and how it is opened.
-#[derive(Clone, Debug)]
-pub(super) struct File {
-    pub(super) path: PathBuf,
-    pub(super) synchronous: SqliteSynchronous,
-    pub(super) busy_timeout: Duration,
 }
 
 /// What the thread works with.

@@ -1,18 +1,22 @@
 //! [`Writer`]: one write transaction at a time, shared by the inserts, settlements, stored requests and
 //! claims that wait for it.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::SqlitePool;
-use sqlx::{Sqlite, SqliteConnection, Transaction};
+use sqlx::{Executor as _, Sqlite, SqliteConnection};
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use tokio::time::timeout;
 
 use super::error::failed;
+use super::native::File;
 use super::parts::{Failure, PutHealth, Transactions, Write, Written, write, write_all};
 use super::statements::Statements;
-use super::thread::{File, Thread, Work};
+use super::thread::{Thread, Work};
 use crate::store::sql::waiting::{ReplySender, Serving, Waiting, runtime_ended};
 use crate::store::{
     Claim, Claims, HealthWritten, Inserted, NewEvent, Settled, Settlement, StoreError, StoreErrorKind,
@@ -68,8 +72,7 @@ impl Writer {
         // The busy timeout also covers the wait for other writers of this process.
         let turn =
             timeout(self.busy_timeout, Arc::clone(&self.turn).lock_owned()).await.map_err(|_| busy())?;
-        let transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        Ok(Writing { transaction, _turn: turn })
+        Ok(Writing { begun: Begun::begin(&self.pool).await?, _turn: turn })
     }
 
     pub(super) async fn insert(self: &Arc<Self>, events: &[NewEvent]) -> Result<Vec<Inserted>, StoreError> {
@@ -153,27 +156,61 @@ struct OnPool<'a> {
 
 impl Transactions for OnPool<'_> {
     async fn commit(&mut self, parts: &[Write]) -> Result<Written, Failure> {
-        let whole = |error| Failure::Whole(failed(error));
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(whole)?;
-        let written = write(self.sql, &mut *transaction, parts).await.map_err(Failure::Part)?;
-        transaction.commit().await.map_err(whole)?;
+        let mut begun = Begun::begin(self.pool).await.map_err(Failure::Whole)?;
+        let written = write(self.sql, &mut *begun.connection, parts).await.map_err(Failure::Part)?;
+        begun.commit().await.map_err(Failure::Whole)?;
         Ok(written)
     }
 }
 
 /// The one write transaction of this store. If it is dropped without a commit, it changes nothing.
 pub(super) struct Writing {
-    transaction: Transaction<'static, Sqlite>,
+    begun: Begun,
     _turn: OwnedMutexGuard<()>,
 }
 
 impl Writing {
     pub(super) fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.transaction
+        &mut self.begun.connection
     }
 
     pub(super) async fn commit(self) -> Result<(), StoreError> {
-        self.transaction.commit().await.map_err(failed)
+        self.begun.commit().await
+    }
+}
+
+/// A transaction that sqlx does not track. On a full disk, SQLite ends a transaction by itself, and sqlx would
+/// refuse to begin another one.
+struct Begun {
+    connection: PoolConnection<Sqlite>,
+    is_over: bool,
+}
+
+impl Begun {
+    async fn begin(pool: &SqlitePool) -> Result<Self, StoreError> {
+        let mut begun = Self { connection: pool.acquire().await.map_err(failed)?, is_over: false };
+        let began = begun.connection.execute("BEGIN IMMEDIATE").await;
+        if began.is_err() {
+            // Its state is not known.
+            begun.connection.close_on_drop();
+        }
+        began.map(|_| begun).map_err(failed)
+    }
+
+    async fn commit(mut self) -> Result<(), StoreError> {
+        self.connection.execute("COMMIT").await.map_err(failed)?;
+        self.is_over = true;
+        Ok(())
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if !self.is_over {
+            // The first poll sends the statement to the connection's thread, which runs it before any later
+            // one. It fails where SQLite has ended the transaction.
+            let _ = pin!(self.connection.execute("ROLLBACK")).poll(&mut Context::from_waker(Waker::noop()));
+        }
     }
 }
 

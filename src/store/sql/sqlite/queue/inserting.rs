@@ -71,10 +71,13 @@ async fn insert_events<C: Connection>(
             (digest(&event.payload), attributes, event.trace.map(|trace| trace.to_string()))
         })
         .collect();
+    let is_current = current(sql, connection, events).await?;
     let rows: Vec<_> = events
         .iter()
         .zip(&texts)
-        .map(|(event, (digest, attributes, trace))| {
+        .zip(&is_current)
+        .filter(|(_, is_current)| **is_current)
+        .map(|((event, (digest, attributes, trace)), _)| {
             let at = micros(event.inserted_at);
             [
                 event.organization[..].into(),
@@ -88,19 +91,43 @@ async fn insert_events<C: Connection>(
                 attributes.as_deref().into(),
                 trace.as_deref().into(),
                 event.payload[..].into(),
-                event.edition.map(|edition| edition.number().cast_signed()).into(),
             ]
         })
         .collect();
-    let changed = connection.execute_each(&sql.insert_event, &rows).await?;
+    let mut changed = connection.execute_each(&sql.insert_event, &rows).await?.into_iter();
     let mut places = Vec::with_capacity(events.len());
-    for ((event, changed), (digest, ..)) in events.iter().zip(changed).zip(&texts) {
-        places.push(match changed.is_any() {
-            true => (changed.last_row, InsertOutcome::New),
-            false => (0, known(sql, connection, event, digest).await?),
+    for ((event, is_current), (digest, ..)) in events.iter().zip(is_current).zip(&texts) {
+        let written = if is_current { changed.next() } else { None };
+        places.push(match written.filter(|changed| changed.is_any()) {
+            Some(changed) => (changed.last_row, InsertOutcome::New),
+            None => (0, known(sql, connection, event, digest).await?),
         });
     }
     Ok(places)
+}
+
+/// Returns for each event whether its organization's subscriptions have its edition, where it names one.
+async fn current<C: Connection>(
+    sql: &Statements,
+    connection: &mut C,
+    events: &[&NewEvent],
+) -> Result<Vec<bool>, StoreError> {
+    let mut editions = HashMap::new();
+    let mut told = Vec::with_capacity(events.len());
+    for event in events {
+        let Some(own) = event.edition else {
+            told.push(true);
+            continue;
+        };
+        let organization = &event.organization[..];
+        if !editions.contains_key(organization) {
+            let row = connection.find(&sql.edition, &[organization.into()]).await?;
+            let edition = row.map_or(Ok(0), |row| row.number("edition")).map_err(corrupt)?;
+            editions.insert(organization, edition);
+        }
+        told.push(editions.get(organization) == Some(&own.number().cast_signed()));
+    }
+    Ok(told)
 }
 
 /// Returns the outcome of an event that was not written.

@@ -101,20 +101,27 @@ async fn end<C: Connection>(
     state: DeliveryState,
     tried: Option<&AttemptRow<'_>>,
 ) -> Result<Option<Place>, StoreError> {
+    let removed = connection.find(&sql.remove_ended, &[settlement.key.into(), lease.into()]).await?;
+    let Some(removed) = removed else { return Ok(None) };
+    let column = |name| removed.number(name).map_err(corrupt);
+    let place = Place::read(&removed).map_err(corrupt)?;
+    // A damaged count must stay readable.
+    let attempts = column("attempts")?.clamp(0, MOST_ATTEMPTS) + i64::from(tried.is_some());
     let mut values = vec![
         settlement.key.into(),
-        lease.into(),
+        Value::Id(place.subscription),
+        column("event")?.into(),
         state.as_str().into(),
-        i64::from(tried.is_some()).into(),
+        attempts.into(),
+        column("created_at")?.into(),
         micros(settlement.now).into(),
+        removed.optional_text("version").map_err(corrupt)?.into(),
+        place.key.as_deref().into(),
     ];
     values.extend(columns_of(tried));
-    if !connection.execute(&sql.append_ended, &values).await?.is_any() {
-        return Ok(None);
-    }
-    let removed = connection.find(&sql.remove_ended, &[settlement.key.into()]).await?;
-    let removed = removed.ok_or_else(|| corrupt("a delivery that ended is not there"))?;
-    Ok(Some(Place::read(&removed).map_err(corrupt)?))
+    connection.execute(&sql.append_ended, &values).await?;
+    drop(values);
+    Ok(Some(place))
 }
 
 /// The columns of an attempt in the order in which the statements take them.
@@ -164,3 +171,6 @@ impl Place {
         Ok(())
     }
 }
+
+/// One less than the most attempts that can be read.
+const MOST_ATTEMPTS: i64 = u32::MAX as i64 - 1;
