@@ -37,9 +37,6 @@ CROSS JOIN {p}subscriptions s ON s.id = n.subscription;
 INSERT INTO {p}history (id, subscription, event, state, attempts, created_at, finished_at, version, ordering_key)
 SELECT iif(EXISTS (SELECT 1 FROM {p}pending p WHERE p.id = ?1), NULL, ?1), ?2, ?3, 'cancelled', 0, ?4, ?4, ?5, ?6;
 
--- name: subscription_named
-SELECT * FROM {p}subscriptions WHERE id = ?1;
-
 -- name: known_event
 -- Returns whether the payloads of a known event are the same in every version that both have; ?4 has the
 -- versions with their digests in hex.

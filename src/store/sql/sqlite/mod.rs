@@ -4,7 +4,8 @@
 //! One store is for one machine. Several processes may open the same file, and the application may have its
 //! own tables in it: the store writes in short `BEGIN IMMEDIATE` transactions, one at a time, and waits for
 //! others that write. Events, settlements and stored requests that come while one transaction commits share
-//! the next one, so that many callers cost few commits.
+//! the next one, so that many callers cost few commits. A thread writes them on a connection of its own;
+//! whatever one caller writes alone goes through the driver.
 //!
 //! A delivery is a row of a small table while it is pending, and is moved to the history when it ends. The
 //! view `deliveries` shows both. Due deliveries are indexed by subscription, so a look takes one step for

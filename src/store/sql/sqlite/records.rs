@@ -86,7 +86,7 @@ impl Records for SqliteStore {
         let tried = AttemptRow::new(attempt);
         for delivery in &event.deliveries {
             let place = [delivery.subscription.into(), delivery.id.into(), pk.into()];
-            query(&self.sql.add_test_place, &place).execute(&mut *connection).await.map_err(error::failed)?;
+            query(&self.sql.insert_place, &place).execute(&mut *connection).await.map_err(error::failed)?;
             let version = older(event, delivery).map(|payload| payload.contract.version());
             let values = [
                 delivery.id.into(),
@@ -243,7 +243,7 @@ async fn add_test_event(
         let digest = Sha256::digest(&payload.bytes);
         let values =
             [pk.into(), payload.contract.version().into(), digest[..].into(), payload.bytes[..].into()];
-        let add = query(&sql.add_test_payload, &values);
+        let add = query(&sql.insert_payload, &values);
         add.execute(&mut *connection).await.map_err(error::failed)?;
     }
     Ok(pk)

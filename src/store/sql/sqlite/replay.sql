@@ -52,12 +52,6 @@ WHERE id IN (
 INSERT INTO {p}events (organization, contract, id, version, type, digest, created_at, attributes, payload)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING pk;
 
--- name: add_test_payload
-INSERT INTO {p}payloads (event, version, digest, bytes) VALUES (?1, ?2, ?3, ?4);
-
--- name: add_test_place
-INSERT INTO {p}directory (subscription, id, event) VALUES (?1, ?2, ?3);
-
 -- name: add_test_delivery
 -- A test is in the history from the beginning, with its one attempt.
 INSERT INTO {p}history (id, subscription, event, version, state, attempts, created_at, finished_at, note, is_test,

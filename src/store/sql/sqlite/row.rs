@@ -16,7 +16,7 @@ pub(super) enum Row {
     Own(Arc<[Box<str>]>, Vec<Cell>),
 }
 
-/// What a column holds.
+/// The value of a column.
 #[derive(Debug)]
 pub(super) enum Cell {
     Null,

@@ -11,7 +11,7 @@ statement_files! {
     /// Every statement that SQLite alone runs.
     Statements:
     "insert.sql" {
-        edition, insert_event, insert_payload, insert_place, insert_pending, insert_cancelled, subscription_named, known_event,
+        edition, insert_event, insert_payload, insert_place, insert_pending, insert_cancelled, known_event,
     }
     "claim.sql" { look, due, lease, event_of_claim, extend, ahead, mend, mend_pauses }
     "settle.sql" {
@@ -23,7 +23,7 @@ statement_files! {
         expiring_behind, unblock_waiting,
     }
     "replay.sql" {
-        replay_one, replay_many, add_payload, mark_replayed, add_test_event, add_test_payload, add_test_place, add_test_delivery,
+        replay_one, replay_many, add_payload, mark_replayed, add_test_event, add_test_delivery,
     }
     "retention.sql" {
         finished_with_attempts, finished_with_payload, finished, prune_attempts, last_attempts, prune_last_attempts, prune_payloads,
@@ -35,6 +35,7 @@ statement_files! {
         mend_requests,
     }
     "own_wording.sql" { ids_of_organization }
+    "../subscriptions.sql" { subscription }
 }
 
 /// The statements of shared calls that SQLite words in its own way.
@@ -43,7 +44,9 @@ pub(super) const OWN_WORDING: &str = include_str!("own_wording.sql");
 /// Every statement that this database alone runs or words in its own way, with its name.
 #[cfg(test)]
 pub(in crate::store) fn own_statements() -> Vec<(String, String)> {
-    Statements::FILES.iter().flat_map(|file| crate::store::sql::statements::named(file)).collect()
+    let shared = crate::store::sql::statements::FILES;
+    let own = Statements::FILES.iter().filter(|file| !shared.contains(file));
+    own.flat_map(|file| crate::store::sql::statements::named(file)).collect()
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl Thread {
     }
 }
 
-/// What the thread works with.
+/// The parts that the thread works with.
 pub(super) struct Work {
     sql: Arc<Statements>,
     file: File,

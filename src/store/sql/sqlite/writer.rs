@@ -179,8 +179,8 @@ impl Writing {
     }
 }
 
-/// A transaction that sqlx does not track. On a full disk, SQLite ends a transaction by itself, and sqlx would
-/// refuse to begin another one.
+/// A transaction that sqlx does not track. On a full disk, SQLite ends a transaction by itself; sqlx would
+/// then refuse to begin another one.
 struct Begun {
     connection: PoolConnection<Sqlite>,
     is_over: bool,

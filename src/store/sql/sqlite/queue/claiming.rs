@@ -58,7 +58,7 @@ async fn is_claimable<C: Connection>(
     if parents.subscriptions.contains_key(&id) {
         return Ok(true);
     }
-    let Some(row) = connection.find(&sql.subscription_named, &[id.into()]).await? else { return Ok(false) };
+    let Some(row) = connection.find(&sql.subscription, &[id.into()]).await? else { return Ok(false) };
     let open = open_from(&row).map_err(corrupt)?.is_some_and(|from| from <= micros(claim.now));
     let contract = row.text("contract").map_err(corrupt)?;
     if !open || !claim.contracts.iter().any(|name| **name == *contract) {

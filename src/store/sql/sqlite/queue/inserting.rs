@@ -1,6 +1,7 @@
 //! Inserting events with their payloads and deliveries.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -265,16 +266,18 @@ impl Leasing {
     ) -> Result<Self, StoreError> {
         let mut read = HashMap::new();
         for row in deliveries.iter_mut().filter(|row| row.until.is_some() && row.key.is_none()) {
-            if !read.contains_key(&row.subscription) {
-                let found = connection.find(&sql.subscription_named, &[row.subscription.into()]).await?;
-                let facts = |found| {
-                    let open_from = open_from(&found)?;
-                    Ok::<_, Unread>((open_from, Arc::new(columns::subscription(&found, "id")?)))
-                };
-                read.insert(row.subscription, found.and_then(|found| facts(found).ok()));
-            }
-            let found = read.get(&row.subscription).and_then(Option::as_ref);
-            row.is_leased = found.is_some_and(|(from, _)| from.is_some_and(|from| from <= row.at));
+            let found = match read.entry(row.subscription) {
+                Entry::Occupied(found) => found.into_mut(),
+                Entry::Vacant(place) => {
+                    let found = connection.find(&sql.subscription, &[row.subscription.into()]).await?;
+                    let facts = |found| {
+                        let open_from = open_from(&found)?;
+                        Ok::<_, Unread>((open_from, Arc::new(columns::subscription(&found, "id")?)))
+                    };
+                    place.insert(found.and_then(|found| facts(found).ok()))
+                }
+            };
+            row.is_leased = found.as_ref().is_some_and(|(from, _)| from.is_some_and(|from| from <= row.at));
         }
         Ok(Self(read.into_iter().filter_map(|(id, found)| Some((id, found?.1))).collect()))
     }
