@@ -13,6 +13,7 @@
 //! | extra headers | [`HEADERS`], in [`HEADERS_LEN`] bytes | [`Options`](crate::subscription::Options) |
 //! | credential: name, key, password, token | [`CREDENTIAL`] bytes each | [`Authentication`](crate::subscription::Authentication) |
 //! | client certificate | [`CERTIFICATES`] bytes, and a key of [`CREDENTIAL`] bytes | [`ClientCertificate`](crate::subscription::ClientCertificate) |
+//! | description, uid, metadata of a subscription | [`DESCRIPTION`], [`UID`] and [`METADATA_LEN`] bytes | [`About`](crate::subscription::About) |
 //! | delays before retries | [`RETRIES`] | [`Options`](crate::subscription::Options) |
 //! | secrets of a subscription | [`SECRETS`], each in [`SECRET`] bytes as it is stored | writing a subscription |
 //! | note on a dead letter | [`NOTE`] bytes | [`Records::discard`](crate::Records::discard) |
@@ -67,6 +68,18 @@ pub const CREDENTIAL: usize = 8 * 1024;
 
 /// The maximum of bytes of a client certificate with those that lead to its root, in DER and base64.
 pub const CERTIFICATES: usize = 16 * 1024;
+
+/// The maximum of bytes of a subscription's description.
+pub const DESCRIPTION: usize = 1_000;
+
+/// The maximum of bytes of the application's own name of a subscription.
+pub const UID: usize = 256;
+
+/// The maximum of names in a subscription's metadata.
+pub const METADATA: usize = 32;
+
+/// The maximum of bytes that the names and values of a subscription's metadata have together.
+pub const METADATA_LEN: usize = 4 * 1024;
 
 /// The maximum of delays before a subscription's retries.
 pub const RETRIES: usize = 100;

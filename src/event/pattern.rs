@@ -51,12 +51,12 @@ impl FromStr for EventPattern {
         }
         let name: EventType = text.parse()?;
         match text.strip_suffix('*') {
-            Some(prefix) if prefix.ends_with('.') && !prefix.contains('*') => {
+            Some(prefix) if prefix.ends_with(['.', ' ']) && !prefix.contains('*') => {
                 Ok(Self::Prefix(prefix.to_owned()))
             }
             _ if text.contains('*') => {
                 Err(Error::new(ErrorKind::Event, "event pattern has a `*` in the wrong place")
-                    .with_expected("it alone or after the last full stop"))
+                    .with_expected("it alone, or at the end after a full stop or a space"))
             }
             _ => Ok(Self::Exact(name)),
         }

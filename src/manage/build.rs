@@ -15,7 +15,7 @@ use crate::address::{AddressPolicy, EndpointUrl};
 use crate::contract::Contract;
 use crate::event::{Catalogue, EventPattern};
 use crate::subscription::{
-    Authentication, ClientCertificate, Condition, DisabledReason, EventFilter, Options, Subscription,
+    About, Authentication, ClientCertificate, Condition, DisabledReason, EventFilter, Options, Subscription,
     SubscriptionStatus,
 };
 
@@ -195,7 +195,8 @@ fn options(patch: &SubscriptionPatch, old: &Options) -> Result<Options, ManageEr
     if authentication != Authentication::None {
         options = options.with_authentication(authentication).map_err(unusable("authentication"))?;
     }
-    options = options.with_client_certificate(certificate(patch, old)?);
+    options =
+        options.with_client_certificate(certificate(patch, old)?).with_about(about(patch, old.about())?);
     for (name, value) in headers(patch, old) {
         options = options.with_header(&name, &value).map_err(unusable("headers"))?;
     }
@@ -221,6 +222,32 @@ fn options(patch: &SubscriptionPatch, old: &Options) -> Result<Options, ManageEr
         options = options.with_retry_delays(delays).map_err(unusable("retry"))?;
     }
     Ok(options)
+}
+
+fn about(patch: &SubscriptionPatch, old: &About) -> Result<About, ManageError> {
+    let unusable = |field: &'static str| move |error: crate::Error| ManageError::unusable(field, &error);
+    let mut about = About::new();
+    let description = patch.description.clone().unwrap_or_else(|| old.description().map(str::to_owned));
+    if let Some(description) = description {
+        about = about.with_description(description).map_err(unusable("description"))?;
+    }
+    if let Some(uid) = patch.uid.clone().unwrap_or_else(|| old.uid().map(str::to_owned)) {
+        about = about.with_uid(uid).map_err(unusable("uid"))?;
+    }
+    let mut metadata = match (&patch.metadata, patch.replaces) {
+        (Some(None), _) | (_, true) => BTreeMap::new(),
+        _ => old.metadata().clone(),
+    };
+    for (name, value) in patch.metadata.iter().flatten().flatten() {
+        match value {
+            Some(value) => drop(metadata.insert(name.clone(), value.clone())),
+            None => drop(metadata.remove(name)),
+        }
+    }
+    for (name, value) in metadata {
+        about = about.with_metadata(name, value).map_err(unusable("metadata"))?;
+    }
+    Ok(about)
 }
 
 fn certificate(patch: &SubscriptionPatch, old: &Options) -> Result<Option<ClientCertificate>, ManageError> {

@@ -6,17 +6,57 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::error::ManageError;
-use super::service::{Service, page_size};
+use super::service::{MAX_PAGE, Service, page_size};
 use crate::bounds;
 use crate::contract::Judgement;
-use crate::delivery::{Attempt, Delivery, DeliveryState};
-use crate::event::EventId;
+use crate::delivery::{Attempt, DeadReason, Delivery, DeliveryState};
+use crate::event::{EventId, EventType};
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::retry::RetryPolicy;
 use crate::store::{
     Cursor, DeliveryQuery, EventRecord, Page, Period, Records, Replay, Statistics, Store, StoreErrorKind,
     StoreExt as _, Subscriptions,
 };
+
+/// Which missed deliveries are sent again.
+///
+/// ```
+/// use hookwire::manage::Recovery;
+/// use time::macros::datetime;
+///
+/// let recovery = Recovery::since(datetime!(2026-04-17 19:00 UTC));
+/// let recovery = recovery.with_until(datetime!(2026-04-17 20:00 UTC));
+/// # let _ = recovery;
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Those made at this time or later.
+    pub since: OffsetDateTime,
+    /// Only those made before this time.
+    pub until: Option<OffsetDateTime>,
+    /// Only those of events of these types; all, if there are none.
+    pub event_types: Vec<EventType>,
+}
+
+impl Recovery {
+    /// Those made at this time or later.
+    pub const fn since(since: OffsetDateTime) -> Self {
+        Self { since, until: None, event_types: Vec::new() }
+    }
+
+    /// Only those made before this time.
+    pub const fn with_until(mut self, until: OffsetDateTime) -> Self {
+        self.until = Some(until);
+        self
+    }
+
+    /// Adds a type of events; without any, those of all types are sent.
+    pub fn with_event_type(mut self, event_type: EventType) -> Self {
+        self.event_types.push(event_type);
+        self
+    }
+}
 
 /// A delivery with its attempts.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +97,8 @@ impl<S: Store + Subscriptions + Records> Service<S> {
         Ok(DeliveryDetail { delivery, attempts: self.store.list_attempts(id).await? })
     }
 
-    /// Sends the event of a delivery again, as a new delivery, in whichever state the old one is.
+    /// Sends the event of a delivery again, as a new delivery, in whichever state the old one is. Returns the
+    /// id of the new delivery; `None` if it was deleted meanwhile.
     ///
     /// # Errors
     ///
@@ -65,7 +106,7 @@ impl<S: Store + Subscriptions + Records> Service<S> {
     /// subscription is gone, if its type does not exist in the version that the subscription speaks, and for
     /// a test event; [`ManageError::NotInVersion`] if it is not stored in that version and cannot be made;
     /// [`ManageError::NotFound`] and [`ManageError::Store`].
-    pub async fn retry(&self, organization: &str, id: DeliveryId) -> Result<(), ManageError> {
+    pub async fn retry(&self, organization: &str, id: DeliveryId) -> Result<Option<DeliveryId>, ManageError> {
         let delivery = self.find_delivery(organization, id).await?;
         if delivery.is_test {
             return Err(ManageError::conflict(
@@ -87,7 +128,22 @@ impl<S: Store + Subscriptions + Records> Service<S> {
             ));
         }
         self.wake.wake_for(delivery.subscription);
-        Ok(())
+        self.newest(organization, &delivery).await
+    }
+
+    /// The newest delivery of an event to the subscription of `old`, other than that.
+    async fn newest(&self, organization: &str, old: &Delivery) -> Result<Option<DeliveryId>, ManageError> {
+        let (name, mut after, mut newest) = (old.contract.name(), None, None);
+        loop {
+            let store = &self.store;
+            let page = store.list_event_deliveries(organization, name, &old.event, after, MAX_PAGE).await?;
+            let own = page.items.iter().filter(|it| it.subscription == old.subscription && it.id != old.id);
+            newest = own.map(|it| it.id).chain(newest).max();
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(newest),
+            }
+        }
     }
 
     /// Cancels a pending delivery, even if an attempt is under way.
@@ -133,6 +189,54 @@ impl<S: Store + Subscriptions + Records> Service<S> {
         since: OffsetDateTime,
     ) -> Result<u64, ManageError> {
         self.replay(organization, id, Replay::Since(id, since)).await
+    }
+
+    /// Does [`recover`](Self::recover) for the deliveries that `recovery` selects. With `is_preview`, nothing
+    /// is sent, and the number is that of the deliveries that would be.
+    ///
+    /// It costs a call of the store for each delivery, where [`recover`](Self::recover) makes 500 in a call.
+    ///
+    /// # Errors
+    ///
+    /// As [`recover`](Self::recover). Deliveries that were made before the error stay.
+    pub async fn recover_that(
+        &self,
+        organization: &str,
+        id: SubscriptionId,
+        recovery: &Recovery,
+        is_preview: bool,
+    ) -> Result<u64, ManageError> {
+        self.find(organization, id).await?;
+        let mut query = DeliveryQuery::new(id).with_since(recovery.since);
+        query.until = recovery.until;
+        let (now, mut after, mut missed) = (self.now(), None, Vec::new());
+        loop {
+            let page = self.store.list_deliveries(organization, &query, after, MAX_PAGE).await?;
+            let is_missed = |it: &Delivery| {
+                matches!(it.state, DeliveryState::Dead(reason) if !matches!(reason, DeadReason::Replayed | DeadReason::Discarded))
+                    && !it.is_test
+                    && (recovery.event_types.is_empty() || recovery.event_types.contains(&it.event_type))
+            };
+            missed.extend(page.items.iter().filter(|it| is_missed(it)).map(|it| it.id));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        if is_preview {
+            return Ok(missed.len() as u64);
+        }
+        let mut made = 0;
+        // The oldest first.
+        for delivery in missed.into_iter().rev() {
+            let replay = Replay::Delivery(delivery);
+            self.complete(organization, &replay).await?;
+            made += u64::from(self.store.replay(&replay, 1, now).await?.made);
+        }
+        if made > 0 {
+            self.wake.wake_for(id);
+        }
+        Ok(made)
     }
 
     /// Lists the dead letters of an organization, newest first, with at most `limit` (1 to 200) in a page.

@@ -40,6 +40,15 @@ pub struct SubscriptionDraft {
     /// name for them.
     #[serde(default)]
     pub events: Vec<String>,
+    /// The description, for people.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// The application's own name of it.
+    #[serde(default)]
+    pub uid: Option<String>,
+    /// Names and values for programs.
+    #[serde(default, deserialize_with = "or_default")]
+    pub metadata: BTreeMap<String, String>,
     /// The conditions that an event's JSON must meet, all of them.
     #[serde(default, deserialize_with = "or_default")]
     pub conditions: Vec<ConditionDraft>,
@@ -88,6 +97,9 @@ impl SubscriptionDraft {
     pub(super) const FIELDS: &[&str] = &[
         "url",
         "events",
+        "description",
+        "uid",
+        "metadata",
         "conditions",
         "attributes",
         "headers",
@@ -112,6 +124,7 @@ impl SubscriptionDraft {
         "disabled_reason",
         "failing_since",
         "secret_preview",
+        "secrets",
         "signing_secrets",
     ];
 
@@ -120,6 +133,9 @@ impl SubscriptionDraft {
         Self {
             url: url.into(),
             events: events.into_iter().map(Into::into).collect(),
+            description: None,
+            uid: None,
+            metadata: BTreeMap::new(),
             conditions: Vec::new(),
             attributes: BTreeMap::new(),
             headers: None,
@@ -227,6 +243,11 @@ impl SubscriptionDraft {
             replaces: true,
             url: Some(self.url),
             events: Some(self.events),
+            description: Some(self.description),
+            uid: Some(self.uid),
+            metadata: Some(Some(
+                self.metadata.into_iter().map(|(name, value)| (name, Some(value))).collect(),
+            )),
             conditions: Some(self.conditions),
             attributes: Some(Some(attributes.collect())),
             headers: headers.map(Some),

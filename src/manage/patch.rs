@@ -15,8 +15,8 @@ use super::reading::{given, or_none, or_yes, required};
 /// Changes of a subscription. A field that is `None` stays, and `Some(None)` takes the field out.
 ///
 /// In JSON it is a merge patch (RFC 7396): a missing field stays, `null` takes a field out, and the members
-/// of `attributes`, `headers`, `authentication` and `rate` are merged by name. An authentication of another
-/// type takes the place of the one that is there, and so does `retry`.
+/// of `attributes`, `headers`, `metadata`, `authentication` and `rate` are merged by name. An authentication
+/// of another type takes the place of the one that is there, and so does `retry`.
 #[derive(Clone, Default, Deserialize)]
 #[non_exhaustive]
 #[serde(default)]
@@ -27,6 +27,15 @@ pub struct SubscriptionPatch {
     /// The new event types, in place of all.
     #[serde(deserialize_with = "required")]
     pub events: Option<Vec<String>>,
+    /// The new description.
+    #[serde(deserialize_with = "given")]
+    pub description: Option<Option<String>>,
+    /// The application's new name of it.
+    #[serde(deserialize_with = "given")]
+    pub uid: Option<Option<String>>,
+    /// The metadata that changes; a name that is `None` is taken out, and `Some(None)` takes out all.
+    #[serde(deserialize_with = "given")]
+    pub metadata: Option<Option<BTreeMap<String, Option<String>>>>,
     /// The new conditions, in place of all.
     #[serde(deserialize_with = "or_none")]
     pub conditions: Option<Vec<ConditionDraft>>,

@@ -13,6 +13,7 @@ use super::service::{Service, page_size};
 use super::view::{Listed, Shown, SubscriptionView};
 use crate::contract::Contract;
 use crate::error::{Error, ErrorKind};
+use crate::event::{EventPattern, EventType};
 use crate::id::SubscriptionId;
 use crate::store::{Added, Cursor, Records, Scanned, SecretDigest, Store, Subscriptions};
 use crate::subscription::{EventFilter, Health, Subscription, SubscriptionStatus};
@@ -128,6 +129,35 @@ impl<S: Store + Subscriptions + Records> Service<S> {
         Ok(listed)
     }
 
+    /// Does [`list`](Self::list) with the subscriptions alone that `query` selects. A page looks through
+    /// about a thousand subscriptions at most: it may have fewer items than `limit`, even none, and say where
+    /// the next one begins.
+    ///
+    /// # Errors
+    ///
+    /// As [`list`](Self::list).
+    pub async fn list_that(
+        &self,
+        organization: &str,
+        query: &SubscriptionQuery,
+        mut after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Listed, ManageError> {
+        let (mut listed, mut looked_at) = (Listed::default(), 0);
+        let limit = page_size(limit)? as usize;
+        loop {
+            let left = u32::try_from(limit - listed.items.len()).unwrap_or(u32::MAX);
+            let page = self.list(organization, after, left).await?;
+            looked_at += page.items.len() + page.unreadable.len();
+            listed.items.extend(page.items.into_iter().filter(|view| query.selects(view)));
+            listed.unreadable.extend(page.unreadable);
+            (listed.next, after) = (page.next, page.next);
+            if after.is_none() || listed.items.len() >= limit || looked_at >= LOOKED_THROUGH {
+                return Ok(listed);
+            }
+        }
+    }
+
     /// Changes the fields that `patch` names. With `seen`, the call fails if somebody else changed the
     /// subscription since that revision.
     ///
@@ -202,6 +232,22 @@ impl<S: Store + Subscriptions + Records> Service<S> {
         }
     }
 
+    /// Does [`delete`](Self::delete) if nobody changed the subscription since the revision `seen`.
+    ///
+    /// # Errors
+    ///
+    /// As [`delete`](Self::delete), and [`ManageError::Changed`].
+    pub async fn delete_seen(
+        &self,
+        organization: &str,
+        id: SubscriptionId,
+        seen: Revision,
+    ) -> Result<(), ManageError> {
+        // The write is refused if there is another revision by then, and ends the one that others have seen.
+        self.change(organization, id, Some(seen), |_| Ok(())).await?;
+        self.delete(organization, id).await
+    }
+
     /// Applies a patch under the contract that the subscription speaks afterwards.
     fn apply(
         &self,
@@ -269,6 +315,63 @@ impl<S: Store + Subscriptions + Records> Service<S> {
     }
 }
 
+/// Which subscriptions are listed.
+///
+/// ```
+/// use hookwire::manage::SubscriptionQuery;
+///
+/// let query = SubscriptionQuery::new().with_enabled(false).with_uid("crm-7");
+/// # let _ = query;
+/// ```
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct SubscriptionQuery {
+    /// Only those that are enabled, or that are not.
+    pub enabled: Option<bool>,
+    /// Only those whose endpoint only fails, or does not.
+    pub failing: Option<bool>,
+    /// Only those that ask for events of this type.
+    pub event_type: Option<EventType>,
+    /// Only those with this name of the application's own.
+    pub uid: Option<String>,
+}
+
+impl SubscriptionQuery {
+    /// All subscriptions.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only those that are enabled, or that are not.
+    pub const fn with_enabled(mut self, enabled: bool) -> Self {
+        self.enabled = Some(enabled);
+        self
+    }
+
+    /// Only those that ask for events of this type.
+    pub fn with_event_type(mut self, event_type: EventType) -> Self {
+        self.event_type = Some(event_type);
+        self
+    }
+
+    /// Only those with this name of the application's own.
+    pub fn with_uid(mut self, uid: impl Into<String>) -> Self {
+        self.uid = Some(uid.into());
+        self
+    }
+
+    fn selects(&self, view: &SubscriptionView) -> bool {
+        let asks_for = |name: &EventType| {
+            let mut patterns = view.events.iter().filter_map(|text| text.parse::<EventPattern>().ok());
+            patterns.any(|pattern| pattern.matches(name.as_str()))
+        };
+        self.enabled.is_none_or(|enabled| view.enabled == enabled)
+            && self.failing.is_none_or(|failing| view.failing_since.is_some() == failing)
+            && self.uid.as_ref().is_none_or(|uid| view.uid.as_ref() == Some(uid))
+            && self.event_type.as_ref().is_none_or(asks_for)
+    }
+}
+
 /// Repeats what the store does: a disabled subscription that is enabled starts healthy.
 fn healthy_if_enabled(mut changed: Subscription, found: &Subscription) -> Subscription {
     if changed.status == SubscriptionStatus::Enabled && found.status != SubscriptionStatus::Enabled {
@@ -277,5 +380,7 @@ fn healthy_if_enabled(mut changed: Subscription, found: &Subscription) -> Subscr
     changed
 }
 
+/// The number of subscriptions that a page of a narrowed list reads.
+const LOOKED_THROUGH: usize = 1_000;
 /// The most times that a change is tried; each failure means that another change succeeded.
 const MOST_TRIES: usize = 100;

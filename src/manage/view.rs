@@ -8,9 +8,9 @@ use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::fields;
 use super::parts::{AuthenticationKind, Hidden};
 use super::revision::Revision;
+use super::{fields, instant};
 use crate::contract::Contract;
 use crate::id::SubscriptionId;
 use crate::signature::{Secret, StoredSecret};
@@ -29,6 +29,12 @@ pub struct SubscriptionView {
     pub version: String,
     /// The URL that the events go to.
     pub url: String,
+    /// The description, for people.
+    pub description: Option<String>,
+    /// The application's own name of it.
+    pub uid: Option<String>,
+    /// Names and values for programs.
+    pub metadata: BTreeMap<String, String>,
     /// The event types, prefixes such as `call.*`, or `*`.
     pub events: Vec<String>,
     /// The conditions that an event's JSON must meet.
@@ -57,17 +63,19 @@ pub struct SubscriptionView {
     /// The reason, if the subscription was disabled automatically.
     pub auto_disabled_reason: Option<&'static str>,
     /// The time at which it was disabled.
-    #[serde(with = "time::serde::rfc3339::option")]
+    #[serde(serialize_with = "instant::option")]
     pub disabled_at: Option<OffsetDateTime>,
     /// The time since which the endpoint only fails.
-    #[serde(with = "time::serde::rfc3339::option")]
+    #[serde(serialize_with = "instant::option")]
     pub failing_since: Option<OffsetDateTime>,
     /// The beginning of the newest secret, enough to tell it from others.
     pub secret_preview: Option<String>,
+    /// The secrets that sign now, the newest first.
+    pub secrets: Vec<SecretView>,
     /// The number of secrets that sign now: more than one while a rotation overlaps.
     pub signing_secrets: usize,
     /// The time at which it was made.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(serialize_with = "instant::serialize")]
     pub created_at: OffsetDateTime,
     /// The revision, for an update that must not undo another.
     #[serde(skip)]
@@ -87,6 +95,9 @@ impl SubscriptionView {
             contract: subscription.contract.name().to_owned(),
             version: subscription.contract.version().to_owned(),
             url: subscription.url.to_string(),
+            description: options.about().description().map(str::to_owned),
+            uid: options.about().uid().map(str::to_owned),
+            metadata: options.about().metadata().clone(),
             events: subscription.filter.patterns().iter().map(ToString::to_string).collect(),
             conditions: subscription.filter.conditions().to_vec(),
             attributes: subscription.filter.attributes().clone(),
@@ -112,6 +123,12 @@ impl SubscriptionView {
             disabled_at: disabled.map(|(_, at)| at),
             failing_since: subscription.health.failing_since(),
             secret_preview: subscription.secrets.first().map(StoredSecret::preview),
+            secrets: {
+                let ends = std::iter::once(None).chain(subscription.secrets_until.iter().copied().map(Some));
+                let all = subscription.secrets.iter().zip(ends.chain(std::iter::repeat(None)));
+                let signing = all.filter(|(_, until)| until.is_none_or(|until| until > now));
+                signing.map(|(secret, until)| SecretView { preview: secret.preview(), until }).collect()
+            },
             signing_secrets: subscription.signing_secrets(now).count(),
             created_at: subscription.created_at,
             revision: Revision::of(subscription),
@@ -139,6 +156,17 @@ pub struct RateView {
     pub per_second: f64,
     /// The most attempts that may begin at once after a quiet time.
     pub burst: u32,
+}
+
+/// A secret that signs, without the secret.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct SecretView {
+    /// The beginning of it.
+    pub preview: String,
+    /// The time until which it signs; `None` for the newest.
+    #[serde(serialize_with = "instant::option")]
+    pub until: Option<OffsetDateTime>,
 }
 
 /// The authentication of a subscription's requests, without credentials.

@@ -1,5 +1,6 @@
 //! [`Subscription`]: an organization's endpoint, its events, and the secrets that sign for it.
 
+mod about;
 mod authentication;
 mod certificate;
 mod condition;
@@ -10,6 +11,7 @@ mod health;
 mod options;
 mod status;
 
+pub use about::About;
 pub use authentication::{Authentication, TokenSource};
 pub use certificate::ClientCertificate;
 pub use condition::{Candidate, Condition, Subject};

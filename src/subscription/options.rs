@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::about::About;
 use super::authentication::{Authentication, StoredAuthentication};
 use super::certificate::{ClientCertificate, StoredCertificate};
 use super::header::{header_name, header_value, refused};
@@ -47,6 +48,7 @@ pub struct Options {
     client_certificate: Option<ClientCertificate>,
     /// Each name once. Every value is marked sensitive, so that `Debug` does not show it.
     headers: HeaderMap,
+    about: About,
     /// A number that management changes with each write of the subscription; 0 where management did not write
     /// it.
     pub(super) edition: u64,
@@ -157,6 +159,17 @@ impl Options {
         self.client_certificate =
             self.client_certificate.map(|certificate| certificate.with_key(key)).transpose()?;
         Ok(self)
+    }
+
+    /// Sets the words and names that people and programs give the subscription.
+    pub fn with_about(mut self, about: About) -> Self {
+        self.about = about;
+        self
+    }
+
+    /// The words and names that people and programs give the subscription.
+    pub const fn about(&self) -> &About {
+        &self.about
     }
 
     /// Adds a header, or replaces the header of this name. Names are compared without regard to case.
@@ -293,6 +306,7 @@ impl Options {
                     (name.to_string(), Zeroizing::new(value.to_owned()))
                 })
                 .collect(),
+            about: self.about.clone(),
             edition: self.edition,
             request: self.request,
         };
@@ -328,6 +342,7 @@ impl Options {
         for (name, value) in stored.headers {
             options = options.with_header(&name, &value)?;
         }
+        options.about = stored.about;
         options.edition = stored.edition;
         options.request = stored.request;
         Ok(options)
@@ -356,10 +371,16 @@ struct Stored {
     client_certificate: Option<StoredCertificate>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     headers: Vec<(String, Zeroizing<String>)>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    about: About,
     #[serde(default, skip_serializing_if = "is_none")]
     edition: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     request: Option<u64>,
+}
+
+fn is_empty(about: &About) -> bool {
+    *about == About::default()
 }
 
 const fn is_none(edition: &u64) -> bool {

@@ -504,7 +504,7 @@ fn a_pattern_is_a_name_a_prefix_or_all() {
 
 #[test]
 fn a_pattern_that_could_never_match_is_refused() {
-    for text in ["call*", "Call *", "SMS_*", "*.ended", "call.*.ended", "call.**", "**", "*call.*"] {
+    for text in ["call*", "SMS_*", "*.ended", "call.*.ended", "call.**", "**", "*call.*"] {
         assert_eq!(text.parse::<EventPattern>().unwrap_err().kind(), hookwire::ErrorKind::Event, "{text}");
     }
 }

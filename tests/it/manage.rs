@@ -17,8 +17,8 @@ use hookwire::contract::Rotation;
 use hookwire::dispatch::{Dispatcher, Outbox, Routing};
 use hookwire::keyring::{Key, KeyRing};
 use hookwire::manage::{
-    ConditionDraft, ManageError, RetryDraft, Rotate, Service, Shown, SubscriptionDraft, SubscriptionPatch,
-    SubscriptionView,
+    ConditionDraft, ManageError, Recovery, RetryDraft, Rotate, Service, Shown, SubscriptionDraft,
+    SubscriptionPatch, SubscriptionQuery, SubscriptionView,
 };
 use hookwire::store::postgres::PostgresStore;
 use hookwire::store::sqlite::SqliteStore;
@@ -79,6 +79,10 @@ stories! {
     dead_letters_are_listed_replayed_discarded_and_recovered
     a_delivery_is_shown_cancelled_and_sent_again
     nobody_sees_or_changes_what_is_anothers
+    descriptions_names_and_metadata_are_kept_and_choose_what_is_listed
+    a_recovery_of_a_period_and_of_types_is_counted_before_it_is_made
+    a_deletion_of_what_was_changed_since_is_refused
+    a_retry_tells_the_id_of_the_new_delivery
 }
 
 async fn a_subscription_is_made_shown_once_and_read_without_its_secret(store: impl Whole + Clone) {
@@ -532,6 +536,103 @@ async fn a_subscription_retries_by_a_plan_of_its_own(store: impl Whole + Clone) 
         let told = stage.service.create(ORG, draft().with_retry(wrong)).await.unwrap_err();
         assert_eq!(told.field(), Some("retry"), "{told}");
     }
+}
+
+async fn descriptions_names_and_metadata_are_kept_and_choose_what_is_listed(store: impl Whole + Clone) {
+    let stage = Stage::new(store);
+    let draft = |rest: &str| {
+        let text = format!(r#"{{"url": "{URL}", "events": ["call.*"], {rest}}}"#);
+        serde_json::from_str::<SubscriptionDraft>(&text).unwrap()
+    };
+    let with = r#""description": "Calls", "uid": "crm-7", "metadata": {"team": "sales", "tier": "1"}"#;
+    let made = stage.service.create(ORG, draft(with)).await.unwrap().subscription;
+    let other = draft(r#""uid": "x", "description": "Contacts""#);
+    let other = stage.service.create(ORG, other).await.unwrap().subscription;
+    let patch = SubscriptionPatch::new().with_events(["contact.*"]).with_enabled(false);
+    stage.service.update(ORG, other.id, patch, None).await.unwrap();
+    let read = stage.service.get(ORG, made.id).await.unwrap();
+    assert_eq!((read.description.as_deref(), read.uid.as_deref()), (Some("Calls"), Some("crm-7")));
+    assert_eq!(read.metadata.len(), 2);
+    let patch =
+        serde_json::from_str(r#"{"metadata": {"tier": null, "zone": "eu"}, "description": null}"#).unwrap();
+    let read = stage.service.update(ORG, made.id, patch, None).await.unwrap();
+    assert_eq!((read.description.as_deref(), read.uid.as_deref()), (None, Some("crm-7")));
+    assert_eq!(serde_json::to_value(&read.metadata).unwrap(), json!({"team": "sales", "zone": "eu"}));
+    let stage = &stage;
+    let ids = async |query: SubscriptionQuery| {
+        let listed = stage.service.list_that(ORG, &query, None, 10).await.unwrap();
+        listed.items.into_iter().map(|view| view.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(SubscriptionQuery::new()).await.len(), 2);
+    assert_eq!(ids(SubscriptionQuery::new().with_uid("crm-7")).await, [made.id]);
+    assert_eq!(ids(SubscriptionQuery::new().with_enabled(false)).await, [other.id]);
+    assert_eq!(ids(SubscriptionQuery::new().with_event_type("call.ended".parse().unwrap())).await, [made.id]);
+    assert!(ids(SubscriptionQuery::new().with_uid("nobody")).await.is_empty());
+    for (wrong, field) in [
+        (format!(r#""description": "{}""#, "x".repeat(1_001)), "description"),
+        (r#""uid": """#.to_owned(), "uid"),
+        (r#""metadata": {"": "x"}"#.to_owned(), "metadata"),
+    ] {
+        assert_eq!(stage.service.create(ORG, draft(&wrong)).await.unwrap_err().field(), Some(field));
+    }
+}
+
+async fn a_recovery_of_a_period_and_of_types_is_counted_before_it_is_made(store: impl Whole + Clone) {
+    let stage = Stage::under(store, Contract::allison().with_retry(hookwire::RetryPolicy::none()));
+    let id = stage.create("*").await.subscription.id;
+    stage.client.clone().with_script((0..3).map(|_| Reply::status(StatusCode::INTERNAL_SERVER_ERROR)));
+    // Deliveries have the time of the system clock in their ids.
+    let before = OffsetDateTime::now_utc() - SECOND;
+    stage.emit(CallEnded::new("c1")).await;
+    stage.emit(CallEnded::new("c2")).await;
+    stage.emit(ContactCreated::new("p1")).await;
+    stage.deliver().await;
+    let recover = async |recovery: Recovery, is_preview: bool| {
+        stage.service.recover_that(ORG, id, &recovery, is_preview).await.unwrap()
+    };
+    let calls = || Recovery::since(before).with_event_type("call.ended".parse().unwrap());
+    assert_eq!(recover(Recovery::since(before), true).await, 3);
+    assert_eq!(recover(Recovery::since(before).with_until(before), true).await, 0);
+    assert_eq!(recover(Recovery::since(before + 3_600 * SECOND), true).await, 0);
+    assert_eq!(recover(calls(), true).await, 2);
+    assert_eq!(stage.service.dead_letters(ORG, None, 10).await.unwrap().items.len(), 3, "nothing was sent");
+    assert_eq!(recover(calls(), false).await, 2);
+    stage.deliver().await;
+    assert_eq!(stage.client.recorded().len(), 5);
+    assert_eq!(recover(Recovery::since(before), true).await, 1);
+    assert_eq!(recover(calls(), false).await, 0, "they are delivered");
+}
+
+async fn a_deletion_of_what_was_changed_since_is_refused(store: impl Whole + Clone) {
+    let stage = Stage::new(store);
+    let made = stage.create("*").await.subscription;
+    let patch = SubscriptionPatch::new().with_max_in_flight(Some(2));
+    let changed = stage.service.update(ORG, made.id, patch, None).await.unwrap();
+    let told = stage.service.delete_seen(ORG, made.id, made.revision).await;
+    assert!(matches!(told, Err(ManageError::Changed)), "{told:?}");
+    // One of a change and a deletion of one revision at once is refused.
+    let patch = SubscriptionPatch::new().with_max_in_flight(Some(3));
+    let (updated, deleted) = tokio::join!(
+        stage.service.update(ORG, made.id, patch, Some(changed.revision)),
+        stage.service.delete_seen(ORG, made.id, changed.revision),
+    );
+    assert!(updated.is_ok() != deleted.is_ok(), "{updated:?} {deleted:?}");
+    let read = stage.service.get(ORG, made.id).await;
+    assert_eq!(read.is_ok(), deleted.is_err());
+}
+
+async fn a_retry_tells_the_id_of_the_new_delivery(store: impl Whole + Clone) {
+    let stage = Stage::new(store);
+    let id = stage.create("*").await.subscription.id;
+    stage.create("*").await;
+    stage.emit(CallEnded::new("c1")).await;
+    stage.deliver().await;
+    let query = DeliveryQuery::new(id);
+    let old = stage.service.deliveries(ORG, &query, None, 10).await.unwrap().items.remove(0);
+    let new = stage.service.retry(ORG, old.id).await.unwrap().unwrap();
+    let found = stage.service.delivery(ORG, new).await.unwrap().delivery;
+    assert_eq!((found.subscription, found.event), (id, old.event));
+    assert!(new != old.id && found.state == DeliveryState::Pending);
 }
 
 /// The schedule of its own that a read shows.

@@ -1,6 +1,7 @@
 //! [`Access`]: the organization that a request is for, and what the request may do.
 
 use http::StatusCode;
+use time::OffsetDateTime;
 
 use super::problem::Problem;
 
@@ -13,12 +14,28 @@ pub struct Access {
     pub organization: String,
     /// The extent to which the request may use them.
     pub scope: Scope,
+    /// The organization's name for people, which `GET /v1/session` shows.
+    pub label: Option<String>,
+    /// The time at which the access ends, which `GET /v1/session` shows. The application ends it.
+    pub expires_at: Option<OffsetDateTime>,
 }
 
 impl Access {
     /// Makes the access to an organization within `scope`.
     pub fn new(organization: impl Into<String>, scope: Scope) -> Self {
-        Self { organization: organization.into(), scope }
+        Self { organization: organization.into(), scope, label: None, expires_at: None }
+    }
+
+    /// Sets the organization's name for people.
+    pub fn with_label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Sets the time at which the access ends.
+    pub const fn with_expiry(mut self, at: OffsetDateTime) -> Self {
+        self.expires_at = Some(at);
+        self
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`Call`]: carries out each [`Operation`] with the service.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use http::header::{CONTENT_TYPE, ETAG, HeaderMap, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
+use super::access::{Access, Scope};
 use super::operation::Operation;
 use super::problem::Problem;
 use super::query::Query;
@@ -18,15 +19,17 @@ use super::read::{
     self, DiscardBody, RecoverBody, RotateBody, TestBody, header, json_body, optional_body, revisions,
 };
 use super::shown::{
-    AttemptShown, DeliveryShown, DeliveryWithAttempts, EmittedShown, EventShown, EventTypeShown, Many, One,
-    Replayed, StatisticsShown, SubscriptionsShown, TestShown, WithSecret,
+    AttemptShown, ContractShown, DeliveryShown, DeliveryWithAttempts, EmittedShown, EventShown,
+    EventTypeShown, Many, One, Replayed, Retried, SessionShown, StatisticsShown, SubscriptionsShown,
+    TestShown, WithSecret,
 };
 use crate::delivery::DeliveryState;
 use crate::dispatch::Emitted;
 use crate::event::EventId;
 use crate::id::{DeliveryId, SubscriptionId};
 use crate::manage::{
-    Emitter, EventDraft, IdempotencyKey, ManageError, Revision, Rotate, Service, Shown, SubscriptionView,
+    DeliveryDetail, Emitter, EventDraft, IdempotencyKey, ManageError, Recovery, Revision, Rotate, Service,
+    Shown, SubscriptionQuery, SubscriptionView,
 };
 use crate::signature::Secret;
 use crate::store::{DeliveryQuery, Period, Records, Store, Subscriptions};
@@ -58,8 +61,11 @@ pub(super) struct Call<'a, R> {
     pub(super) emitter: Option<&'a dyn Emit>,
     /// The path at which clients see the router.
     pub(super) prefix: &'a str,
+    pub(super) access: &'a Access,
     pub(super) organization: &'a str,
-    pub(super) path: HashMap<String, String>,
+    /// The path of the operation.
+    pub(super) list: &'static str,
+    pub(super) path: BTreeMap<String, String>,
     pub(super) query: Query,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: Bytes,
@@ -81,6 +87,9 @@ impl<R: Store + Subscriptions + Records + 'static> Call<'_, R> {
             Operation::ReadStatistics => self.statistics().await,
             Operation::ListDeliveries => self.deliveries().await,
             Operation::ReadDelivery => self.read_delivery().await,
+            Operation::FindDelivery => self.find_delivery().await,
+            Operation::ReadSession => Ok(self.session()),
+            Operation::ReadContracts => Ok(self.contracts()),
             Operation::RetryDelivery => self.retry().await,
             Operation::CancelDelivery => self.cancel().await,
             Operation::DiscardDelivery => self.discard().await,
@@ -94,8 +103,26 @@ impl<R: Store + Subscriptions + Records + 'static> Call<'_, R> {
     }
 
     async fn subscriptions(&self) -> Result<Response, Problem> {
-        let (after, limit) = (self.query.after()?, self.query.limit()?);
-        Ok(ok(&SubscriptionsShown::from(self.service.list(self.organization, after, limit).await?)))
+        let mut wanted = SubscriptionQuery::new();
+        match self.query.text("status") {
+            None => {}
+            Some("enabled") => wanted.enabled = Some(true),
+            Some("disabled") => wanted.enabled = Some(false),
+            Some("failing") => (wanted.enabled, wanted.failing) = (Some(true), Some(true)),
+            Some(_) => {
+                let expected = "of these: enabled, disabled, failing";
+                return Err(Problem::field("status", "there is no such status", expected));
+            }
+        }
+        wanted.event_type = self.query.read("event_type", "the name of a type of events")?;
+        wanted.uid = self.query.text("uid").map(str::to_owned);
+        let tag = self.tag();
+        let (after, limit) = (self.query.after(&tag)?, self.query.limit()?);
+        let listed = match wanted == SubscriptionQuery::new() {
+            true => self.service.list(self.organization, after, limit).await?,
+            false => self.service.list_that(self.organization, &wanted, after, limit).await?,
+        };
+        Ok(ok(&SubscriptionsShown::of(listed, &tag)))
     }
 
     async fn create(&self) -> Result<Response, Problem> {
@@ -138,8 +165,13 @@ impl<R: Store + Subscriptions + Records + 'static> Call<'_, R> {
 
     async fn delete(&self) -> Result<Response, Problem> {
         let id = self.id()?;
-        self.seen(id).await?;
-        self.service.delete(self.organization, id).await?;
+        match self.seen(id).await? {
+            Some(seen) => {
+                let deleted = self.service.delete_seen(self.organization, id, seen).await;
+                deleted.map_err(|error| problem(error, Some(seen)))?;
+            }
+            None => self.service.delete(self.organization, id).await?,
+        }
         Ok(done())
     }
 
@@ -193,8 +225,20 @@ impl<R: Store + Subscriptions + Records + 'static> Call<'_, R> {
 
     async fn recover(&self) -> Result<Response, Problem> {
         let id = self.id()?;
-        let RecoverBody { since } = json_body(self.headers, &self.body)?;
-        let replayed = self.service.recover(self.organization, id, since).await?;
+        let RecoverBody { since, until, event_types, preview } = json_body(self.headers, &self.body)?;
+        let replayed = if until.is_none() && event_types.is_empty() && !preview {
+            self.service.recover(self.organization, id, since).await?
+        } else {
+            let mut recovery = Recovery::since(since);
+            recovery.until = until;
+            for (at, name) in event_types.iter().enumerate() {
+                let name = name.parse().map_err(|error| {
+                    Problem::from(ManageError::unusable(format!("event_types[{at}]"), &error))
+                })?;
+                recovery = recovery.with_event_type(name);
+            }
+            self.service.recover_that(self.organization, id, &recovery, preview).await?
+        };
         Ok(ok(&One { data: Replayed { replayed } }))
     }
 
@@ -236,13 +280,42 @@ impl<R: Store + Subscriptions + Records + 'static> Call<'_, R> {
             wanted = wanted.with_event_type(event_type);
         }
         (wanted.since, wanted.until) = (self.query.time("since")?, self.query.time("until")?);
-        let (after, limit) = (self.query.after()?, self.query.limit()?);
+        let tag = self.tag();
+        let (after, limit) = (self.query.after(&tag)?, self.query.limit()?);
         let page = self.service.deliveries(self.organization, &wanted, after, limit).await?;
-        Ok(ok(&Many::of(page.map(DeliveryShown::from))))
+        Ok(ok(&Many::of(page.map(DeliveryShown::from), &tag)))
     }
 
     async fn read_delivery(&self) -> Result<Response, Problem> {
-        let found = self.delivery().await?;
+        self.detail(self.delivery().await?)
+    }
+
+    async fn find_delivery(&self) -> Result<Response, Problem> {
+        let id = self.named("delivery", "delivery")?;
+        self.detail(self.service.delivery(self.organization, id).await?)
+    }
+
+    fn session(&self) -> Response {
+        let access = self.access;
+        ok(&One {
+            data: SessionShown {
+                organization: &access.organization,
+                label: access.label.as_deref(),
+                scope: match access.scope {
+                    Scope::Read => "read",
+                    Scope::ReadWrite => "write",
+                },
+                expires_at: access.expires_at,
+                now: self.service.now(),
+            },
+        })
+    }
+
+    fn contracts(&self) -> Response {
+        ok(&Many::all(self.service.chains().map(ContractShown::of).collect()))
+    }
+
+    fn detail(&self, found: DeliveryDetail) -> Result<Response, Problem> {
         let contract =
             self.service.terms(&found.delivery.contract).unwrap_or_else(|| self.service.contract());
         let attempts = found.attempts.into_iter();
@@ -255,8 +328,8 @@ impl<R: Store + Subscriptions + Records + 'static> Call<'_, R> {
     }
 
     async fn retry(&self) -> Result<Response, Problem> {
-        self.service.retry(self.organization, self.delivery().await?.delivery.id).await?;
-        Ok(done())
+        let delivery_id = self.service.retry(self.organization, self.delivery().await?.delivery.id).await?;
+        Ok(ok(&One { data: Retried { delivery_id } }))
     }
 
     async fn cancel(&self) -> Result<Response, Problem> {
@@ -272,9 +345,10 @@ impl<R: Store + Subscriptions + Records + 'static> Call<'_, R> {
     }
 
     async fn dead_letters(&self) -> Result<Response, Problem> {
-        let (after, limit) = (self.query.after()?, self.query.limit()?);
+        let tag = self.tag();
+        let (after, limit) = (self.query.after(&tag)?, self.query.limit()?);
         let page = self.service.dead_letters(self.organization, after, limit).await?;
-        Ok(ok(&Many::of(page.map(DeliveryShown::from))))
+        Ok(ok(&Many::of(page.map(DeliveryShown::from), &tag)))
     }
 
     fn event_types(&self) -> Response {
@@ -285,9 +359,10 @@ impl<R: Store + Subscriptions + Records + 'static> Call<'_, R> {
     }
 
     async fn events(&self) -> Result<Response, Problem> {
-        let (after, limit) = (self.query.after()?, self.query.limit()?);
+        let tag = self.tag();
+        let (after, limit) = (self.query.after(&tag)?, self.query.limit()?);
         let page = self.service.events(self.organization, after, limit).await?;
-        Ok(ok(&Many::of(page.map(EventShown::from))))
+        Ok(ok(&Many::of(page.map(EventShown::from), &tag)))
     }
 
     async fn emit(&self) -> Result<Response, Problem> {
@@ -325,19 +400,26 @@ impl<R: Store + Subscriptions + Records + 'static> Call<'_, R> {
 
     async fn event_deliveries(&self) -> Result<Response, Problem> {
         let event = self.event()?;
-        let (after, limit) = (self.query.after()?, self.query.limit()?);
+        let tag = self.tag();
+        let (after, limit) = (self.query.after(&tag)?, self.query.limit()?);
         let page = self.service.event_deliveries(self.organization, &event, after, limit).await?;
-        Ok(ok(&Many::of(page.map(DeliveryShown::from))))
+        Ok(ok(&Many::of(page.map(DeliveryShown::from), &tag)))
     }
 
     /// The delivery that the path names, if it belongs to the path's subscription.
-    async fn delivery(&self) -> Result<crate::manage::DeliveryDetail, Problem> {
+    async fn delivery(&self) -> Result<DeliveryDetail, Problem> {
         let id: DeliveryId = self.named("delivery", "delivery")?;
         let found = self.service.delivery(self.organization, id).await?;
         if found.delivery.subscription != self.id()? {
             return Err(ManageError::not_found("delivery").into());
         }
         Ok(found)
+    }
+
+    /// Tells this list from others.
+    fn tag(&self) -> String {
+        let path = self.path.values().map(String::as_str);
+        self.query.tag([self.list, self.organization].into_iter().chain(path))
     }
 
     fn id(&self) -> Result<SubscriptionId, Problem> {

@@ -9,7 +9,9 @@
 //! | `POST /v1/webhook-subscriptions/{id}/replay`, `.../recover` | the number of deliveries that are sent again |
 //! | `GET /v1/webhook-subscriptions/{id}/statistics` | attempts by outcome and time, latency, backlog |
 //! | `GET /v1/webhook-subscriptions/{id}/deliveries`, `.../deliveries/{delivery}` | a page; one with its attempts |
-//! | `POST /v1/webhook-subscriptions/{id}/deliveries/{delivery}/retry`, `/cancel`, `/discard` | 204 |
+//! | `POST /v1/webhook-subscriptions/{id}/deliveries/{delivery}/retry`, `/cancel`, `/discard` | the new delivery's id; 204 |
+//! | `GET /v1/deliveries/{delivery}` | a delivery of any subscription |
+//! | `GET /v1/session`, `/v1/contract` | what the caller may do; how requests are sent |
 //! | `GET /v1/dead-letters` | a page of the whole organization's |
 //! | `GET /v1/event-types` | the contract's types with descriptions, samples and JSON Schemas |
 //! | `POST /v1/events` | 202 with the event's id, if [`Routes::with_emitting`] adds it |

@@ -65,7 +65,7 @@ macro_rules! operations {
 }
 
 operations! {
-    ListSubscriptions: GET "/v1/webhook-subscriptions" ["after", "limit"] Read None,
+    ListSubscriptions: GET "/v1/webhook-subscriptions" ["after", "limit", "status", "event_type", "uid"] Read None,
         "Lists the organization's subscriptions, oldest first.";
     CreateSubscription: POST "/v1/webhook-subscriptions" [] Write Draft,
         "Makes a subscription. Only this answer shows its secret.";
@@ -98,6 +98,12 @@ operations! {
         "Cancels a pending delivery.";
     DiscardDelivery: POST "/v1/webhook-subscriptions/{id}/deliveries/{delivery}/discard" [] Write Discard,
         "Takes a dead letter from the lists, with a note that says why.";
+    FindDelivery: GET "/v1/deliveries/{delivery}" [] Read None,
+        "Reads a delivery of any subscription with its attempts.";
+    ReadSession: GET "/v1/session" [] Read None,
+        "Reads what the caller may do, and the time.";
+    ReadContracts: GET "/v1/contract" [] Read None,
+        "Reads how requests are sent: headers, timeout, schedule, rules.";
     ListDeadLetters: GET "/v1/dead-letters" ["after", "limit"] Read None,
         "Lists the organization's dead letters, newest first.";
     ListEventTypes: GET "/v1/event-types" [] Read None,

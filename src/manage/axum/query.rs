@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -40,8 +41,27 @@ impl Query {
         Ok(self.read("limit", "a number")?.unwrap_or(DEFAULT_LIMIT))
     }
 
-    pub(super) fn after(&self) -> Result<Option<Cursor>, Problem> {
-        self.read("after", "`next` of a page")
+    /// The place in the list that `tag` tells from others.
+    pub(super) fn after(&self, tag: &str) -> Result<Option<Cursor>, Problem> {
+        let Some(text) = self.text("after") else { return Ok(None) };
+        let cursor = text.strip_prefix(tag).and_then(|rest| rest.strip_prefix('-')?.parse().ok());
+        let expected = "`next` of a page of this list, with the same parameters";
+        cursor.map(Some).ok_or_else(|| Problem::field("after", "it is no place in this list", expected))
+    }
+
+    /// A text that tells the list of these parameters at this path from others.
+    pub(super) fn tag<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> String {
+        let mut hash = Sha256::new();
+        let mut part = |text: &str| {
+            hash.update(text.len().to_be_bytes());
+            hash.update(text);
+        };
+        path.into_iter().for_each(&mut part);
+        for (name, value) in self.0.iter().filter(|(name, _)| !["after", "limit"].contains(name)) {
+            part(name);
+            part(value);
+        }
+        hash.finalize()[..4].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     pub(super) fn time(&self, name: &'static str) -> Result<Option<OffsetDateTime>, Problem> {

@@ -39,12 +39,18 @@ impl Default for TestBody {
     }
 }
 
-/// The body of a recovery: the time since which missed deliveries are sent again.
+/// The body of a recovery: which missed deliveries are sent again.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, remote = "Self")]
 pub(super) struct RecoverBody {
     #[serde(with = "time::serde::rfc3339")]
     pub(super) since: OffsetDateTime,
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub(super) until: Option<OffsetDateTime>,
+    #[serde(default)]
+    pub(super) event_types: Vec<String>,
+    #[serde(default)]
+    pub(super) preview: bool,
 }
 
 /// The body of a discarding.

@@ -5,13 +5,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use ::axum::Router;
+use ::axum::body::Body;
 use ::axum::extract::{FromRequestParts as _, NestedPath, RawPathParams, Request};
 use ::axum::response::{IntoResponse as _, Response};
 use ::axum::routing::{MethodFilter, MethodRouter};
 use bytes::Bytes;
-use http::header::CACHE_CONTROL;
-use http::{HeaderValue, StatusCode};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, IF_NONE_MATCH};
+use http::{HeaderValue, Method, StatusCode};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::about::About;
 use super::access::permitted;
@@ -234,16 +236,45 @@ async fn call<R: Store + Subscriptions + Records + 'static>(
     };
     let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let nested = parts.extensions.get::<NestedPath>().map_or("", NestedPath::as_str);
-    Call {
+    let call = Call {
         service: &site.service,
         emitter: site.emitter.as_deref(),
         prefix: site.prefix.as_deref().unwrap_or(nested).trim_end_matches('/'),
+        access: &access,
         organization: &access.organization,
+        list: operation.path(),
         path,
         query,
         headers: &parts.headers,
         body,
+    };
+    let response = call.carry_out(operation).await?;
+    match operation.method() == Method::GET && response.status() == StatusCode::OK {
+        true => Ok(conditional(response, &parts.headers).await),
+        false => Ok(response),
     }
-    .carry_out(operation)
-    .await
+}
+
+/// Answers 304 where the caller has the same answer already (RFC 9110 section 13.1.2). The entity tag of an
+/// answer without one is a hash of it.
+async fn conditional(response: Response, headers: &HeaderMap) -> Response {
+    let (mut head, body) = response.into_parts();
+    let Ok(body) = ::axum::body::to_bytes(body, usize::MAX).await else {
+        let detail = "the answer cannot be written";
+        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response();
+    };
+    if !head.headers.contains_key(ETAG) {
+        let tag: String = Sha256::digest(&body)[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let tag = HeaderValue::try_from(format!("\"{tag}\""));
+        head.headers.insert(ETAG, tag.expect("invariant: hex digits are ASCII"));
+    }
+    let own = head.headers.get(ETAG).and_then(|tag| tag.to_str().ok()).unwrap_or_default();
+    let known = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut known = known.flat_map(|value| value.split(',')).map(|tag| tag.trim().trim_start_matches("W/"));
+    if known.any(|tag| tag == own || tag == "*") {
+        head.status = StatusCode::NOT_MODIFIED;
+        head.headers.remove(CONTENT_TYPE);
+        return Response::from_parts(head, Body::empty());
+    }
+    Response::from_parts(head, Body::from(body))
 }

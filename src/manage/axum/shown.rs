@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
-use time::serde::rfc3339;
 
-use crate::contract::{Contract, Judgement};
+use crate::contract::{Contract, Judgement, Rotation, Versions};
 use crate::delivery::{Attempt, DeadReason, Delivery, DeliveryState};
 use crate::dispatch::Emitted;
 use crate::event::{EventId, EventKind};
 use crate::id::{DeliveryId, SubscriptionId};
+use crate::manage::instant;
 use crate::manage::{Listed, SubscriptionView};
 use crate::outcome::{FailureReason, Outcome};
 use crate::store::{Backlog, Count, Cursor, EventRecord, Page, Period, Statistics};
@@ -31,8 +31,8 @@ pub(super) struct Many<T> {
 }
 
 impl<T> Many<T> {
-    pub(super) fn of(page: Page<T>) -> Self {
-        Self { data: page.items, next: page.next.as_ref().map(Cursor::to_string) }
+    pub(super) fn of(page: Page<T>, tag: &str) -> Self {
+        Self { data: page.items, next: page.next.map(|next| tagged(next, tag)) }
     }
 
     pub(super) const fn all(data: Vec<T>) -> Self {
@@ -48,11 +48,77 @@ pub(super) struct SubscriptionsShown {
     next: Option<String>,
 }
 
-impl From<Listed> for SubscriptionsShown {
-    fn from(listed: Listed) -> Self {
-        let next = listed.next.as_ref().map(Cursor::to_string);
+impl SubscriptionsShown {
+    pub(super) fn of(listed: Listed, tag: &str) -> Self {
+        let next = listed.next.map(|next| tagged(next, tag));
         Self { data: listed.items, unreadable: listed.unreadable, next }
     }
+}
+
+/// The text of a place in the list that `tag` tells from others.
+fn tagged(next: Cursor, tag: &str) -> String {
+    format!("{tag}-{next}")
+}
+
+/// The caller's access, and the time.
+#[derive(Serialize)]
+pub(super) struct SessionShown<'a> {
+    pub(super) organization: &'a str,
+    pub(super) label: Option<&'a str>,
+    pub(super) scope: &'static str,
+    #[serde(serialize_with = "instant::option")]
+    pub(super) expires_at: Option<OffsetDateTime>,
+    #[serde(serialize_with = "instant::serialize")]
+    pub(super) now: OffsetDateTime,
+}
+
+/// How a contract delivers.
+#[derive(Serialize)]
+pub(super) struct ContractShown {
+    name: String,
+    versions: Vec<String>,
+    signature_headers: Vec<&'static str>,
+    tolerance_seconds: u64,
+    timeout_seconds: f64,
+    success: [u16; 2],
+    /// The nominal delays before retries; at most a hundred of them.
+    retry_seconds: Vec<f64>,
+    disables_on_gone: bool,
+    /// How long an endpoint may only fail before it is disabled.
+    disables_after_seconds: Option<f64>,
+    /// How long old secrets sign beside a new one.
+    rotation_overlap_seconds: u64,
+}
+
+impl ContractShown {
+    pub(super) fn of(versions: &Versions) -> Self {
+        let contract = versions.newest();
+        let retry = contract.retry();
+        Self {
+            name: contract.name().to_owned(),
+            versions: versions.iter().map(|it| it.version().to_owned()).collect(),
+            signature_headers: contract.scheme().map(|it| it.headers().collect()).unwrap_or_default(),
+            tolerance_seconds: contract.tolerance().as_secs(),
+            timeout_seconds: contract.timeout().as_secs_f64(),
+            success: [*contract.success().start(), *contract.success().end()],
+            retry_seconds: (1..=MOST_DELAYS)
+                .map_while(|attempt| retry.delay_after(attempt))
+                .map(|delay| delay.as_secs_f64())
+                .collect(),
+            disables_on_gone: contract.disables_on_gone(),
+            disables_after_seconds: contract.auto_disable().map(|rule| rule.after().as_secs_f64()),
+            rotation_overlap_seconds: match contract.rotation() {
+                Rotation::Overlap(overlap) => overlap.as_secs(),
+                Rotation::Immediate => 0,
+            },
+        }
+    }
+}
+
+/// The delivery that was made in place of another.
+#[derive(Serialize)]
+pub(super) struct Retried {
+    pub(super) delivery_id: Option<DeliveryId>,
 }
 
 /// An item with a secret that is shown this once.
@@ -78,9 +144,9 @@ pub(super) struct DeliveryShown {
     note: Option<String>,
     test: bool,
     attempts: u32,
-    #[serde(with = "rfc3339::option")]
+    #[serde(serialize_with = "instant::option")]
     due_at: Option<OffsetDateTime>,
-    #[serde(with = "rfc3339")]
+    #[serde(serialize_with = "instant::serialize")]
     created_at: OffsetDateTime,
 }
 
@@ -117,7 +183,7 @@ pub(super) struct DeliveryWithAttempts {
 #[derive(Serialize)]
 pub(super) struct AttemptShown {
     number: u32,
-    #[serde(with = "rfc3339")]
+    #[serde(serialize_with = "instant::serialize")]
     started_at: OffsetDateTime,
     duration_ms: f64,
     delivered: bool,
@@ -195,7 +261,7 @@ impl<'a> From<&'a Emitted> for EmittedShown<'a> {
 pub(super) struct EventShown {
     id: EventId,
     r#type: String,
-    #[serde(with = "rfc3339")]
+    #[serde(serialize_with = "instant::serialize")]
     created_at: OffsetDateTime,
     attributes: BTreeMap<String, Vec<String>>,
     test: bool,
@@ -238,9 +304,9 @@ impl EventTypeShown {
 
 #[derive(Serialize)]
 pub(super) struct StatisticsShown {
-    #[serde(with = "rfc3339")]
+    #[serde(serialize_with = "instant::serialize")]
     since: OffsetDateTime,
-    #[serde(with = "rfc3339")]
+    #[serde(serialize_with = "instant::serialize")]
     until: OffsetDateTime,
     slot_seconds: u64,
     attempts: u64,
@@ -250,7 +316,7 @@ pub(super) struct StatisticsShown {
     slots: Vec<SlotShown>,
     /// Whether only the newest deliveries are counted, because there were too many.
     cut: bool,
-    #[serde(with = "rfc3339::option")]
+    #[serde(serialize_with = "instant::option")]
     failing_since: Option<OffsetDateTime>,
     backlog: BacklogShown,
 }
@@ -273,7 +339,7 @@ struct CountShown {
 
 #[derive(Serialize)]
 struct SlotShown {
-    #[serde(with = "rfc3339")]
+    #[serde(serialize_with = "instant::serialize")]
     at: OffsetDateTime,
     outcomes: Vec<CountShown>,
 }
@@ -282,7 +348,7 @@ struct SlotShown {
 struct BacklogShown {
     pending: u64,
     or_more: bool,
-    #[serde(with = "rfc3339::option")]
+    #[serde(serialize_with = "instant::option")]
     since: Option<OffsetDateTime>,
 }
 
@@ -353,3 +419,5 @@ const fn error(outcome: &Outcome) -> Option<&'static str> {
 fn millis(span: Duration) -> f64 {
     span.as_secs_f64() * 1_000.0
 }
+
+const MOST_DELAYS: u32 = 100;

@@ -6,6 +6,7 @@ mod document;
 mod emitting;
 mod leaks;
 mod odd;
+mod reading;
 mod routes;
 mod stories;
 mod wire;

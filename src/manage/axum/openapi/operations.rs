@@ -15,7 +15,7 @@ pub(super) fn tags() -> Value {
         {"name": "Subscriptions", "description": "URLs that events are sent to, and their secrets."},
         {"name": "Deliveries", "description": "Events on their way to a subscription, their attempts, and statistics."},
         {"name": "Events", "description": "Events and their types."},
-        {"name": "Document", "description": "This document."},
+        {"name": "Document", "description": "What there is: this document, the caller, and the rules."},
     ])
 }
 
@@ -56,6 +56,9 @@ pub(super) fn described(operation: Operation) -> Value {
         }
         described["responses"][status.as_str()] = answer;
     }
+    if operation.method() == Method::GET {
+        described["responses"]["304"] = json!({"description": "The caller has this answer already."});
+    }
     for (status, about) in problems(operation) {
         described["responses"][status.as_str()] = problem(about);
     }
@@ -81,6 +84,7 @@ const fn tag(operation: Operation) -> &'static str {
         | Operation::ReadStatistics
         | Operation::ListDeliveries
         | Operation::ReadDelivery
+        | Operation::FindDelivery
         | Operation::RetryDelivery
         | Operation::CancelDelivery
         | Operation::DiscardDelivery
@@ -89,6 +93,7 @@ const fn tag(operation: Operation) -> &'static str {
         Operation::ListEventTypes | Operation::ListEvents | Operation::EmitEvents | Operation::ReadEvent => {
             "Events"
         }
+        Operation::ReadSession | Operation::ReadContracts => "Document",
     }
 }
 
@@ -117,12 +122,25 @@ fn parameters(operation: Operation) -> Vec<Value> {
             "since" => ("Only from this time on.", date_time()),
             "until" => ("Only before this time.", date_time()),
             "state" => ("Only deliveries in this state.", json!({"type": "string", "enum": DeliveryState::ALL})),
-            "event_type" => ("Only events of this type.", event_type()),
+            "event_type" => ("Only those of this type of events.", event_type()),
+            "status" => {
+                let choice = json!({"type": "string", "enum": ["enabled", "disabled", "failing"]});
+                ("Only subscriptions with this status; `failing` ones are enabled.", choice)
+            }
+            "uid" => ("Only subscriptions with this name of your own.", json!({"type": "string"})),
             _ => ("", json!({"type": "string"})),
         };
         json!({"name": name, "in": "query", "description": about, "schema": schema})
     });
     let mut parameters: Vec<_> = path.chain(query).collect();
+    if operation.method() == Method::GET {
+        parameters.push(json!({
+            "name": "If-None-Match",
+            "in": "header",
+            "description": "The `ETag` of an answer that the caller has: the answer is 304 if it is the same.",
+            "schema": {"type": "string"},
+        }));
+    }
     if takes_key(operation) {
         parameters.push(json!({
             "name": "Idempotency-Key",
@@ -202,7 +220,10 @@ fn answers(operation: Operation) -> Vec<(StatusCode, Option<Value>)> {
         Operation::ListDeliveries | Operation::ListDeadLetters | Operation::ListEventDeliveries => {
             ok(page("Delivery"))
         }
-        Operation::ReadDelivery => ok(one("DeliveryWithAttempts")),
+        Operation::ReadDelivery | Operation::FindDelivery => ok(one("DeliveryWithAttempts")),
+        Operation::ReadSession => ok(one("Session")),
+        Operation::ReadContracts => ok(page("Contract")),
+        Operation::RetryDelivery => ok(one("Retried")),
         Operation::ListEventTypes => ok(page("EventType")),
         Operation::ReadEvent => ok(one("EventWithPayload")),
         Operation::ListEvents => ok(page("Event")),
@@ -211,10 +232,9 @@ fn answers(operation: Operation) -> Vec<(StatusCode, Option<Value>)> {
             let emitted = json!({"anyOf": [named("Emitted"), several]});
             vec![(StatusCode::ACCEPTED, Some(emitted.clone())), (StatusCode::OK, Some(emitted))]
         }
-        Operation::DeleteSubscription
-        | Operation::RetryDelivery
-        | Operation::CancelDelivery
-        | Operation::DiscardDelivery => vec![(StatusCode::NO_CONTENT, None)],
+        Operation::DeleteSubscription | Operation::CancelDelivery | Operation::DiscardDelivery => {
+            vec![(StatusCode::NO_CONTENT, None)]
+        }
     }
 }
 
@@ -232,6 +252,8 @@ fn headers(operation: Operation, status: StatusCode) -> Value {
     if shows_one {
         headers["ETag"] =
             json!({"description": "The subscription's revision.", "schema": {"type": "string"}});
+    } else if operation.method() == Method::GET {
+        headers["ETag"] = json!({"description": "A hash of the answer.", "schema": {"type": "string"}});
     }
     if status == StatusCode::CREATED {
         headers["Location"] =

@@ -75,7 +75,41 @@ pub(super) fn schemas(chains: &[&Versions], emits: bool) -> Value {
             );
             closed([("event_type", kind), ("wait", wait)], &[])
         }),
-        ("Recover", closed([("since", date_time())], &["since"])),
+        ("Recover", {
+            let name = json!({"type": "string", "minLength": 1, "maxLength": bounds::EVENT_TYPE, "pattern": "^[ -~]+$"});
+            let fields = [
+                ("since", about(date_time(), "Deliveries that were made at this time or later.")),
+                ("until", about(nullable(date_time()), "Only deliveries that were made before this time.")),
+                ("event_types", about(array(name), "Only deliveries of these types.")),
+                ("preview", about(json!({"type": "boolean"}), "Counts the deliveries and sends none.")),
+            ];
+            closed(fields, &["since"])
+        }),
+        ("Retried", answer([("delivery_id", json!({"type": ["string", "null"]}))])),
+        ("Session", {
+            answer([
+                ("organization", id()),
+                ("label", json!({"type": ["string", "null"]})),
+                ("scope", json!({"type": "string", "enum": ["read", "write"]})),
+                ("expires_at", nullable(date_time())),
+                ("now", date_time()),
+            ])
+        }),
+        ("Contract", {
+            let span = || json!({"type": "number", "minimum": 0});
+            answer([
+                ("name", id()),
+                ("versions", array(id())),
+                ("signature_headers", array(id())),
+                ("tolerance_seconds", integer(0, u64::MAX)),
+                ("timeout_seconds", span()),
+                ("success", about(array(integer(100, 999)), "The least and the greatest status.")),
+                ("retry_seconds", about(array(span()), "The delays before retries, without jitter.")),
+                ("disables_on_gone", json!({"type": "boolean"})),
+                ("disables_after_seconds", nullable(span())),
+                ("rotation_overlap_seconds", integer(0, u64::MAX)),
+            ])
+        }),
         ("Discard", {
             let note = json!({
                 "type": "string", "maxLength": bounds::NOTE, "pattern": "^[^\\u0000]*$",
@@ -233,6 +267,7 @@ fn patch(versions: &Versions) -> Value {
     values["minItems"] = json!(1);
     fields["attributes"]["anyOf"][0]["additionalProperties"] = nullable(values);
     fields["headers"]["anyOf"][0]["additionalProperties"] = nullable(named("KeptHeaderValue"));
+    fields["metadata"]["anyOf"][0]["additionalProperties"] = json!({"type": ["string", "null"]});
     fields.insert("client_certificate".into(), kept_certificate());
     fields["authentication"] = nullable(named("AuthenticationPatch"));
     fields["rate"] = nullable(named("RatePatch"));
@@ -265,6 +300,22 @@ fn draft_fields(versions: &Versions) -> Vec<(&'static str, Value)> {
             about(url, "The URL that the events go to, in at most 8,000 bytes.")
         }),
         ("events", about(patterns.clone(), "The event types, prefixes such as `call.*`, or `*`.")),
+        ("description", {
+            nullable(about(json!({"type": "string", "maxLength": bounds::DESCRIPTION}), "Words for people."))
+        }),
+        ("uid", {
+            let uid = json!({"type": "string", "minLength": 1, "maxLength": bounds::UID});
+            nullable(about(uid, "Your own name of it. Several may have the same."))
+        }),
+        ("metadata", {
+            let metadata = json!({
+                "type": "object", "maxProperties": bounds::METADATA,
+                "propertyNames": {"minLength": 1},
+                "additionalProperties": {"type": "string", "maxLength": bounds::METADATA_LEN},
+            });
+            let text = format!("Names and values for programs, in {} bytes.", bounds::METADATA_LEN);
+            nullable(about(metadata, text))
+        }),
         ("conditions", about(nullable(conditions), "What an event's JSON must have, all of it.")),
         ("attributes", about(nullable(attributes()), at_most)),
         ("headers", {
@@ -324,6 +375,9 @@ fn subscription(versions: &Versions) -> Value {
         ("contract", id()),
         ("version", id()),
         ("url", json!({"type": "string", "format": "uri"})),
+        ("description", json!({"type": ["string", "null"]})),
+        ("uid", json!({"type": ["string", "null"]})),
+        ("metadata", json!({"type": "object", "additionalProperties": {"type": "string"}})),
         ("events", array(json!({"type": "string"}))),
         ("conditions", array(named("Condition"))),
         ("attributes", attributes()),
@@ -341,6 +395,10 @@ fn subscription(versions: &Versions) -> Value {
         ("disabled_at", nullable(date_time())),
         ("failing_since", about(nullable(date_time()), "Since when the endpoint only fails.")),
         ("secret_preview", about(json!({"type": ["string", "null"]}), "The beginning of the newest secret.")),
+        ("secrets", {
+            let secret = answer([("preview", id()), ("until", nullable(date_time()))]);
+            about(array(secret), "The secrets that sign now, the newest first.")
+        }),
         ("signing_secrets", about(integer(0, 11), "How many secrets sign now.")),
         ("created_at", date_time()),
     ]);
@@ -367,14 +425,14 @@ fn event_pattern(chains: &[&Versions]) -> Value {
         if contract.catalogue().is_open() {
             return json!({
                 "type": "string", "minLength": 1, "maxLength": bounds::EVENT_TYPE,
-                "pattern": "^(?:\\*|[^*\\u0000-\\u001f\\u007f-\\u009f]+(?:\\.\\*)?)$",
+                "pattern": "^(?:\\*|[^*\\u0000-\\u001f\\u007f-\\u009f]+(?:[. ]\\*)?)$",
                 "description": "An event type, a prefix such as `call.*`, or `*`.",
             });
         }
         for kind in contract.catalogue().iter() {
             patterns.insert(kind.name().to_owned());
-            for (at, _) in kind.name().match_indices('.') {
-                patterns.insert(format!("{}.*", &kind.name()[..at]));
+            for (at, _) in kind.name().match_indices(['.', ' ']) {
+                patterns.insert(format!("{}*", &kind.name()[..=at]));
             }
         }
     }
