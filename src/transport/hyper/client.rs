@@ -116,7 +116,7 @@ impl Sending {
             biased;
             answered = self.answer(client) => answered,
             () = &mut expired => {
-                self.watch.is_queued = self.route.origin.is_full(Instant::now());
+                self.watch.is_queued |= self.route.origin.is_full(Instant::now());
                 return Err(self.watch.timeout(limits));
             }
         };
@@ -211,17 +211,25 @@ impl Sending {
             }
             let mut opening = self.dial(client);
             let mut has_failed = false;
+            self.watch.is_queued = false;
             let came_free = loop {
                 // Made before the connections are looked at, so that none of them ends unnoticed.
                 let freed = origin.freed.notified();
-                if has_failed && !origin.is_full(Instant::now()) {
-                    break None;
+                if has_failed {
+                    let now = Instant::now();
+                    let taken = origin.take(now);
+                    if taken.is_some() || !origin.is_full(now) {
+                        break taken;
+                    }
                 }
                 tokio::select! {
                     biased;
                     Ok(connection) = &mut waiting.receiver => break Some(connection),
                     opened = &mut opening, if !has_failed => match opened {
-                        Err(error) if may_wait(&*error) && origin.is_full(Instant::now()) => has_failed = true,
+                        Err(error) if may_wait(&*error) && origin.is_full(Instant::now()) => {
+                            has_failed = true;
+                            self.watch.is_queued = true;
+                        }
                         opened => return opened,
                     },
                     // A stream of an HTTP/2 connection; another request may be faster.
@@ -243,6 +251,7 @@ impl Sending {
             }
             // A connection opened for another request cost this one nothing.
             self.watch.dial = None;
+            self.watch.is_queued = false;
             return Ok(came_free);
         }
     }

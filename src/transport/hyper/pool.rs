@@ -486,6 +486,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn all_who_wait_for_a_stream_get_one_when_the_peer_takes_more() {
+        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let (url, client) = (format!("http://{nobody}/"), HyperClient::new());
+        let route = client.pools.route(asked(&url), &policy(), || Ok(None)).unwrap();
+        let settings = |max| [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, max];
+        let (near, mut far) = duplex(1 << 20);
+        far.write_all(&settings(1)).await.unwrap();
+        let connection = Connection::over(Box::new(near), true, Budget::<()>::new(1).open()).await.unwrap();
+        let Connection::Http2(held) = route.origin.share(connection) else { panic!("it is shared") };
+        for _ in 0..3 {
+            let (client, url) = (client.clone(), url.clone());
+            tokio::spawn(async move {
+                let limits = Limits::new(Duration::from_secs(60)).with_addresses(policy());
+                client.send(Request::post(url).body(Bytes::new()).unwrap(), &limits).await
+            });
+        }
+        while route.origin.lock().waiters.len() < 3 {
+            tokio::task::yield_now().await;
+        }
+        // Each is refused a connection meanwhile.
+        for _ in 0..500 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(held.streams.opened(), 1);
+        far.write_all(&settings(4)).await.unwrap();
+        let all = async {
+            while held.streams.opened() < 4 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), all).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_request_is_put_back_by_a_connection_that_did_not_take_it() {
         let (_pools, route) = pools_to(ENDPOINT);
         let (mut connection, peer) = connected().await;

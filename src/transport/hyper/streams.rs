@@ -136,7 +136,13 @@ impl Streams {
         }
         drop(counts);
         self.changed.notify_waiters();
-        self.wake();
+        // There may be a stream for each of them.
+        self.freed.get().into_iter().for_each(|freed| freed.notify_waiters());
+    }
+
+    #[cfg(test)]
+    pub(super) fn opened(&self) -> usize {
+        self.counts().open
     }
 
     fn wake(&self) {

@@ -24,7 +24,7 @@ pub(super) struct Watch {
     pub(super) dial: Option<Arc<Dial>>,
     /// Whether a connection has the request.
     pub(super) is_sent: bool,
-    /// Whether all streams of the endpoint's connections are in use by other requests.
+    /// Whether the request waits for a stream, because other requests have all of them.
     pub(super) is_queued: bool,
     /// Whether the request's own connection is open, and its peer takes no requests at all.
     pub(super) is_barred: bool,

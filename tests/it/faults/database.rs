@@ -80,6 +80,22 @@ async fn a_server_that_falls_silent_is_given_up_and_asked_again() {
     accounted_for(&site, &subscription, &endpoint, &[event]).await;
 }
 
+/// A firewall forgets a connection: the server has answered, and nothing arrives. Its session is idle.
+#[tokio::test]
+async fn an_answer_that_is_lost_on_the_way_is_not_waited_for_until_the_end() {
+    let builder = PostgresStore::builder().with_caller_time().with_call_timeout(Duration::from_secs(600));
+    let (site, proxy) = behind_proxy(builder).await;
+    let endpoint = Endpoint::start([]).await;
+    let subscription = site.subscribe(&endpoint).await;
+    let event = site.emit().await;
+    let dispatcher = site.dispatcher();
+    proxy.order(Strike::Silence, "claim_1");
+    let step = tokio::time::timeout(Duration::from_secs(60), dispatcher.step(NOON)).await;
+    assert!(step.expect("it gives up").unwrap_err().is_retryable());
+    site.drain(&dispatcher, NOON + HOUR).await;
+    accounted_for(&site, &subscription, &endpoint, &[event]).await;
+}
+
 /// The server takes the connection, and gives no answer to one of the statements by which a store is opened.
 #[tokio::test]
 async fn an_opening_that_gets_no_answer_says_what_it_waited_for() {

@@ -180,7 +180,8 @@ impl PostgresStoreBuilder {
     /// The cause of an error ([`source`](std::error::Error::source)) says what to change.
     ///
     /// - [`StoreErrorKind::Unavailable`] when no server that can be written to is reached within the
-    ///   [time-out](Self::with_acquire_timeout), or when it has no connection left.
+    ///   [time-out](Self::with_acquire_timeout), when it has no connection left, and when it does not answer
+    ///   a statement within the [time of a call](Self::with_call_timeout).
     /// - [`StoreErrorKind::Schema`] when the tables need newer code, when the schema for them does not exist,
     ///   and when it was renamed and the role does not own the functions in it.
     /// - [`StoreErrorKind::Backend`] when the URL is none of PostgreSQL's, when the database, the role or a

@@ -31,7 +31,7 @@ pub(super) struct Pool {
     /// How many connections are open.
     open: Arc<watch::Sender<usize>>,
     closed: watch::Sender<bool>,
-    /// Held while one call asks whether its session still exists.
+    /// Held while one call asks whether its session still works for it.
     scouting: tokio::sync::Mutex<()>,
 }
 
@@ -275,7 +275,7 @@ impl Pool {
     }
 
     /// Waits for an answer as long as one can come: not longer than `patience`, and not after the session has
-    /// ended. An answer that nobody wants is not waited for while no server answers.
+    /// ended or the answer was lost. An answer that nobody wants is not waited for while no server answers.
     pub(super) async fn answered<T>(
         &self,
         answer: impl Future<Output = Result<T, sqlx::Error>>,
@@ -289,12 +289,12 @@ impl Pool {
                 sleep(SCOUT_AFTER).await;
                 // If several calls wait, one asks at a time.
                 let _scouting = self.scouting.lock().await;
-                session.exists(&self.options).await
+                session.is_working(&self.options).await
             };
             tokio::select! {
                 biased;
                 answer = answer.as_mut() => return answer.unwrap_or_else(|_elapsed| Err(silent())),
-                exists = asked => match exists {
+                is_working = asked => match is_working {
                     Some(true) => {}
                     None if wanted == Wanted::Yes => {}
                     Some(false) | None => return Err(silent()),
@@ -443,7 +443,7 @@ const PING_AFTER_IDLE: Duration = Duration::from_secs(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long one connection may take, where a call waits less than twice as long.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
-/// A call that waits for longer asks whether its session still exists, and asks again after as long.
+/// A call that waits for longer asks whether its session still works for it, and asks again after as long.
 const SCOUT_AFTER: Duration = Duration::from_secs(2);
 /// How long an answer is waited for that nobody wants any more.
 pub(super) const UNWANTED_PATIENCE: Duration = Duration::from_secs(5);

@@ -81,18 +81,23 @@ impl Session {
         Ok(session)
     }
 
-    /// Returns whether this session still exists on the server that a new connection leads to. `None` if no
-    /// server answers, or if it has no room to be asked.
-    pub(super) async fn exists(&self, options: &PgConnectOptions) -> Option<bool> {
+    /// Returns whether this session still works for a call that waits for its answer. `None` if no server
+    /// answers, or if it has no room to be asked.
+    ///
+    /// It does not if the server that a new connection leads to has no such session. Nor does it if the
+    /// session has been idle for a while: then the statement or its answer was lost on the way.
+    pub(super) async fn is_working(&self, options: &PgConnectOptions) -> Option<bool> {
         let sql = format!(
-            "SELECT {STARTED} = '{}' AND EXISTS (SELECT FROM pg_stat_activity WHERE pid = {}) AS is_there",
+            "SELECT {STARTED} = '{}' AND EXISTS (SELECT FROM pg_stat_activity WHERE pid = {} \
+             AND (state NOT LIKE 'idle%' OR clock_timestamp() - state_change < '{LOST_AFTER}') IS NOT FALSE) \
+             AS is_working",
             self.started, self.process
         );
         let ask = async {
             let mut connection = options.connect().await.ok()?;
             let row = one(&mut connection, sql).await.ok()?;
             _ = connection.close().await;
-            row.try_get("is_there").ok()
+            row.try_get("is_working").ok()
         };
         timeout(SCOUT_TIMEOUT, ask).await.ok()?
     }
@@ -183,6 +188,9 @@ const READ: &str = "SELECT pg_backend_pid() AS process, \
     current_setting('transaction_read_only') = 'on' AS is_read_only, \
     current_setting('default_transaction_isolation') = 'read committed' AS is_read_committed, \
     current_setting('server_encoding') AS encoding";
+
+/// A large answer may be on its way for some seconds after the session is idle.
+const LOST_AFTER: &str = "5 s";
 
 /// In `SQL_ASCII` the server stores the bytes that it gets, and the store gives it UTF-8.
 const ENCODINGS: [&str; 2] = ["UTF8", "SQL_ASCII"];
