@@ -267,9 +267,15 @@ impl Sender {
                 .sign_into(&mut headers, claimed.event.as_str(), now, &claimed.payload)
                 .map_err(|error| Fault::of_delivery(FaultKind::Signing, error))?;
         }
-        self.keys
-            .options(subscription)
-            .map_err(|error| Fault::of_subscription(FaultKind::Key, error))?
+        let options =
+            self.keys.options(subscription).map_err(|error| Fault::of_subscription(FaultKind::Key, error))?;
+        // A header of this name that the subscription has goes before ours.
+        if options.headers().contains_key(&TRACEPARENT)
+            || options.authentication().header() == Some(&TRACEPARENT)
+        {
+            headers.remove(TRACEPARENT);
+        }
+        options
             .apply(&mut headers, token.as_ref().map(Secret::expose))
             .map_err(|error| Fault::of_subscription(FaultKind::Credential, error))?;
         let mut request = Request::new(claimed.payload.clone());

@@ -23,6 +23,8 @@ struct State {
     /// While it lasts, little is claimed.
     process: Option<Outage>,
     subscriptions: HashMap<SubscriptionId, Kept>,
+    /// The number of them at which the old ones are forgotten.
+    sweep_at: usize,
     /// How many of them have secrets that do not open.
     keyless: usize,
     /// The organizations whose names got no answer, since a name was last resolved.
@@ -85,11 +87,8 @@ impl Faults {
             }
             return wait;
         }
-        if state.subscriptions.len() >= MOST_KEPT {
-            // Those that are over and had no attempt since.
-            state.subscriptions.retain(|_, kept| kept.streak.remaining(now) > Duration::ZERO);
-            state.keyless =
-                state.subscriptions.values().filter(|kept| kept.kind == Some(FaultKind::Key)).count();
+        if state.subscriptions.len() >= state.sweep_at.max(MOST_KEPT) {
+            state.sweep(subscription, now);
         }
         let kept = state.subscriptions.entry(subscription).or_default();
         let was = kept.kind.replace(kind);
@@ -173,6 +172,18 @@ impl Faults {
 }
 
 impl State {
+    /// Forgets subscriptions whose wait was over long ago and that had no attempt since.
+    fn sweep(&mut self, but: SubscriptionId, now: OffsetDateTime) {
+        self.subscriptions.retain(|id, kept| *id == but || !kept.streak.is_old(now));
+        // Another walk is worth it once their number has doubled.
+        self.sweep_at = 2 * self.subscriptions.len();
+        let keyless = self.subscriptions.values().filter(|kept| kept.kind == Some(FaultKind::Key)).count();
+        let before = std::mem::replace(&mut self.keyless, keyless);
+        if keyless != before {
+            telemetry::keyless(before, keyless);
+        }
+    }
+
     /// Whether a resolver that is silent holds up nobody: other endpoints answer, over connections that are
     /// open already or under names that resolve.
     fn is_nobody_held_up(&self) -> bool {
@@ -240,6 +251,11 @@ impl Streak {
         wait
     }
 
+    /// Whether its wait was over for longer than any wait lasts.
+    fn is_old(&self, now: OffsetDateTime) -> bool {
+        self.until.is_none_or(|until| later(until, LONGEST) < now || remaining(until, now) > LONGEST)
+    }
+
     fn remaining(&self, now: OffsetDateTime) -> Duration {
         let left = self.until.map_or(Duration::ZERO, |until| remaining(until, now));
         // More than the longest wait means that the clock was set back.
@@ -264,7 +280,7 @@ const LONGEST: Duration = Duration::from_secs(5 * 60);
 const LONGEST_GATE: Duration = Duration::from_secs(5);
 /// How many attempts are made at a time during an outage.
 const PROBES: u32 = 8;
-/// The number of subscriptions above which those whose wait is over are forgotten.
+/// The number of subscriptions above which those whose wait was over long ago are forgotten.
 const MOST_KEPT: usize = 10_000;
 
 #[cfg(test)]
@@ -301,6 +317,26 @@ mod tests {
         assert_eq!(keep_back(now), seconds(300));
         faults.passed(id(1), ANSWERED);
         assert_eq!(keep_back(now), seconds(1));
+    }
+
+    #[test]
+    fn no_number_of_subscriptions_makes_their_waits_short_again() {
+        let (faults, mut now) = (Faults::default(), NOON);
+        let many = 2 * MOST_KEPT as u128 + 10;
+        for expected in [1, 2, 4, 8] {
+            for number in 0..many {
+                let wait = faults.keep_back(FaultScope::Subscription, FaultKind::Key, id(number), now);
+                assert_eq!(wait, seconds(expected), "subscription {number}");
+            }
+            now += seconds(expected);
+        }
+        // Those that had no attempt for long are forgotten.
+        now += 2 * LONGEST;
+        (many..2 * many).for_each(|number| {
+            faults.keep_back(FaultScope::Subscription, FaultKind::Token, id(number), now);
+        });
+        let state = faults.state();
+        assert_eq!((state.subscriptions.len(), state.keyless), (many as usize, 0));
     }
 
     #[test]

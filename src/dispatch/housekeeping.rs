@@ -33,13 +33,14 @@ impl Housekeeping {
     }
 }
 
-/// Ends deliveries that have waited for `age`; never, without one.
+/// Ends deliveries that have waited for `age`. Without an age, only those end whose subscription was deleted
+/// while they were made.
 pub(super) async fn expire(
     store: &dyn ErasedStore,
     age: Option<Duration>,
     clock: &SharedClock,
 ) -> Infallible {
-    let Some(age) = age else { return std::future::pending().await };
+    let age = age.unwrap_or(NEVER);
     let expire = move |limit| async move {
         reported("expire", store.expire_dyn(age, limit, clock.now()).await, telemetry::expired)
     };
@@ -58,5 +59,7 @@ fn reported(call: &'static str, rows: Result<u64, StoreError>, report: impl Fn(u
     rows
 }
 
+/// Longer than any wait.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 pub(super) const DEFAULT_INTERVAL: Duration = Duration::from_secs(10 * 60);
 const LEAST_INTERVAL: Duration = Duration::from_secs(1);

@@ -680,8 +680,8 @@ pub struct Emitted {
     /// Whether the same event was there already, so that nothing was changed.
     pub duplicate: bool,
     /// Subscriptions whose rows cannot be read, not even the parts that say whether they ask for the event:
-    /// no delivery was made for them. When a row is mended, a replay of the events that its subscription
-    /// missed makes up for it ([`Replay`](crate::store::Replay)).
+    /// no delivery was made for them, and none is made later. A replay makes up for nothing either, because
+    /// it repeats deliveries. Keep the ids, and send what the endpoints missed when the rows are mended.
     ///
     /// Where those parts can be read, the delivery is made, and waits until the row is mended.
     pub unreadable: Vec<SubscriptionId>,

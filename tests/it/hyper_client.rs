@@ -12,6 +12,7 @@ use hookwire::transport::hyper::{Resolve, SystemResolver};
 use hookwire::{AddressPolicy, ErrorClass, ErrorKind, HttpClient, HyperClient};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::client_peers::*;
@@ -114,6 +115,56 @@ async fn a_tls_configuration_of_ones_own_is_used() {
         .build()
         .unwrap();
     beside.send(post(&server.https("127.0.0.1")), &lax()).await.unwrap();
+}
+
+/// Requests that got another connection leave their dial behind, for the next ones.
+#[tokio::test]
+async fn an_endpoint_that_takes_no_more_connections_does_not_use_up_the_descriptors() {
+    let identity = Identity::of(&["127.0.0.1"]);
+    let (acceptor, listener) = (identity.acceptor(&[]), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let open = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&open);
+    tokio::spawn(async move {
+        let mut is_first = true;
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let (counted, acceptor) = (Arc::clone(&counted), acceptor.clone());
+            let takes = std::mem::take(&mut is_first);
+            tokio::spawn(async move {
+                if takes {
+                    let mut stream = acceptor.accept(stream).await.unwrap();
+                    while read_request(&mut stream).await.is_ok() {
+                        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+                    }
+                } else {
+                    // It reads the beginning of the handshake, and says nothing.
+                    while stream.read_u8().await.is_ok() {}
+                }
+                counted.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+    });
+    let builder = HyperClient::builder().with_root_certificates([identity.root.clone()]);
+    let client = builder.with_max_connections(32).build().unwrap();
+    client.send(post(&url), &lax()).await.unwrap();
+    for _ in 0..30 {
+        let (first, second) = (post(&url), post(&url));
+        let limits = lax();
+        let (first, second) = tokio::join!(client.send(first, &limits), client.send(second, &limits));
+        first.unwrap();
+        second.unwrap();
+    }
+    // An eighth of the connections may be dials that nobody waits for. The others are closed, and the
+    // endpoint hears of it a little later.
+    let count = || open.load(Ordering::SeqCst);
+    for _ in 0..500 {
+        if count() <= 1 + 4 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!((1..=1 + 4).contains(&count()), "{} connections", count());
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn every_number_is_described_and_every_counter_begins_at_zero() {
         ("hookwire_own_faults_total", 19),
         ("hookwire_pruned_rows_total", 1),
         ("hookwire_stale_settlements_total", 1),
-        ("hookwire_store_errors_total", 9),
+        ("hookwire_store_errors_total", 10),
         ("hookwire_unreadable_subscriptions_total", 1),
     ];
     assert_eq!(counters, expected.map(|(name, count)| (name.to_owned(), count)).into());

@@ -145,7 +145,7 @@ pub(in crate::dispatch) fn in_flight(attempts: usize) {
 }
 
 const CALLS: &[&str] =
-    &["look", "claim", "extend", "settle", "put_health", "prune", "notify", "listen", "expire"];
+    &["look", "claim", "extend", "settle", "hand back", "put_health", "prune", "notify", "listen", "expire"];
 const STALE: &str = "hookwire_stale_settlements_total";
 const PRUNED: &str = "hookwire_pruned_rows_total";
 const EXPIRED: &str = "hookwire_expired_deliveries_total";

@@ -198,7 +198,9 @@ impl HyperClientBuilder {
                 local_v4: self.local_v4,
                 local_v6: self.local_v6,
                 proxy: self.proxy,
-                extra_dials: Semaphore::new((self.max_connections / 8).clamp(1, Semaphore::MAX_PERMITS)),
+                extra_dials: Arc::new(Semaphore::new(
+                    (self.max_connections / 8).clamp(1, Semaphore::MAX_PERMITS),
+                )),
             }),
             user_agent,
             pools: Arc::new(Pools::new(

@@ -242,11 +242,13 @@ impl Sending {
             };
             // The connection that the request waited for is gone, so it is dialled again.
             let Some(came_free) = came_free else { continue };
-            if !has_failed {
+            let extra = Arc::clone(&client.dialler.extra_dials).try_acquire_owned();
+            if let (false, Ok(permit)) = (has_failed, extra) {
                 tokio::spawn(async move {
                     if let Ok(connection) = opening.await {
                         origin.keep(connection, Instant::now());
                     }
+                    drop(permit);
                 });
             }
             // A connection opened for another request cost this one nothing.

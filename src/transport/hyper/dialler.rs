@@ -37,9 +37,10 @@ pub(super) struct Dialler {
     pub(super) local_v4: Option<Ipv4Addr>,
     pub(super) local_v6: Option<Ipv6Addr>,
     pub(super) proxy: Option<Proxy>,
-    /// The dials that may be under way beside another one of the same request. Without a bound, endpoints
-    /// with many dead addresses would use up the descriptors of the process.
-    pub(super) extra_dials: Semaphore,
+    /// The dials that may be under way beside another one of the same request, or after their request got
+    /// another connection. Without a bound, endpoints with many dead addresses, and those that take no more
+    /// connections, would use up the descriptors of the process.
+    pub(super) extra_dials: Arc<Semaphore>,
 }
 
 impl Dialler {

@@ -9,7 +9,7 @@ use hookwire::contract::AutoDisable;
 use hookwire::dispatch::{AttemptEvent, FaultEvent, Observer, Routing};
 use hookwire::event::TraceParent;
 use hookwire::store::implement::HealthWritten;
-use hookwire::subscription::{Authentication, Health, TokenSource};
+use hookwire::subscription::{Authentication, Health, Options, TokenSource};
 use hookwire::{
     Contract, DeadReason, DeliveryState, DisabledReason, RetryPolicy, Secret, Store, SubscriptionId,
     Subscriptions,
@@ -26,6 +26,7 @@ on_every_store! {
     a_bearer_token_comes_from_the_callers_source
     a_token_source_that_errs_is_no_fault_of_the_endpoint
     each_attempt_is_a_child_of_the_trace_that_emitted_its_event
+    a_header_of_the_subscription_goes_before_the_trace
 }
 
 #[derive(Clone, Default)]
@@ -175,6 +176,18 @@ async fn each_attempt_is_a_child_of_the_trace_that_emitted_its_event<S: Tested>(
     assert!(!spans.contains(&parent.parent_id()));
     let is_same = |trace: &TraceParent| trace.trace_id() == parent.trace_id() && trace.is_sampled();
     assert!(sent.iter().flatten().all(is_same));
+}
+
+async fn a_header_of_the_subscription_goes_before_the_trace<S: Tested>(stage: Stage<S>) {
+    let endpoint = Endpoint::start([]).await;
+    let mut subscription = stage.subscribe(&endpoint).await;
+    subscription.options = Options::new().with_header("traceparent", "their own").unwrap();
+    stage.plain().put(&subscription).await.unwrap();
+    let parent: TraceParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
+    let outbox = stage.outbox().with_trace_source(move || Some(parent));
+    outbox.emit("org_1", &call()).await.unwrap();
+    assert_eq!(stage.drain(&stage.dispatcher(), NOON).await.delivered, 1);
+    assert_eq!(endpoint.requests()[0].0["traceparent"], "their own");
 }
 
 #[derive(Default)]
