@@ -753,6 +753,99 @@ mod statements {
     const COUNTED_IN: &str = "tallied_";
 }
 
+mod thread {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_without_patience_writes_where_nobody_else_does() {
+        let directory = directory();
+        let builder = SqliteStore::builder().with_busy_timeout(Duration::ZERO);
+        let store = builder.open(path(&directory)).await.unwrap();
+        store.put(&subscription()).await.unwrap();
+        for number in 1..=200 {
+            assert_eq!(store.insert(&[event(number)]).await.unwrap(), [InsertOutcome::New]);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_store_closes_while_callers_keep_writing_and_tells_them() {
+        let (store, _directory) = with_subscription().await;
+        let writers: Vec<_> = (0..8_u32)
+            .map(|writer| {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    let mut number = writer * 1_000_000 + 1;
+                    while store.insert(&[event(number)]).await.is_ok() {
+                        number += 1;
+                    }
+                    store.insert(&[event(number)]).await.unwrap_err()
+                })
+            })
+            .collect();
+        while claim(&store).await.deliveries.len() < 10 {}
+        store.close().await;
+        for writer in writers {
+            let error = writer.await.unwrap();
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_application_writes_to_the_file_while_the_store_always_does() {
+        let (store, directory) = with_subscription().await;
+        let mut application = application(&directory).await;
+        application.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY)").await.unwrap();
+        let writers: Vec<_> = (0..8_u32)
+            .map(|writer| {
+                let store = store.clone();
+                let batch = move |round: u32| -> Vec<_> {
+                    (0..50).map(|number| event(writer * 1_000_000 + round * 50 + number + 1)).collect()
+                };
+                tokio::spawn(async move {
+                    let mut round = 0;
+                    while store.insert(&batch(round)).await.is_ok() {
+                        round += 1;
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..40 {
+            application.execute("INSERT INTO orders DEFAULT VALUES").await.unwrap();
+        }
+        store.close().await;
+        for writer in writers {
+            writer.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn the_file_stays_the_same_when_the_way_to_it_changes() {
+        let directory = directory();
+        let (real, link) = (directory.path().join("real"), directory.path().join("link"));
+        std::fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let store = SqliteStore::open(link.join("hooks.db")).await.unwrap();
+        std::fs::remove_file(&link).unwrap();
+        store.put(&subscription()).await.unwrap();
+        assert_eq!(store.insert(&[event(1)]).await.unwrap(), [InsertOutcome::New]);
+        assert_eq!(store.look(&poll(10, NOW)).await.unwrap().ready.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_row_can_be_ended() {
+        let (store, directory) = with_subscription().await;
+        store.insert(&[event(1)]).await.unwrap();
+        let damage = "UPDATE hookwire_pending SET version = CAST(x'ff' AS TEXT)";
+        application(&directory).await.execute(damage).await.unwrap();
+        let claims = claim(&store).await;
+        let unreadable = &claims.unreadable[0];
+        let attempt = Attempt::new(1, NOW, LEASE, Outcome::Failed(ErrorClass::Internal));
+        let end = Settlement::new(unreadable.key, unreadable.lease, attempt, Next::Done, NOW);
+        assert_eq!(store.settle(&[end]).await.unwrap(), [Settled::Done]);
+        assert!(claim(&store).await.unreadable.is_empty());
+    }
+}
+
 mod pools {
     use super::*;
 

@@ -149,7 +149,12 @@ impl SqliteStoreBuilder {
             }
         };
         prepare(&writers, &prefix).await?;
-        let options = options.create_if_missing(false).pragma("query_only", "ON");
+        // Connections are opened later, too, when the working directory may be another one. A URI stays as
+        // it is.
+        let path = std::fs::canonicalize(&path).unwrap_or(path);
+        let options = options.filename(&path).create_if_missing(false);
+        writers.set_connect_options(options.clone());
+        let options = options.pragma("query_only", "ON");
         let readers = pool().max_connections(self.readers).connect_lazy_with(options);
         let file = File { path, synchronous: self.synchronous, busy_timeout: self.busy_timeout };
         SqliteStore::new(&prefix, readers, |sql| Writer::on_thread(sql, writers, self.busy_timeout, file))

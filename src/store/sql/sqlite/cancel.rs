@@ -95,7 +95,7 @@ pub(super) async fn expire(
     let ended = end(sql, connection, &waiting, EXPIRED, now).await?;
     for place in places(ended)? {
         if let Some(key) = &place.key {
-            let unblock = query(&sql.unblock_waiting, &[Value::Id(place.subscription), key[..].into()]);
+            let unblock = query(&sql.unblock_waiting, &[place.subscription[..].into(), key[..].into()]);
             unblock.execute(&mut *connection).await.map_err(failed)?;
         }
     }

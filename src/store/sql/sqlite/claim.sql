@@ -31,7 +31,7 @@ FROM (
 CROSS JOIN {p}pending d ON d.id = q.id;
 
 -- name: lease
-UPDATE {p}pending SET lease = ?2, due_at = ?3 WHERE id = ?1;
+UPDATE {p}pending SET lease = ?, due_at = ? WHERE id = ?;
 
 -- name: event_of_claim
 -- Returns an event with its payload in a version, or in its newest if ?2 is NULL.

@@ -43,6 +43,8 @@ impl Inbox for SqliteStore {
             .await
             .and_then(|row| row.try_get(0))
             .map_err(failed)?;
+        // Nothing was written. The lock is free when this returns, and not some time later.
+        transaction.roll_back().await?;
         Ok(if committed { Reservation::Done } else { Reservation::InFlight })
     }
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use rusqlite::types::ValueRef;
 use sqlx::sqlite::SqliteRow;
+use zeroize::Zeroizing;
 
 use crate::store::sql::columns::{Columns, Unread};
 
-/// A row that a [`Connection`](super::connection::Connection) returned.
-#[derive(Debug)]
+/// A row that a [`Connection`](super::connection::Connection) returned. It may hold secrets, and so is not
+/// printed.
 pub(super) enum Row {
     /// A row of the driver.
     Driver(SqliteRow),
@@ -17,13 +18,12 @@ pub(super) enum Row {
 }
 
 /// The value of a column.
-#[derive(Debug)]
 pub(super) enum Cell {
     Null,
     Number(i64),
     Bytes(Vec<u8>),
-    /// SQLite does not check that a text is UTF-8.
-    Text(Vec<u8>),
+    /// SQLite does not check that a text is UTF-8. Secrets are texts, so it is wiped.
+    Text(Zeroizing<Vec<u8>>),
     /// A number that is no integer, which no column of this store may hold.
     Real,
 }
@@ -34,7 +34,7 @@ impl From<ValueRef<'_>> for Cell {
             ValueRef::Null => Self::Null,
             ValueRef::Integer(number) => Self::Number(number),
             ValueRef::Real(_) => Self::Real,
-            ValueRef::Text(text) => Self::Text(text.to_vec()),
+            ValueRef::Text(text) => Self::Text(text.to_vec().into()),
             ValueRef::Blob(bytes) => Self::Bytes(bytes.to_vec()),
         }
     }
@@ -60,7 +60,8 @@ impl Columns for Row {
         };
         match Self::cell(names, cells, column)? {
             Cell::Null => Ok(None),
-            Cell::Bytes(bytes) | Cell::Text(bytes) => Ok(Some(bytes)),
+            Cell::Bytes(bytes) => Ok(Some(bytes)),
+            Cell::Text(text) => Ok(Some(text)),
             Cell::Number(_) | Cell::Real => Err(format!("column {column} has a number and no bytes").into()),
         }
     }

@@ -1,15 +1,17 @@
 -- Settling leases. Each statement that takes a lease changes nothing if the lease does not hold.
 
--- name: remove_ended
-DELETE FROM {p}pending WHERE id = ?1 AND lease = ?2
-RETURNING subscription, event, attempts, created_at, version, ordering_key;
-
 -- name: append_ended
--- Writes a delivery that ended into the history, with the attempt that ended it.
+-- Writes a delivery that ends into the history, with the attempt that ended it. The columns are copied here,
+-- so that a damaged row can be ended.
 INSERT INTO {p}history (id, subscription, event, state, attempts, created_at, finished_at, version, ordering_key,
   number, started_at, duration, dns, connect, tls, first_byte, total, status, retry_after, error, reason, head_status,
   excerpt)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23);
+SELECT d.id, d.subscription, d.event, ?3, min(max(d.attempts, 0), 4294967294) + ?4, d.created_at, ?5, d.version, d.ordering_key,
+  ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19
+FROM {p}pending d WHERE d.id = ?1 AND d.lease = ?2;
+
+-- name: remove_ended
+DELETE FROM {p}pending WHERE id = ?1 RETURNING subscription, ordering_key;
 
 -- name: put_off
 -- Uses up the lease of a delivery that is still pending, and writes when it is due.

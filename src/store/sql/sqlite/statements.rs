@@ -15,7 +15,7 @@ statement_files! {
     }
     "claim.sql" { look, due, lease, event_of_claim, extend, ahead, mend, mend_pauses }
     "settle.sql" {
-        remove_ended, append_ended, put_off, log_attempt, settle_subscription, unblock, put_health, disable,
+        append_ended, remove_ended, put_off, log_attempt, settle_subscription, unblock, put_health, disable,
     }
     "cancel.sql" {
         cancelling, cancelling_of_event, cancelling_of_subscription, append_dead, remove_dead, expunge, expunge_older,
@@ -83,7 +83,7 @@ mod tests {
         let (mut connection, sql, shared) = opened().await;
         for (statement, index) in [
             (&sql.put_off, "SEARCH hookwire_pending USING PRIMARY KEY (id=?)"),
-            (&sql.remove_ended, "SEARCH hookwire_pending USING PRIMARY KEY (id=?)"),
+            (&sql.append_ended, "SEARCH d USING PRIMARY KEY (id=?)"),
             (&sql.unblock, "pending_order (subscription=? AND ordering_key=?)"),
             (&sql.cancelling_of_subscription, "pending_due (subscription=?)"),
             (&sql.cancelling_of_subscription, "pending_order (subscription=? AND ordering_key>?)"),

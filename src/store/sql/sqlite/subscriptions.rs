@@ -33,10 +33,12 @@ impl Subscriptions for SqliteStore {
         let mut writing = self.writer.begin().await?;
         let there = query(&self.shared.subscription, &[subscription.id.into()]);
         if there.fetch_optional(writing.connection()).await.map_err(failed)?.is_some() {
+            writing.roll_back().await?;
             return Ok(Added::Exists);
         }
         let add = query(&self.sql.add_subscription, &values);
         if add.execute(writing.connection()).await.map_err(failed)?.rows_affected() == 0 {
+            writing.roll_back().await?;
             return Ok(Added::Full);
         }
         if let Some(secret) = secret {
@@ -44,6 +46,7 @@ impl Subscriptions for SqliteStore {
                 query(&self.shared.hold_secret, &[subscription.id.into(), secret.as_bytes()[..].into()]);
             let holder = hold.fetch_one(writing.connection()).await.map_err(failed)?;
             if holder.uuid("subscription").map_err(corrupt)? != subscription.id.as_u128() {
+                writing.roll_back().await?;
                 return Ok(Added::SecretInUse);
             }
         }

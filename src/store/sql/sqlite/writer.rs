@@ -12,11 +12,11 @@ use sqlx::{Executor as _, Sqlite, SqliteConnection};
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use tokio::time::timeout;
 
-use super::error::failed;
+use super::error::{failed, is_busy};
 use super::native::File;
 use super::parts::{Failure, PutHealth, Transactions, Write, Written, write, write_all};
 use super::statements::Statements;
-use super::thread::{Thread, Work};
+use super::thread::{First, Thread, Work};
 use crate::store::sql::waiting::{ReplySender, Serving, Waiting, runtime_ended};
 use crate::store::{
     Claim, Claims, HealthWritten, Inserted, NewEvent, Settled, Settlement, StoreError, StoreErrorKind,
@@ -107,7 +107,8 @@ impl Writer {
     async fn share<T>(self: &Arc<Self>, part: impl FnOnce(ReplySender<T>) -> Write) -> Result<T, StoreError> {
         let (reply, mut receiver) = oneshot::channel();
         let number = self.join(part(reply));
-        let result = match timeout(self.busy_timeout, &mut receiver).await {
+        // A store without patience still waits for the writes of this process that came before.
+        let result = match timeout(self.busy_timeout.max(LEAST_WAIT), &mut receiver).await {
             Ok(result) => result,
             Err(_) if self.waiting.withdraw(number) => return Err(busy()),
             // It is being written.
@@ -117,12 +118,24 @@ impl Writer {
     }
 
     fn join(self: &Arc<Self>, part: Write) -> u64 {
+        if self.thread.as_ref().is_some_and(Thread::is_ending) {
+            // Dropping the part tells its caller.
+            return 0;
+        }
         let (number, serves) = self.waiting.join(part);
-        match &self.thread {
-            // A thread that has ended writes nothing. Dropping the part tells its caller.
-            Some(thread) if serves && !thread.wake() => drop(Serving::new(&self.waiting)),
-            None if serves => _ = tokio::spawn(Arc::clone(self).serve()),
-            _ => {}
+        if serves {
+            // If the lock is free, take it here, so that no other writer comes first, and so that the caller
+            // does not give up before the thread is awake.
+            let turn = Arc::clone(&self.turn).try_lock_owned().ok();
+            let first = turn.map(|turn| (turn, self.waiting.take()));
+            match &self.thread {
+                Some(thread) => {
+                    if !thread.wake(first) {
+                        drop(Serving::new(&self.waiting));
+                    }
+                }
+                None => _ = tokio::spawn(Arc::clone(self).serve(first)),
+            }
         }
         number
     }
@@ -137,13 +150,19 @@ impl Writer {
         }
     }
 
-    async fn serve(self: Arc<Self>) {
+    async fn serve(self: Arc<Self>, first: Option<First>) {
         let mut serving = Serving::new(&self.waiting);
+        let mut database = OnPool { sql: &self.sql, pool: &self.pool };
+        if let Some((_turn, parts)) = first {
+            write_all(&mut database, parts).await;
+        }
         while serving.goes_on() {
             let _turn = self.turn.lock().await;
             // Include the writes that arrived while this task waited for the lock.
             let parts = self.waiting.take();
-            write_all(&mut OnPool { sql: &self.sql, pool: &self.pool }, parts).await;
+            if !parts.is_empty() {
+                write_all(&mut database, parts).await;
+            }
         }
     }
 }
@@ -158,7 +177,7 @@ impl Transactions for OnPool<'_> {
     async fn commit(&mut self, parts: &[Write]) -> Result<Written, Failure> {
         let mut begun = Begun::begin(self.pool).await.map_err(Failure::Whole)?;
         let written = write(self.sql, &mut *begun.connection, parts).await.map_err(Failure::Part)?;
-        begun.commit().await.map_err(Failure::Whole)?;
+        begun.end("COMMIT").await.map_err(Failure::Whole)?;
         Ok(written)
     }
 }
@@ -175,7 +194,13 @@ impl Writing {
     }
 
     pub(super) async fn commit(self) -> Result<(), StoreError> {
-        self.begun.commit().await
+        self.begun.end("COMMIT").await
+    }
+
+    /// Undoes the transaction, and frees the lock for the next write. Where it is dropped instead, the next
+    /// one may have to wait for the lock.
+    pub(super) async fn roll_back(self) -> Result<(), StoreError> {
+        self.begun.end("ROLLBACK").await
     }
 }
 
@@ -190,15 +215,17 @@ impl Begun {
     async fn begin(pool: &SqlitePool) -> Result<Self, StoreError> {
         let mut begun = Self { connection: pool.acquire().await.map_err(failed)?, is_over: false };
         let began = begun.connection.execute("BEGIN IMMEDIATE").await;
-        if began.is_err() {
+        if let Err(error) = &began
+            && !is_busy(error)
+        {
             // Its state is not known.
             begun.connection.close_on_drop();
         }
         began.map(|_| begun).map_err(failed)
     }
 
-    async fn commit(mut self) -> Result<(), StoreError> {
-        self.connection.execute("COMMIT").await.map_err(failed)?;
+    async fn end(mut self, statement: &'static str) -> Result<(), StoreError> {
+        self.connection.execute(statement).await.map_err(failed)?;
         self.is_over = true;
         Ok(())
     }
@@ -220,3 +247,6 @@ fn busy() -> StoreError {
         "the write lock was not free within the busy timeout; see with_busy_timeout",
     )
 }
+
+/// How long a write waits for those of this process at least.
+const LEAST_WAIT: Duration = Duration::from_secs(1);

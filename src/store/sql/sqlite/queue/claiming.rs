@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::inserting::open_from;
 use crate::id::SubscriptionId;
-use crate::store::sql::columns::{self, Columns as _, corrupt, micros};
+use crate::store::sql::columns::{self, Columns as _, Unread, corrupt, micros};
 use crate::store::sql::leased::{Event, LeasedRow, Parents};
 use crate::store::sql::sqlite::connection::Connection;
+use crate::store::sql::sqlite::row::Row;
 use crate::store::sql::sqlite::rows::later;
 use crate::store::sql::sqlite::statements::Statements;
 use crate::store::sql::value::Value;
@@ -28,10 +29,12 @@ pub(in crate::store::sql::sqlite) async fn claim<C: Connection>(
         if due.is_empty() || !is_claimable(sql, connection, claim, share.subscription, &mut parents).await? {
             continue;
         }
+        let lease = |row: &Row| {
+            Ok::<_, Unread>([row.number("lease")?.into(), until.into(), Value::Id(row.uuid("id")?)])
+        };
+        let leases = due.iter().map(lease).collect::<Result<Vec<_>, _>>().map_err(corrupt)?;
+        connection.execute_each(&sql.lease, &leases).await?;
         for row in &due {
-            let number = row.number("lease").map_err(corrupt)?;
-            let values = [Value::Id(row.uuid("id").map_err(corrupt)?), number.into(), until.into()];
-            connection.execute(&sql.lease, &values).await?;
             leased.push(LeasedRow::read(row)?);
         }
     }
@@ -59,9 +62,10 @@ async fn is_claimable<C: Connection>(
         return Ok(true);
     }
     let Some(row) = connection.find(&sql.subscription, &[id.into()]).await? else { return Ok(false) };
-    let open = open_from(&row).map_err(corrupt)?.is_some_and(|from| from <= micros(claim.now));
-    let contract = row.text("contract").map_err(corrupt)?;
-    if !open || !claim.contracts.iter().any(|name| **name == *contract) {
+    // A subscription of which these cannot be read gives nothing, like a disabled one.
+    let is_open = open_from(&row).ok().flatten().is_some_and(|from| from <= micros(claim.now));
+    let speaks = |contract: &str| claim.contracts.iter().any(|name| **name == *contract);
+    if !is_open || !row.text("contract").is_ok_and(speaks) {
         return Ok(false);
     }
     parents.subscriptions.insert(id, columns::subscription(&row, "id").map(Arc::new));

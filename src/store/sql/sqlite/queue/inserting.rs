@@ -29,8 +29,8 @@ pub(in crate::store::sql::sqlite) async fn insert<C: Connection>(
     let places = insert_events(sql, connection, events).await?;
     let mut payloads = Vec::new();
     let mut deliveries = Vec::new();
-    for (event, (pk, outcome)) in events.iter().zip(&places) {
-        if *outcome == InsertOutcome::New {
+    for (event, pk) in events.iter().zip(&places) {
+        if let Some(pk) = pk {
             payloads.extend(event.older.iter().map(|payload| (*pk, payload, digest(&payload.bytes))));
             let rows = event.deliveries.iter().map(|delivery| DeliveryRow::of_event(event, *pk, delivery));
             deliveries.extend(rows);
@@ -46,25 +46,27 @@ pub(in crate::store::sql::sqlite) async fn insert<C: Connection>(
     let leasing =
         if leases { Leasing::ask(sql, connection, &mut deliveries).await? } else { Leasing::default() };
     insert_deliveries(sql, connection, &deliveries).await?;
-    let mut deliveries = deliveries.into_iter();
-    let told = events.iter().zip(places).map(|(event, (_, outcome))| {
-        let inserted = Inserted::new(outcome);
-        if outcome != InsertOutcome::New {
-            return inserted;
+    let mut deliveries = deliveries.iter();
+    let mut told = Vec::with_capacity(events.len());
+    for (event, pk) in events.iter().zip(places) {
+        if pk.is_none() {
+            // After the payloads of this batch, which may have the same event.
+            told.push(Inserted::new(known(sql, connection, event).await?));
+            continue;
         }
         let rows = event.deliveries.iter().zip(deliveries.by_ref());
-        inserted
-            .with_leased(rows.filter_map(|(delivery, row)| leasing.leased(event, delivery, &row)).collect())
-    });
-    Ok(told.collect())
+        let leased = rows.filter_map(|(delivery, row)| leasing.leased(event, delivery, row)).collect();
+        told.push(Inserted::new(InsertOutcome::New).with_leased(leased));
+    }
+    Ok(told)
 }
 
-/// Writes the rows of events; returns the number and the outcome of each.
+/// Writes the rows of events; returns the number of each that was written.
 async fn insert_events<C: Connection>(
     sql: &Statements,
     connection: &mut C,
     events: &[&NewEvent],
-) -> Result<Vec<(i64, InsertOutcome)>, StoreError> {
+) -> Result<Vec<Option<i64>>, StoreError> {
     let texts: Vec<_> = events
         .iter()
         .map(|event| {
@@ -96,15 +98,11 @@ async fn insert_events<C: Connection>(
         })
         .collect();
     let mut changed = connection.execute_each(&sql.insert_event, &rows).await?.into_iter();
-    let mut places = Vec::with_capacity(events.len());
-    for ((event, is_current), (digest, ..)) in events.iter().zip(is_current).zip(&texts) {
-        let written = if is_current { changed.next() } else { None };
-        places.push(match written.filter(|changed| changed.is_any()) {
-            Some(changed) => (changed.last_row, InsertOutcome::New),
-            None => (0, known(sql, connection, event, digest).await?),
-        });
-    }
-    Ok(places)
+    let written = is_current.into_iter().map(|is_current| {
+        let changed = if is_current { changed.next() } else { None };
+        changed.filter(|changed| changed.is_any()).map(|changed| changed.last_row)
+    });
+    Ok(written.collect())
 }
 
 /// Returns for each event whether its organization's subscriptions have its edition, where it names one.
@@ -136,11 +134,11 @@ async fn known<C: Connection>(
     sql: &Statements,
     connection: &mut C,
     event: &NewEvent,
-    newest: &[u8],
 ) -> Result<InsertOutcome, StoreError> {
     let hex = |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
     let older = event.older.iter().map(|payload| (payload.contract.version(), hex(&digest(&payload.bytes))));
-    let digests: Vec<_> = [(event.contract.version(), hex(newest))].into_iter().chain(older).collect();
+    let digests: Vec<_> =
+        [(event.contract.version(), hex(&digest(&event.payload)))].into_iter().chain(older).collect();
     let digests = json(&digests);
     let values =
         [event.organization[..].into(), event.contract.name().into(), (&event.id).into(), digests[..].into()];

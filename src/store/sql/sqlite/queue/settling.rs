@@ -51,7 +51,7 @@ async fn settle_one<C: Connection>(
     let (pause, disable) = (settlement.pause(), settlement.disable());
     if pause.is_some() || disable.is_some() {
         let values = [
-            Value::Id(place.subscription),
+            place.subscription[..].into(),
             pause.map(|pause| later(settlement.now, pause)).into(),
             pause.map(|_| now).into(),
             disable.map(|reason| reason.as_str()).into(),
@@ -101,27 +101,20 @@ async fn end<C: Connection>(
     state: DeliveryState,
     tried: Option<&AttemptRow<'_>>,
 ) -> Result<Option<Place>, StoreError> {
-    let removed = connection.find(&sql.remove_ended, &[settlement.key.into(), lease.into()]).await?;
-    let Some(removed) = removed else { return Ok(None) };
-    let column = |name| removed.number(name).map_err(corrupt);
-    let place = Place::read(&removed).map_err(corrupt)?;
-    // A damaged count must stay readable.
-    let attempts = column("attempts")?.clamp(0, MOST_ATTEMPTS) + i64::from(tried.is_some());
     let mut values = vec![
         settlement.key.into(),
-        Value::Id(place.subscription),
-        column("event")?.into(),
+        lease.into(),
         state.as_str().into(),
-        attempts.into(),
-        column("created_at")?.into(),
+        i64::from(tried.is_some()).into(),
         micros(settlement.now).into(),
-        removed.optional_text("version").map_err(corrupt)?.into(),
-        place.key.as_deref().into(),
     ];
     values.extend(columns_of(tried));
-    connection.execute(&sql.append_ended, &values).await?;
-    drop(values);
-    Ok(Some(place))
+    if !connection.execute(&sql.append_ended, &values).await?.is_any() {
+        return Ok(None);
+    }
+    let removed = connection.find(&sql.remove_ended, &[settlement.key.into()]).await?;
+    let removed = removed.ok_or_else(|| corrupt("a delivery that ended is not there"))?;
+    Ok(Some(Place::read(&removed).map_err(corrupt)?))
 }
 
 /// The columns of an attempt in the order in which the statements take them.
@@ -147,14 +140,16 @@ fn columns_of<'a>(attempt: Option<&AttemptRow<'a>>) -> [Value<'a>; 14] {
 
 /// Where a delivery is pending, or was: its subscription and its ordering key.
 pub(in crate::store::sql::sqlite) struct Place {
-    pub(in crate::store::sql::sqlite) subscription: u128,
+    /// Its bytes as they are stored, so that a damaged row can be ended.
+    pub(in crate::store::sql::sqlite) subscription: Vec<u8>,
     pub(in crate::store::sql::sqlite) key: Option<String>,
 }
 
 impl Place {
     pub(in crate::store::sql::sqlite) fn read(row: &Row) -> Result<Self, Unread> {
         let key = row.optional_text("ordering_key")?.map(str::to_owned);
-        Ok(Self { subscription: row.uuid("subscription")?, key })
+        let subscription = row.optional_bytes("subscription")?.unwrap_or_default().to_vec();
+        Ok(Self { subscription, key })
     }
 
     /// Makes the next delivery of the ordering key due, if there is a key.
@@ -165,12 +160,9 @@ impl Place {
         at: i64,
     ) -> Result<(), StoreError> {
         if let Some(key) = &self.key {
-            let values = [Value::Id(self.subscription), key[..].into(), at.into()];
+            let values = [self.subscription[..].into(), key[..].into(), at.into()];
             connection.execute(&sql.unblock, &values).await?;
         }
         Ok(())
     }
 }
-
-/// One less than the most attempts that can be read.
-const MOST_ATTEMPTS: i64 = u32::MAX as i64 - 1;
