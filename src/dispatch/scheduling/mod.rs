@@ -18,10 +18,11 @@
 //!
 //! So slow endpoints leave a quarter of the slots to fast ones, and a thousand endpoints that hang leave room
 //! to an endpoint that is tried for the first time. A fast endpoint that stops answering is slow after 16 of
-//! its mean times, at least a quarter of a second: a thousand that stop at once do not hold every slot until
-//! their attempts time out. An endpoint leaves the last three classes with its first answer. While endpoints
-//! that answer have something to claim, the last three classes get a quarter of the claimed rows.
-//! [`Capacity`](capacity::Capacity) counts.
+//! its mean times, at least a quarter of a second. Those that stop at once keep the slots that they hold
+//! until their attempts time out, which may be all slots, and get no more than slow endpoints do. An
+//! endpoint leaves the last three classes with its first answer. While endpoints that answer have something
+//! to claim, the last three classes get a quarter of the claimed rows. [`Capacity`](capacity::Capacity)
+//! counts.
 //!
 //! **Order.** Within these bounds capacity is shared max-min fair: the next slot goes to the organization
 //! that holds the fewest, and there to the subscription that holds the fewest; of equals, to the one that has

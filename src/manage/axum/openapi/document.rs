@@ -1,8 +1,10 @@
 //! [`Document`]: the document, and the route that serves it.
 
+mod events;
 mod fields;
 mod operations;
 mod schemas;
+mod settings;
 mod webhooks;
 
 use ::axum::extract::{NestedPath, Request};

@@ -93,3 +93,10 @@ pub(super) fn about(mut schema: Value, text: impl Into<Value>) -> Value {
 
 /// The keywords of a schema that holds for `null` as well.
 const PLAIN: &[&str] = &["type", "description", "minimum", "maximum"];
+
+pub(super) fn integer(least: u64, most: u64) -> Value {
+    match most {
+        u64::MAX => json!({"type": "integer", "minimum": least}),
+        most => json!({"type": "integer", "minimum": least, "maximum": most}),
+    }
+}

@@ -4,14 +4,19 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{about, answer, array, closed, date_time, for_clients, named, nullable, object};
+use super::events::{in_camel_case, name_of_data, new_events};
+use super::fields::{about, answer, array, closed, date_time, for_clients, integer, named, nullable, object};
+use super::settings::{
+    AUTHENTICATIONS, RETRIES, attributes, authentication_kept, authentication_patch, basic, condition,
+    credential, header_name, header_value, hidden, kept_certificate, one_of, rate, retry_delays,
+    retry_exponential, secret, token, typed,
+};
 use crate::bounds;
 use crate::contract::{Contract, FieldTarget, SubscriptionField, Versions};
 use crate::delivery::DeliveryState;
-use crate::manage::parts::RetryDraft;
 use crate::manage::{Emitter, SubscriptionDraft};
 use crate::outcome::{ErrorClass, FailureReason};
-use crate::subscription::{DisabledReason, Subject};
+use crate::subscription::DisabledReason;
 
 pub(super) fn schemas(chains: &[&Versions], emits: bool) -> Value {
     let mut all = Map::new();
@@ -213,20 +218,6 @@ fn of_each(all: &mut Map<String, Value>, chains: &[&Versions], name: &str, schem
         all.insert(own_name, own);
     }
     all.insert(name.into(), json!({"anyOf": alternatives}));
-}
-
-pub(super) fn in_camel_case(name: &str) -> String {
-    let mut camel = String::new();
-    let mut starts = true;
-    for letter in name.chars() {
-        match letter.is_ascii_alphanumeric() {
-            true if starts => camel.extend(letter.to_uppercase()),
-            true => camel.push(letter),
-            false => {}
-        }
-        starts = !letter.is_ascii_alphanumeric();
-    }
-    camel
 }
 
 fn draft(versions: &Versions) -> Value {
@@ -439,151 +430,6 @@ fn event_pattern(chains: &[&Versions]) -> Value {
     json!({"type": "string", "enum": patterns})
 }
 
-fn hidden() -> Value {
-    let always = json!({"type": "boolean", "const": true});
-    about(closed([("hidden", always)], &["hidden"]), "A value that no read shows. Written back, it stays.")
-}
-
-/// A client certificate that may stay as it is.
-fn kept_certificate() -> Value {
-    json!({"anyOf": [named("ClientCertificate"), named("Hidden"), {"type": "null"}]})
-}
-
-fn header_name() -> Value {
-    // RFC 9110 section 5.6.2.
-    json!({"type": "string", "minLength": 1, "maxLength": 1_000, "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"})
-}
-
-fn header_value() -> Value {
-    json!({"type": "string", "maxLength": bounds::HEADERS_LEN, "pattern": "^(?:[!-~](?:[ -~]*[!-~])?)?$"})
-}
-
-fn attributes() -> Value {
-    let mut values = array(json!({"type": "string"}));
-    values["minItems"] = json!(1);
-    json!({
-        "type": "object",
-        "maxProperties": bounds::CONDITIONS,
-        "propertyNames": {"minLength": 1},
-        "additionalProperties": values,
-    })
-}
-
-fn condition() -> Value {
-    let part = json!({"type": "string", "enum": Subject::ALL});
-    let pointer = json!({
-        "type": "string", "maxLength": bounds::POINTER, "pattern": "^(?:/(?:[^~]|~[01])*)?$",
-        "description": "The place in that part (RFC 6901).",
-    });
-    let mut values = array(json!({"type": ["string", "number", "boolean", "null"]}));
-    values["minItems"] = json!(1);
-    let values = about(values, "The values, of which one has to stand there.");
-    closed([("part", part), ("pointer", pointer), ("values", values)], &["pointer", "values"])
-}
-
-/// An object whose `type` is `kind`.
-fn typed<'a>(
-    kind: &str,
-    fields: impl IntoIterator<Item = (&'a str, Value)>,
-    required: &[&str],
-    text: &str,
-) -> Value {
-    let kind = json!({"type": "string", "const": kind});
-    let required: Vec<_> = ["type"].into_iter().chain(required.iter().copied()).collect();
-    about(closed([("type", kind)].into_iter().chain(fields), &required), text)
-}
-
-fn one_of(kinds: &[(&str, &str)]) -> Value {
-    let reference = |name: &str| format!("#/components/schemas/{name}");
-    let mapping: Map<_, _> =
-        kinds.iter().map(|(kind, name)| ((*kind).to_owned(), json!(reference(name)))).collect();
-    json!({
-        "oneOf": kinds.iter().map(|(_, name)| named(name)).collect::<Vec<_>>(),
-        "discriminator": {"propertyName": "type", "mapping": mapping},
-    })
-}
-
-fn credential() -> Value {
-    json!({"type": "string", "minLength": 1, "maxLength": bounds::CREDENTIAL, "pattern": "^[!-~](?:[ -~]*[!-~])?$"})
-}
-
-fn token() -> Value {
-    json!({"type": "string", "maxLength": bounds::CREDENTIAL, "pattern": "^[A-Za-z0-9._~+/-]+=*$"})
-}
-
-fn basic() -> [(&'static str, Value); 2] {
-    let user = json!({
-        "type": "string", "maxLength": bounds::CREDENTIAL, "pattern": "^[^:\\u0000-\\u001f\\u007f-\\u009f]*$",
-    });
-    [("user", user), ("password", credential())]
-}
-
-/// An authentication that may leave out what is stored.
-fn authentication_kept() -> Value {
-    let kinds: Vec<_> = AUTHENTICATIONS.iter().map(|(kind, _)| *kind).collect();
-    let mut schema = authentication_patch();
-    schema["properties"]["type"] = json!({"type": "string", "enum": kinds});
-    schema["required"] = json!(["type"]);
-    about(schema, "As Authentication, but the parts that are left out stay as they are stored for this type.")
-}
-
-fn authentication_patch() -> Value {
-    let kinds: Vec<_> = AUTHENTICATIONS.iter().map(|(kind, _)| *kind).collect();
-    let [user, password] = basic();
-    let fields = [
-        ("type", json!({"type": "string", "enum": kinds})),
-        ("header", header_name()),
-        ("key", credential()),
-        user,
-        password,
-        ("token", token()),
-    ];
-    about(closed(fields, &[]), "The parts of an authentication that change.")
-}
-
-fn rate(required: &[&str]) -> Value {
-    let per_second = json!({
-        "type": "number", "minimum": 0.000_01, "maximum": 1e300,
-        "description": "The most attempts that may begin in a second.",
-    });
-    let mut burst = integer(1, u32::MAX.into());
-    burst["description"] = json!("The most attempts that may begin at once after a quiet time.");
-    if required.is_empty() {
-        burst = nullable(burst);
-    }
-    closed([("per_second", per_second), ("burst", burst)], required)
-}
-
-fn seconds() -> Value {
-    let (least, most) = RetryDraft::BOUNDS;
-    json!({"type": "number", "minimum": least, "maximum": most})
-}
-
-fn retry_delays() -> Value {
-    let mut delays = array(seconds());
-    delays["maxItems"] = json!(bounds::RETRIES);
-    typed("delays", [("seconds", delays)], &["seconds"], "A retry after each of these delays.")
-}
-
-fn retry_exponential() -> Value {
-    let fields = [
-        ("first_seconds", seconds()),
-        ("factor", json!({"type": "number", "minimum": 1, "maximum": 1e300})),
-        ("max_delay_seconds", nullable(seconds())),
-        ("max_attempts", integer(1, bounds::RETRIES as u64 + 1)),
-    ];
-    let text = "Delays that grow by a factor, up to `max_delay_seconds`, which is no less than the first.";
-    typed("exponential", fields, &["first_seconds", "max_attempts"], text)
-}
-
-fn secret() -> Value {
-    json!({
-        "type": "string",
-        "pattern": SECRET,
-        "description": "`whsec_` and the base64 of 24 to 64 random bytes.",
-    })
-}
-
 fn delivery() -> Vec<(&'static str, Value)> {
     vec![
         ("id", id()),
@@ -661,90 +507,6 @@ fn event() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// Adds the events that a caller emits, one of each published type, and their union.
-fn new_events(all: &mut Map<String, Value>, chains: &[&Versions]) {
-    let mut alternatives = Vec::new();
-    for (at, versions) in chains.iter().enumerate() {
-        let contract = versions.newest();
-        let kinds = contract.catalogue().iter().map(|kind| {
-            let name = json!({"type": "string", "const": kind.name()});
-            (
-                name_of_kind(chains, contract, kind.name()),
-                name,
-                named(&name_of_data(chains, contract, kind.name())),
-            )
-        });
-        let kinds: Vec<_> = match contract.catalogue().is_open() {
-            true => {
-                let name = json!({
-                    "type": "string", "minLength": 1, "maxLength": bounds::EVENT_TYPE,
-                    "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]+$",
-                });
-                vec![(name_of_kind(chains, contract, "any"), name, json!({}))]
-            }
-            false => kinds.collect(),
-        };
-        for (component, name, data) in kinds {
-            let own = json!({"type": "string", "const": contract.name()});
-            let fields = [
-                ("type", name),
-                ("data", data),
-                ("id", nullable(named("NewEventId"))),
-                ("contract", if at == 0 { nullable(own) } else { own }),
-                ("ordering_key", nullable(named("OrderingKey"))),
-                ("attributes", nullable(named("RoutingAttributes"))),
-            ];
-            let required: &[&str] = if at == 0 { &["type", "data"] } else { &["type", "data", "contract"] };
-            alternatives.push(named(&component));
-            all.insert(component, closed(fields, required));
-        }
-    }
-    all.insert("NewEvent".into(), json!({"anyOf": alternatives}));
-    let values = json!({"anyOf": [{"type": "string"}, array(json!({"type": "string"}))]});
-    for (name, schema) in [
-        ("AttributeValues", about(values, "The values of an attribute: a list, or one text.")),
-        ("RoutingAttributes", {
-            json!({
-                "type": "object", "maxProperties": bounds::ATTRIBUTES,
-                "additionalProperties": named("AttributeValues"),
-            })
-        }),
-        ("NewEventId", {
-            // Where the signature covers the id, a full stop ends the id.
-            let is_signed = |versions: &&Versions| versions.newest().scheme().is_some_and(|it| it.signs_id());
-            let pattern = if chains.iter().any(is_signed) { "^[!--/-~]+$" } else { "^[!-~]+$" };
-            json!({
-                "type": "string", "minLength": 1, "maxLength": bounds::EVENT_ID, "pattern": pattern,
-                "description": "The event's id, to repeat a call safely; a fresh one by default.",
-            })
-        }),
-        ("OrderingKey", {
-            json!({
-                "type": "string", "maxLength": bounds::ORDERING_KEY,
-                "description": "Events of one key are delivered in their order.",
-            })
-        }),
-    ] {
-        all.insert(name.into(), schema);
-    }
-}
-
-/// The name of the schema of a type's data.
-pub(super) fn name_of_data(chains: &[&Versions], contract: &Contract, kind: &str) -> String {
-    format!("{}Data", name_of_type(chains, contract, kind))
-}
-
-fn name_of_kind(chains: &[&Versions], contract: &Contract, kind: &str) -> String {
-    format!("{}Event", name_of_type(chains, contract, kind))
-}
-
-fn name_of_type(chains: &[&Versions], contract: &Contract, kind: &str) -> String {
-    match chains.len() {
-        1 => in_camel_case(kind),
-        _ => format!("{}{}", in_camel_case(contract.name()), in_camel_case(kind)),
-    }
-}
-
 fn problem() -> Value {
     let text = |words: &str| about(json!({"type": "string"}), words);
     object(
@@ -777,23 +539,5 @@ fn one_of_texts(choice: &[impl serde::Serialize]) -> Value {
     nullable(json!({"type": "string", "enum": choice}))
 }
 
-fn integer(least: u64, most: u64) -> Value {
-    match most {
-        u64::MAX => json!({"type": "integer", "minimum": least}),
-        most => json!({"type": "integer", "minimum": least, "maximum": most}),
-    }
-}
-
-const AUTHENTICATIONS: &[(&str, &str)] = &[
-    ("none", "NoAuthentication"),
-    ("api_key", "ApiKeyAuthentication"),
-    ("basic", "BasicAuthentication"),
-    ("bearer", "BearerAuthentication"),
-    ("bearer_from_source", "BearerFromSourceAuthentication"),
-];
-const RETRIES: &[(&str, &str)] =
-    &[("none", "NoRetry"), ("delays", "RetryDelays"), ("exponential", "RetryExponential")];
 /// A filter has room for more than these, unless their names are very long.
 const MOST_PATTERNS: usize = 200;
-/// Base64 (RFC 4648) of 24 to 64 bytes, after an optional prefix.
-const SECRET: &str = "^(?:whsec_)?(?:(?:[A-Za-z0-9+/]{4}){8,20}(?:[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=|[A-Za-z0-9+/][AQgw]==)?|(?:[A-Za-z0-9+/]{4}){21}(?:[A-Za-z0-9+/][AQgw]==)?)$";

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::events::{in_camel_case, name_of_data};
 use super::fields::{named, object};
-use super::schemas::{in_camel_case, name_of_data};
 use crate::contract::{Contract, Versions};
 use crate::event::{Envelope, EventId, EventKind, Field, RawEvent, TimePrecision};
 

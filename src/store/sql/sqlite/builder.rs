@@ -10,7 +10,7 @@ use sqlx::sqlite::{
 use tokio::time::{Instant, sleep};
 
 use super::error::{failed, is_busy, is_too_old};
-use super::native::File;
+use super::native::DatabaseFile;
 use super::schema::{self, parse_prefix};
 use super::store::SqliteStore;
 use super::writer::Writer;
@@ -156,7 +156,7 @@ impl SqliteStoreBuilder {
         writers.set_connect_options(options.clone());
         let options = options.pragma("query_only", "ON");
         let readers = pool().max_connections(self.readers).connect_lazy_with(options);
-        let file = File { path, synchronous: self.synchronous, busy_timeout: self.busy_timeout };
+        let file = DatabaseFile { path, synchronous: self.synchronous, busy_timeout: self.busy_timeout };
         SqliteStore::new(&prefix, readers, |sql| Writer::on_thread(sql, writers, self.busy_timeout, file))
     }
 

@@ -18,7 +18,7 @@ use crate::store::sql::value::Value;
 
 /// The database file, and how it is opened.
 #[derive(Clone, Debug)]
-pub(super) struct File {
+pub(super) struct DatabaseFile {
     pub(super) path: PathBuf,
     pub(super) synchronous: SqliteSynchronous,
     pub(super) busy_timeout: Duration,
@@ -35,7 +35,7 @@ pub(super) struct Native {
 
 impl Native {
     /// Opens a database that exists.
-    pub(super) fn open(file: &File) -> Result<Self, StoreError> {
+    pub(super) fn open(file: &DatabaseFile) -> Result<Self, StoreError> {
         let open = || {
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
                 | OpenFlags::SQLITE_OPEN_NO_MUTEX

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
-use super::native::{File, Native};
+use super::native::{DatabaseFile, Native};
 use super::parts::{self, Failure, Transactions, Write, Written, write_all};
 use super::statements::Statements;
 use crate::store::sql::waiting::{Serving, Waiting};
@@ -66,7 +66,7 @@ impl Thread {
 /// The parts that the thread works with.
 pub(super) struct Work {
     sql: Arc<Statements>,
-    file: File,
+    file: DatabaseFile,
     turn: Arc<Mutex<()>>,
     waiting: Arc<Waiting<Write>>,
     /// Opened by the first write, and again after an error that leaves its state unknown.
@@ -78,7 +78,7 @@ pub(super) struct Work {
 impl Work {
     pub(super) fn new(
         sql: Arc<Statements>,
-        file: File,
+        file: DatabaseFile,
         turn: Arc<Mutex<()>>,
         waiting: Arc<Waiting<Write>>,
     ) -> Self {

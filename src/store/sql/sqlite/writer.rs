@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 use tokio::time::timeout;
 
 use super::error::{failed, is_busy};
-use super::native::File;
+use super::native::DatabaseFile;
 use super::parts::{Failure, PutHealth, Transactions, Write, Written, write, write_all};
 use super::statements::Statements;
 use super::thread::{First, Thread, Work};
@@ -52,7 +52,7 @@ impl Writer {
         sql: Arc<Statements>,
         pool: SqlitePool,
         busy_timeout: Duration,
-        file: File,
+        file: DatabaseFile,
     ) -> Result<Arc<Self>, StoreError> {
         let (turn, waiting) = (Arc::default(), Arc::new(Waiting::new()));
         let work = Work::new(Arc::clone(&sql), file, Arc::clone(&turn), Arc::clone(&waiting));
